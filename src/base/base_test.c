@@ -1,0 +1,130 @@
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/bytes.h"
+#include "base/crc.h"
+#include "base/error.h"
+#include "base/heap.h"
+#include "base/map.h"
+#include "base/rng.h"
+#include "base/test.h"
+#include "base/utf8.h"
+
+TEST(crc32c_has_the_published_check_value)
+{
+	CHECK(crc32c(0, "123456789", 9) == 0xe3069283u);
+	CHECK(crc32c(crc32c(0, "1234", 4), "56789", 5) == 0xe3069283u);
+}
+
+TEST(a_map_agrees_with_an_array_through_ten_thousand_random_changes)
+{
+	struct map m = { 0 };
+	struct rng rng = { 7 };
+	uintptr_t model[64] = { 0 };
+
+	for (int i = 0; i < 10000; i++) {
+		uint64_t key = rng_below(&rng, 64);
+		char text[32];
+		int n = snprintf(text, sizeof text, "key-%d", (int)key);
+
+		if (rng_below(&rng, 3)) {
+			model[key] = (uintptr_t)i + 1;
+			CHECK(map_put(&m, slice_of(text, (size_t)n), (void *)model[key], NULL) == 0);
+		} else {
+			CHECK(map_remove(&m, slice_of(text, (size_t)n)) == (void *)model[key]);
+			model[key] = 0;
+		}
+		CHECK(map_get(&m, slice_of(text, (size_t)n)) == (void *)model[key]);
+	}
+	uint32_t live = 0;
+	for (int i = 0; i < 64; i++)
+		live += model[i] != 0;
+	CHECK(m.count == live);
+	map_free(&m);
+}
+
+TEST(a_map_is_walked_in_insertion_order)
+{
+	struct map m = { 0 };
+	uint64_t expect = 0;
+
+	for (uint64_t i = 0; i < 1000; i++)
+		CHECK(map_put_number(&m, i * 7919, (void *)(uintptr_t)(i + 1), NULL) == 0);
+	MAP_EACH(&m, e)
+		CHECK(e->number == 7919 * expect++);
+	CHECK(expect == 1000);
+	map_free(&m);
+}
+
+TEST(a_heap_gives_equal_keys_back_in_insertion_order)
+{
+	struct heap h = { 0 };
+	struct heap_node nodes[100] = { 0 };
+	struct rng rng = { 3 };
+	const struct heap_node *last = NULL;
+
+	for (int i = 0; i < 100; i++)
+		CHECK(heap_push(&h, &nodes[i], (int64_t)rng_below(&rng, 10)) == 0);
+	for (int i = 0; i < 100; i += 3)
+		heap_remove(&h, &nodes[i]);
+	for (struct heap_node *n; (n = heap_pop_until(&h, INT64_MAX)); last = n)
+		CHECK(!last || last->key < n->key || (last->key == n->key && last < n));
+	CHECK(h.count == 0);
+	heap_free(&h);
+}
+
+TEST(bytes_stop_at_their_ceiling_and_remember)
+{
+	struct bytes b = BYTES_MAX(10);
+
+	bytes_add(&b, "12345678", 8);
+	CHECK(!b.failed && b.n == 8);
+	bytes_add(&b, "abc", 3);
+	CHECK(b.failed && b.n == 8);
+	bytes_free(&b);
+}
+
+TEST(an_arena_refuses_more_than_its_ceiling)
+{
+	struct arena a = ARENA_MAX(10000);
+
+	CHECK(arena_alloc(&a, 9000));
+	CHECK(!arena_alloc(&a, 2000));
+	CHECK(!arena_alloc(&a, SIZE_MAX - 4));
+	arena_reset(&a);
+	CHECK(arena_alloc(&a, 2000));
+	arena_free(&a);
+}
+
+TEST(varints_round_trip_and_refuse_what_is_too_long)
+{
+	static const uint64_t values[] = { 0, 1, 127, 128, 300, 1u << 31, UINT64_MAX };
+	uint8_t raw[10];
+	uint64_t back = 0;
+
+	for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+		unsigned n = put_varint(raw, values[i]);
+		CHECK(get_varint(raw, raw + n, &back) == n && back == values[i]);
+		CHECK(get_varint(raw, raw + n - 1, &back) == 0);
+		CHECK(unzigzag(zigzag((int64_t)values[i])) == (int64_t)values[i]);
+	}
+	memset(raw, 0xff, sizeof raw);
+	CHECK(get_varint(raw, raw + 10, &back) == 0);
+}
+
+TEST(utf8_follows_rfc_3629)
+{
+	CHECK(utf8_valid(SLICE("h\xc3\xa9llo \xf0\x9f\x90\x87")));
+	CHECK(!utf8_valid(SLICE("\xc0\x80")));          /* overlong */
+	CHECK(!utf8_valid(SLICE("\xed\xa0\x80")));      /* surrogate */
+	CHECK(!utf8_valid(SLICE("\xf4\x90\x80\x80")));  /* beyond U+10FFFF */
+	CHECK(!utf8_valid(SLICE("\xe2\x82")));          /* cut short */
+}
+
+TEST(context_is_added_on_the_way_out)
+{
+	struct why why = { "" };
+
+	fail(&why, -ERR_DISK, "read %s", "0017.seg");
+	CHECK(because(&why, -ERR_DISK, "open queue '%s'", "orders") == -ERR_DISK);
+	CHECK(strcmp(why.text, "open queue 'orders': read 0017.seg") == 0);
+}
