@@ -1,0 +1,161 @@
+/*
+ * log.h - the door of the storage engine: one shard's slots, on one journal and many segments.
+ *
+ *      log_append ──> pending ──log_flush──> journal (one write, one fdatasync for all slots) ──> apply()
+ *                                               │ later, off the acknowledgement path
+ *                                               ▼
+ *                       segments: a dedicated slot's are plain Kafka batches, a shared slot's are framed
+ *
+ * A *slot* is a sequence of entries, each with (term, index): the unit of replication.  A *dedicated* slot holds one
+ * partition, a *shared* slot many partitions and small state.  A *partition* is a sequence of record batches by offset.
+ * An entry is a BATCH (for one or more partitions, of one or more slots: the payload is written once) or a STATE
+ * (opaque bytes of the broker's).
+ *
+ * The engine is asynchronous.  log_append() accepts an entry and returns at once; log_flush(), once per turn of the
+ * shard, starts a commit if none is under way; when it is durable, client->apply() is called for each of its entries in
+ * the order of appending.  Recovery calls the same apply() for what the journal holds after the last checkpoint, so the
+ * broker has one way to change.  After a failed write or fsync client->failed() is called once, and nothing is ever
+ * applied again: the process must stop (it never retries an fsync).
+ *
+ * What survives: everything that was applied.  What may survive: entries that were appended and not yet applied.
+ * Bytes on disk: docs/formats/{journal,segment,checkpoint}.md.
+ *
+ * A log belongs to one shard and is used from its thread only.
+ */
+#ifndef LOG_LOG_H
+#define LOG_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/env.h"
+#include "base/error.h"
+
+struct log;
+
+enum log_kind {
+	LOG_BATCH = 1,
+	LOG_STATE = 2,
+};
+
+/* One partition that a batch goes to.  The caller assigned the offsets: base_offset is the partition's log_end(). */
+struct log_target {
+	uint32_t slot;
+	uint32_t partition;
+	int64_t base_offset;
+};
+
+/*
+ * An entry, as given to log_append() and to apply().  For LOG_BATCH the payload is one Kafka record batch v2; its
+ * baseOffset and partitionLeaderEpoch fields are the log's to fill (they are outside the checksum), so a payload shared
+ * by several partitions is patched on the way out.  For LOG_STATE targets has one element, of which only slot counts.
+ */
+struct log_entry {
+	enum log_kind kind;
+	const struct log_target *targets;
+	uint32_t ntargets;
+	struct view payload;
+	uint64_t term;          /* out: of the first target's slot */
+	uint64_t index;         /* out */
+	void *token;            /* the appender's; NULL when recovery applies */
+};
+
+/* The broker's side.  All called on the shard's thread. */
+struct log_client {
+	void *ctx;
+	/* Once, at the beginning of log_open: the state of the last checkpoint (empty for a new log). */
+	int (*restore)(void *ctx, struct slice snapshot, struct why *why);
+	/* An entry has become durable (or is replayed).  A non-zero return is only allowed during recovery. */
+	int (*apply)(void *ctx, const struct log_entry *entry, struct why *why);
+	/* Write the state as of the last applied entry. */
+	void (*snapshot)(void *ctx, struct bytes *out);
+	/* Does anybody still need a record in [first, last]?  Asked when the journal's space is to be used again. */
+	bool (*wanted)(void *ctx, uint32_t partition, int64_t first, int64_t last);
+	/* The disk failed; nothing more will be applied. */
+	void (*failed)(void *ctx, const struct why *why);
+};
+
+struct log_options {
+	bool sync;                      /* fdatasync before apply (the default); false: page cache only */
+	uint32_t segment_bytes;         /* size of a journal segment; 0: 64 MiB */
+	uint32_t cache_bytes;           /* memory for recent batches; 0: 64 MiB */
+	uint32_t partition_segment_bytes;       /* size at which a partition's segment is closed; 0: 1 GiB */
+};
+
+/*
+ * Open or create the log on env->disk, recover, and call client->restore and client->apply.  Fails with ERR_DISK,
+ * ERR_DAMAGED (which file, which offset, which checksum: in `why`), ERR_NEWER_FORMAT, or what the client returned.
+ * A damaged partition segment does not fail the open: the partition answers ERR_DAMAGED and the others serve.
+ */
+int log_open(struct env *env, const struct log_options *options, const struct log_client *client,
+	     struct log **ret, struct why *why);
+/* Must not be called with a commit under way (see log_busy). */
+void log_close(struct log *log);
+
+/* Copies the targets, takes its own reference to the payload.  ERR_NO_MEMORY, or ERR_DISK after a failure. */
+int log_append(struct log *log, const struct log_entry *entry);
+/* Once per turn. */
+void log_flush(struct log *log);
+bool log_busy(const struct log *log);           /* something appended is not applied yet */
+/* Take a checkpoint soon (also happens by itself); for orderly shutdown and tests. */
+void log_checkpoint(struct log *log);
+
+/*
+ * A partition must be opened before anything is appended to it; the broker opens those that its catalogue has, during
+ * restore/apply.  `dedicated`: it has slot `slot` to itself.  Opening one that is open is harmless.
+ */
+int log_partition_open(struct log *log, uint32_t partition, uint32_t slot, bool dedicated);
+/* Forget it and give its space back. */
+void log_partition_drop(struct log *log, uint32_t partition);
+
+int64_t log_start(const struct log *log, uint32_t partition);     /* first offset that can be read; -1: no such partition */
+int64_t log_end(const struct log *log, uint32_t partition);       /* next offset to be assigned, including pending ones */
+int64_t log_committed(const struct log *log, uint32_t partition); /* offsets below are durable and applied */
+int64_t log_size(const struct log *log, uint32_t partition);      /* bytes kept */
+uint64_t log_term(const struct log *log);                          /* of this start: one more than the last */
+
+/* Nobody needs offsets below `start` any more. */
+void log_trim(struct log *log, uint32_t partition, int64_t start);
+
+/*
+ * Reading by offset: whole batches, beginning with the one that contains `offset`, as long as they fit into max_bytes,
+ * but at least one.  Only committed ones.  `done` may be called before log_read returns (data in memory) or in a later
+ * turn.  The caller keeps the struct alive until then and calls log_read_free() afterwards.
+ */
+struct log_batch {
+	int64_t base_offset;
+	int64_t last_offset;
+	uint64_t term;
+	struct view bytes;              /* as stored: the first 16 bytes (baseOffset, length, epoch) must be patched on
+					   the way out: see batch_patch() in broker/batch.h */
+};
+
+struct log_read {
+	uint32_t partition;
+	int64_t offset;
+	size_t max_bytes;
+	void (*done)(struct log_read *);
+	void *ctx;
+
+	int error;                      /* 0, -ERR_OUT_OF_RANGE (outside [start, committed]), -ERR_NO_SUCH_PARTITION, -ERR_DAMAGED, -ERR_DISK */
+	struct log_batch *batches;      /* owned by the struct */
+	uint32_t nbatches;
+};
+
+void log_read(struct log *log, struct log_read *r);
+void log_read_free(struct log_read *r);
+
+/*
+ * The base offset of the first batch whose maxTimestamp is >= `timestamp`, or -1.  From the index, no I/O.
+ * INT64_MAX asks for the batch with the greatest maxTimestamp.
+ */
+int64_t log_find_time(const struct log *log, uint32_t partition, int64_t timestamp);
+
+struct log_stats {
+	uint64_t commits, entries, bytes_appended, bytes_written, cold_reads;
+	uint64_t journal_segments, checkpoints;
+};
+void log_stats(const struct log *log, struct log_stats *ret);
+
+#endif
