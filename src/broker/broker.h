@@ -1,0 +1,63 @@
+/*
+ * broker.h - one shard's core: what messages mean, for every protocol.
+ *
+ * A pure, single-threaded state machine around one log.  The shard's loop (runtime/ or sim/) drives it:
+ *
+ *      broker_handle(b, cmd, now)      for each command that arrived
+ *      broker_tick(b, now)             when broker_next_timer() is due
+ *      broker_flush(b)                 once per turn: starts the commit of all that was appended
+ *
+ * and it answers through `struct outlet`.  Nothing here blocks, and nothing is answered as durable before it is.
+ */
+#ifndef BROKER_BROKER_H
+#define BROKER_BROKER_H
+
+#include "base/env.h"
+#include "broker/catalogue.h"
+#include "broker/command.h"
+#include "log/log.h"
+
+struct broker;
+
+/* Where answers, events and commands to other shards go: the loop routes by to_shard and session. */
+struct outlet {
+	void *ctx;
+	/* A command on its way back (answered, or an event), or a SHARD_* command to cmd->to_shard.  Takes it over. */
+	void (*send)(void *ctx, struct cmd *c);
+	/* The disk failed: the process must stop, saying why. */
+	void (*failed)(void *ctx, const struct why *why);
+};
+
+struct broker_options {
+	uint16_t shard, shards;
+	struct log_options log;
+	uint32_t group_initial_rebalance_ms;    /* Kafka group.initial.rebalance.delay.ms; default 0 */
+	uint64_t max_pending_bytes;             /* appended and not yet durable; 0: 256 MiB */
+};
+
+/* Opens the log and restores everything. */
+int broker_open(struct env *env, const struct broker_options *o, const struct outlet *outlet, int64_t now_ms,
+		struct broker **ret, struct why *why);
+/* Begin orderly shutdown: checkpoint; then step until !broker_busy(); then close. */
+void broker_stop(struct broker *b, int64_t now_ms);
+bool broker_busy(const struct broker *b);
+void broker_close(struct broker *b);
+
+void broker_handle(struct broker *b, struct cmd *c, int64_t now_ms);
+void broker_tick(struct broker *b, int64_t now_ms);
+int64_t broker_next_timer(const struct broker *b);      /* unix ms; INT64_MAX: none */
+void broker_flush(struct broker *b);
+
+const struct catalogue *broker_catalogue(const struct broker *b);
+const char *broker_cluster_id(const struct broker *b);  /* made at first start on shard 0, kept */
+void broker_set_blocked(struct broker *b, bool blocked);        /* memory or disk alarm */
+
+/* Figures for /metrics; see broker/metrics.def for names and help texts. */
+struct broker_stats {
+#define METRIC(name, help) uint64_t name;
+#include "broker/metrics.def"
+#undef METRIC
+};
+void broker_stats(const struct broker *b, struct broker_stats *ret);
+
+#endif

@@ -1,0 +1,72 @@
+/*
+ * catalogue.h - what exists: virtual hosts, channels with their queue views, exchanges, bindings.
+ *
+ * Shard 0 is the only writer.  Every shard has a full copy that sessions read directly, without a command; a change
+ * is answered only when every shard's copy has it, so whoever was told "declared" finds it declared everywhere.
+ * Pointers are valid until the session returns to its host (the copy may change between turns): keep ids, not pointers.
+ */
+#ifndef BROKER_CATALOGUE_H
+#define BROKER_CATALOGUE_H
+
+#include "broker/command.h"
+
+struct catalogue;
+struct exchange;
+
+struct queue_view {
+	struct queue_spec spec;         /* as declared; strings owned by the catalogue */
+	uint64_t owner;                 /* exclusive: the connection; 0: none */
+	int64_t created_ms, modified_ms;
+	uint64_t epoch;                 /* grows each time a view of this name is created: into SQS receipt handles */
+	bool made_channel;              /* the channel came with the view and goes with it */
+	bool shown;                     /* to Kafka and SQS: not exclusive, auto-delete or server-named */
+};
+
+struct channel {
+	uint32_t id;                    /* never used again */
+	uint16_t shard;                 /* the owner */
+	uint8_t uuid[16];               /* Kafka topic id */
+	struct slice vhost, name;
+	enum origin origin;
+	uint32_t partitions;
+	uint32_t first_partition;       /* log partition ids: first_partition .. + partitions - 1 (not contiguous after
+					   ADD_PARTITIONS: use channel_partition()) */
+	bool dedicated;
+	struct setting *settings;
+	uint32_t nsettings;
+	int64_t created_ms;
+	struct queue_view *queue;       /* NULL: a topic only */
+};
+
+const struct channel *catalogue_channel(const struct catalogue *c, struct slice vhost, struct slice name);
+const struct channel *catalogue_channel_by_id(const struct catalogue *c, uint32_t id);
+const struct channel *catalogue_channel_by_uuid(const struct catalogue *c, const uint8_t uuid[16]);
+/* All channels of a virtual host in the order of creation: *at = 0 first; NULL at the end. */
+const struct channel *catalogue_next_channel(const struct catalogue *c, struct slice vhost, uint32_t *at);
+bool catalogue_has_vhost(const struct catalogue *c, struct slice vhost);
+/* A setting's value, or null. */
+struct slice channel_setting(const struct channel *ch, const char *name);
+bool channel_is_topic(const struct channel *ch);        /* Kafka may see it: vhost "/", legal name, shown */
+
+struct exchange_info {
+	struct slice name, type, arguments;
+	bool durable, auto_delete, internal;
+	uint32_t bindings;              /* from it */
+};
+/* False if there is none.  "" is the default exchange. */
+bool catalogue_exchange(const struct catalogue *c, struct slice vhost, struct slice name, struct exchange_info *ret);
+
+/* Is there this binding?  For the management of AMQP clients and tests. */
+bool catalogue_bound(const struct catalogue *c, struct slice vhost, struct slice exchange, struct slice destination,
+		     bool to_exchange, struct slice key, struct slice arguments);
+
+/*
+ * Where does a message go?  Follows exchange-to-exchange bindings and alternate exchanges; each channel once.  Ids of
+ * at most `max` channels are written to `ret`; returns how many there are (may be greater than max: call again with
+ * room), or -ERR_NO_SUCH_EXCHANGE.  `headers` is the encoded AMQP table of the message (may be null).
+ * The default exchange routes to the channel of that name: a queue, or a topic without a queue view.
+ */
+int catalogue_route(const struct catalogue *c, struct slice vhost, struct slice exchange, struct slice key,
+		    struct slice headers, uint32_t *ret, int max);
+
+#endif

@@ -1,0 +1,481 @@
+/*
+ * command.h - everything that a session can ask of a shard, and everything that a shard tells a session.
+ *
+ * A command is allocated by the session (cmd_new), sent to a shard through its host, carried out by that shard's
+ * broker, and comes back to the session with `error` and its result fields filled: each command is answered exactly
+ * once.  Events (EVENT_*) are allocated by the broker and sent to a session unasked.  Whoever holds a command last
+ * frees it (cmd_free).  Commands cross threads by pointer, in batches, through rings that are flushed once per turn;
+ * nothing in a command is shared except reference-counted buffers.
+ *
+ * Memory inside a command (arrays, strings) comes from its own arena (cmd_alloc, cmd_copy), so one free releases all;
+ * views hold buffer references that cmd_free drops.
+ *
+ * Which shard: catalogue changes go to shard 0, its only writer; what concerns a channel goes to channel->shard;
+ * groups to group_shard(); producer ids to the session's own shard.
+ */
+#ifndef BROKER_COMMAND_H
+#define BROKER_COMMAND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/list.h"
+#include "base/slice.h"
+
+enum cmd_kind {
+	/* the catalogue */
+	CMD_CHANGE,             /* create, alter or delete a channel, queue, exchange or binding */
+	/* by offset */
+	CMD_PUBLISH,
+	CMD_FETCH,
+	CMD_OFFSETS,
+	CMD_DELETE_RECORDS,
+	CMD_PRODUCER_ID,
+	/* by delivery */
+	CMD_SUBSCRIBE,
+	CMD_CREDIT,
+	CMD_UNSUBSCRIBE,
+	CMD_RECEIVE,
+	CMD_SETTLE,
+	CMD_PURGE,
+	CMD_QUEUE_STATS,
+	/* consumer groups */
+	CMD_GROUP_JOIN,
+	CMD_GROUP_SYNC,
+	CMD_GROUP_HEARTBEAT,
+	CMD_GROUP_LEAVE,
+	CMD_GROUP_COMMIT,
+	CMD_GROUP_OFFSETS,
+	CMD_GROUP_DESCRIBE,
+	CMD_GROUP_LIST,
+	CMD_GROUP_DELETE,
+	/* sessions */
+	CMD_CANCEL,             /* answer the waiting command of this session with this tag now, with what there is */
+	CMD_SESSION_GONE,       /* requeue what the session holds, drop its consumers and waiting commands; no answer */
+	CMD_CLOSE_CONNECTION,   /* to shard 0: delete the exclusive queues of this connection; answered when done */
+	/* from the broker to a session, unasked */
+	EVENT_DELIVER,
+	EVENT_CANCELLED,        /* the consumer is gone, because its queue is */
+	/* between shards (sessions never see them) */
+	SHARD_CATALOGUE,        /* shard 0 tells the others a catalogue change; answered when it is durable there */
+	SHARD_RESYNC,
+	CMD_KINDS
+};
+
+struct cmd {
+	struct node link;
+	enum cmd_kind kind;
+	uint16_t from_shard, to_shard;
+	uint32_t session;       /* host->handle of the session that asked; 0: the broker itself */
+	uint64_t connection;    /* host->connection */
+	uint64_t tag;           /* the session's own: comes back untouched */
+	int error;              /* 0 or -ERR_x, when it comes back */
+	bool answered;          /* it is on its way back */
+	char *reason;           /* why, in the arena, when error is set; may be NULL */
+	struct arena arena;
+};
+
+struct cmd *cmd_new(enum cmd_kind kind);                /* zeroed, of the kind's full size; NULL when memory is short */
+void cmd_free(struct cmd *c);                           /* NULL is fine; drops all views in it */
+void *cmd_alloc(struct cmd *c, size_t n);               /* zeroed; NULL when memory is short or over 64 MiB */
+struct slice cmd_copy(struct cmd *c, struct slice s);   /* null stays null; NULL p and n == 0 when memory is short */
+const char *cmd_name(enum cmd_kind kind);
+/* Set error and reason; returns e. */
+int cmd_fail(struct cmd *c, int e, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* ------------------------------------------------------------------------------------------- catalogue changes ---- */
+
+/* A named setting: Kafka topic configs, SQS attributes, tags.  The catalogue keeps them as given. */
+struct setting {
+	struct slice name, value;
+};
+
+enum change_kind {
+	CHANGE_CREATE_CHANNEL,  /* a topic; with `queue` also a queue view.  ERR_EXISTS if there is a channel */
+	CHANGE_CREATE_QUEUE,    /* a queue view: on the channel of that name, or on a new one.  ERR_EXISTS if there is a view */
+	CHANGE_ALTER_CHANNEL,   /* settings of the topic */
+	CHANGE_ALTER_QUEUE,     /* settings and policy of the queue view */
+	CHANGE_ADD_PARTITIONS,
+	CHANGE_DELETE_CHANNEL,  /* topic, queue view, bindings, data */
+	CHANGE_DELETE_QUEUE,    /* the queue view and its bindings; also the channel, if the queue view had created it */
+	CHANGE_CREATE_EXCHANGE, /* ERR_EXISTS */
+	CHANGE_DELETE_EXCHANGE,
+	CHANGE_BIND,            /* binding the same again is fine */
+	CHANGE_UNBIND,          /* what is not bound is fine */
+	CHANGE_KINDS
+};
+
+enum origin {                   /* the protocol that made a thing, or encoded a message; also the batch's origin tag */
+	ORIGIN_KAFKA = 0,
+	ORIGIN_AMQP  = 1,
+	ORIGIN_SQS   = 2,
+};
+
+/* How the delivery engine treats a queue: one set of rules, the protocols fill in their defaults. */
+struct queue_policy {
+	bool fifo;                      /* groups block, deduplication (SQS FIFO) */
+	bool content_dedup;             /* FIFO: deduplicate by SHA-256 of the body when no id is given */
+	bool dedup_per_group;           /* FIFO: deduplication scope messageGroup */
+	int64_t lease_ms;               /* default lease (SQS visibility timeout); < 0: until settled (AMQP) */
+	int64_t delay_ms;               /* default delay before a message is ready */
+	int64_t wait_ms;                /* default wait of a receive (SQS) */
+	int64_t ttl_ms;                 /* a message older than this is dropped or dead-lettered; < 0: never */
+	int64_t expires_ms;             /* an unused queue is deleted after this; < 0: never */
+	int64_t max_length;             /* ready messages; < 0: no limit */
+	int64_t max_bytes;              /* bytes of ready messages; < 0 */
+	bool reject_publish;            /* overflow: refuse new ones instead of dropping the oldest */
+	int32_t max_receives;           /* then dead-letter instead of delivering again; <= 0: no limit */
+	struct slice dead_channel;      /* SQS: name of the dead-letter queue (same vhost); null: none */
+	struct slice dead_exchange;     /* AMQP: dead-letter exchange; null: none */
+	struct slice dead_key;          /* AMQP: routing key for it; null: keep the message's own */
+	bool single_active;             /* one consumer at a time */
+	uint8_t max_priority;           /* 0: no priorities */
+};
+
+struct queue_spec {
+	enum origin origin;
+	bool durable, exclusive, auto_delete, server_named;
+	struct slice arguments;         /* AMQP: the encoded argument table as declared, for equivalence checks */
+	struct setting *settings;       /* SQS: attributes and tags as given */
+	uint32_t nsettings;
+	struct queue_policy policy;
+	int64_t start;                  /* on an existing topic: where the view begins; -1: at the end (default) -2: at the beginning */
+};
+
+struct cmd_change {
+	struct cmd head;
+	enum change_kind change;
+	struct slice vhost;             /* "/" for Kafka and SQS */
+	struct slice name;              /* channel, queue, exchange; BIND: the source exchange */
+	/* channels */
+	enum origin origin;
+	uint32_t partitions;
+	bool dedicated;                 /* slots of its own (Kafka topics); else it shares its shard's slot */
+	struct setting *settings;       /* CREATE: all; ALTER: replaces all */
+	uint32_t nsettings;
+	/* queues */
+	struct queue_spec *queue;
+	bool if_unused, if_empty;       /* deletes: ERR_IN_USE, ERR_NOT_EMPTY */
+	/* exchanges and bindings */
+	struct slice type;              /* "direct", "fanout", "topic", "headers" */
+	bool durable, auto_delete, internal;
+	struct slice arguments;         /* encoded AMQP table */
+	struct slice destination;       /* BIND: queue or exchange */
+	bool to_exchange;
+	struct slice key;
+	/* back */
+	uint64_t ret_messages;          /* deletes: messages that were ready; CREATE: as for stats, 0 */
+	uint32_t ret_channel;           /* id of the channel created or found */
+};
+
+/* ------------------------------------------------------------------------------------------------ by offset ---- */
+
+struct publish_target {
+	uint32_t channel;               /* id; all of one command are owned by to_shard */
+	int32_t partition;              /* -1: by key hash, or in turn when there is no key */
+	/* back */
+	int error;                      /* 0 or -ERR_x, per target */
+	int64_t offset;                 /* of the batch's first record (the original one if it was a duplicate) */
+	int64_t log_start;
+	bool duplicate;                 /* FIFO deduplication or idempotent producer: nothing was added */
+};
+
+struct cmd_publish {
+	struct cmd head;
+	struct publish_target *targets; /* the payload is stored once for all of them */
+	uint32_t ntargets;
+	struct view batch;              /* one record batch v2, checksum already verified or made by us */
+	bool wait_durable;              /* answer when committed; else when accepted in memory */
+	bool from_queue;                /* dead-lettering and moves: not refused by alarms or limits */
+	/* back */
+	int64_t ret_append_ms;
+	struct slice ret_sqs_id;        /* FIFO duplicate: the original message id and sequence number */
+	uint64_t ret_sequence;          /* FIFO: the sequence number */
+};
+
+struct fetched {
+	int64_t base_offset, last_offset;
+	uint32_t epoch;
+	struct view bytes;              /* see batch_patch() */
+};
+
+struct fetch_item {
+	uint32_t channel;
+	uint32_t partition;             /* 0-based within the channel */
+	int64_t offset;
+	uint32_t max_bytes;
+	/* back */
+	int error;
+	int64_t committed, log_start;   /* high watermark, log start */
+	struct fetched *batches;
+	uint32_t nbatches;
+};
+
+struct cmd_fetch {
+	struct cmd head;
+	struct fetch_item *items;
+	uint32_t nitems;
+	uint32_t max_bytes;             /* in all */
+	uint32_t min_bytes;             /* answered as soon as there are this many... */
+	int64_t deadline_ms;            /* ...or at this time (unix ms), or when an item has an error */
+};
+
+enum { OFFSET_LATEST = -1, OFFSET_EARLIEST = -2, OFFSET_MAX_TIMESTAMP = -3 };
+
+struct offset_item {
+	uint32_t channel, partition;
+	int64_t timestamp;              /* unix ms, or one of the above */
+	int error;
+	int64_t ret_offset, ret_timestamp;      /* -1, -1: none that late */
+	uint32_t ret_epoch;
+};
+
+struct cmd_offsets {
+	struct cmd head;
+	struct offset_item *items;
+	uint32_t nitems;
+};
+
+struct cmd_delete_records {
+	struct cmd head;
+	uint32_t channel, partition;
+	int64_t offset;                 /* -1: up to the high watermark */
+	int64_t ret_log_start;
+};
+
+struct cmd_producer_id {
+	struct cmd head;
+	int64_t ret_producer_id;
+	int16_t ret_epoch;
+};
+
+/* ---------------------------------------------------------------------------------------------- by delivery ---- */
+
+/* One message on its way to a consumer.  The slices point into `hold`. */
+struct delivery {
+	uint32_t partition;             /* 0-based within the channel */
+	int64_t offset;
+	uint32_t generation;            /* of the lease: goes into the settle, and into SQS receipt handles */
+	uint32_t receives;              /* deliveries so far including this one */
+	bool redelivered;
+	int64_t first_receive_ms;       /* 0: this one */
+	int64_t append_ms;              /* the batch's append time: SQS SentTimestamp */
+	int64_t timestamp_ms;           /* the record's own timestamp */
+	enum origin origin;
+	struct slice key, value;        /* p == NULL: null */
+	struct slice headers;           /* encoded Kafka record headers: count varint, then (key, value)*; see batch.h */
+	uint64_t sequence;              /* FIFO sequence number */
+	struct slice dead_source;       /* it came here by dead-lettering: name of the queue it died in; else null */
+	struct view hold;               /* the (uncompressed) bytes that the slices point into */
+};
+
+struct cmd_subscribe {
+	struct cmd head;
+	uint32_t channel;
+	uint64_t consumer;              /* the session's number for it, unique within the session */
+	bool no_ack;                    /* settled when delivered */
+	bool exclusive;
+	uint32_t prefetch;              /* unsettled deliveries at most; 0: no limit */
+	uint32_t window;                /* deliveries at most before CMD_CREDIT: flow control towards the session */
+	int32_t priority;
+	struct slice name;              /* consumer tag, for lists */
+};
+
+/* The session has written `messages` deliveries of this consumer to its peer: that many more may come. */
+struct cmd_credit {
+	struct cmd head;                /* not answered: freed by the shard */
+	uint32_t channel;
+	uint64_t consumer;
+	uint32_t messages;
+};
+
+struct cmd_unsubscribe {
+	struct cmd head;                /* deliveries that are outstanding stay leased to the session */
+	uint32_t channel;
+	uint64_t consumer;
+};
+
+struct event_deliver {
+	struct cmd head;
+	uint32_t channel;
+	uint64_t consumer;
+	struct delivery *deliveries;
+	uint32_t ndeliveries;
+};
+
+struct event_cancelled {
+	struct cmd head;
+	uint32_t channel;
+	uint64_t consumer;
+};
+
+struct cmd_receive {
+	struct cmd head;
+	uint32_t channel;
+	uint32_t max;                   /* messages */
+	int64_t deadline_ms;            /* wait until then for the first message; 0: do not wait */
+	int64_t lease_ms;               /* < 0: held by this session until settled; 0 and more: comes back after this */
+	bool no_ack;
+	struct slice attempt;           /* FIFO ReceiveRequestAttemptId; null */
+	/* back */
+	struct delivery *deliveries;
+	uint32_t ndeliveries;
+	uint64_t ret_ready;             /* messages that are ready besides these */
+};
+
+enum outcome {
+	SETTLE_ACK,                     /* done with it: ack, DeleteMessage */
+	SETTLE_REQUEUE,                 /* ready again, in its old place, marked redelivered */
+	SETTLE_REJECT,                  /* not wanted: dead-letter it, or drop it */
+	SETTLE_EXTEND,                  /* the lease ends at now + lease_ms (0: at once): ChangeMessageVisibility */
+};
+
+struct settle_item {
+	uint32_t partition;
+	int64_t offset;
+	uint32_t generation;            /* 0: whatever it is (AMQP: leases of this session) */
+	enum outcome outcome;
+	int64_t lease_ms;               /* EXTEND */
+	int error;                      /* back: 0, -ERR_NO_SUCH_LEASE, -ERR_STALE_LEASE */
+};
+
+struct cmd_settle {
+	struct cmd head;
+	uint32_t channel;
+	struct settle_item *items;
+	uint32_t nitems;
+	bool wait_durable;              /* answer when committed (SQS); else when applied in memory */
+};
+
+struct cmd_purge {
+	struct cmd head;
+	uint32_t channel;
+	uint64_t ret_messages;
+};
+
+struct cmd_queue_stats {
+	struct cmd head;
+	uint32_t channel;
+	uint64_t ret_ready, ret_leased, ret_delayed, ret_bytes;
+	uint32_t ret_consumers;
+	bool ret_exclusive_consumer;
+};
+
+/* ------------------------------------------------------------------------------------------ consumer groups ---- */
+
+struct group_protocol {
+	struct slice name, metadata;
+};
+
+struct group_member {
+	struct slice id, instance, client_id, client_host;
+	struct slice metadata;          /* JOIN answer to the leader: its metadata for the chosen protocol */
+	struct slice assignment;        /* SYNC from the leader; DESCRIBE */
+};
+
+struct cmd_group_join {
+	struct cmd head;
+	struct slice group, member, instance, client_id, client_host, protocol_type;
+	struct group_protocol *protocols;
+	uint32_t nprotocols;
+	int32_t session_timeout_ms, rebalance_timeout_ms;
+	bool id_required;               /* JoinGroup v4+: first answer MEMBER_ID_REQUIRED with an id */
+	/* back (also ret_member with MEMBER_ID_REQUIRED) */
+	int32_t ret_generation;
+	struct slice ret_protocol, ret_leader, ret_member;
+	bool ret_skip_assignment;
+	struct group_member *ret_members;       /* to the leader only */
+	uint32_t ret_nmembers;
+};
+
+struct cmd_group_sync {
+	struct cmd head;
+	struct slice group, member, instance, protocol_type, protocol;  /* the last two may be null */
+	int32_t generation;
+	struct group_member *assignments;       /* id, assignment */
+	uint32_t nassignments;
+	/* back */
+	struct slice ret_assignment, ret_protocol_type, ret_protocol;
+};
+
+struct cmd_group_heartbeat {
+	struct cmd head;
+	struct slice group, member, instance;
+	int32_t generation;
+};
+
+struct group_leaver {
+	struct slice member, instance;
+	int error;
+};
+
+struct cmd_group_leave {
+	struct cmd head;
+	struct slice group;
+	struct group_leaver *members;
+	uint32_t nmembers;
+};
+
+struct group_offset {
+	struct slice topic;             /* by name: offsets outlive topics as in Kafka until they expire */
+	uint8_t topic_id[16];           /* carried for the session's answer */
+	uint32_t partition;
+	int64_t offset;                 /* -1: none committed */
+	int32_t epoch;
+	struct slice metadata;
+	int error;
+};
+
+struct cmd_group_commit {
+	struct cmd head;
+	struct slice group, member, instance;   /* a simple consumer has an empty member and generation -1 */
+	int32_t generation;
+	struct group_offset *offsets;
+	uint32_t noffsets;
+};
+
+struct cmd_group_offsets {
+	struct cmd head;
+	struct slice group, member;
+	int32_t member_epoch;
+	bool all;                       /* every offset of the group, instead of those listed */
+	struct group_offset *offsets;   /* in: those asked for; out: with values (all: filled) */
+	uint32_t noffsets;
+};
+
+struct cmd_group_describe {
+	struct cmd head;
+	struct slice group;
+	const char *ret_state;          /* "Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead" */
+	struct slice ret_protocol_type, ret_protocol;
+	struct group_member *ret_members;
+	uint32_t ret_nmembers;
+};
+
+struct group_listing {
+	struct slice group, protocol_type;
+	const char *state;
+};
+
+struct cmd_group_list {
+	struct cmd head;                /* to every shard */
+	struct group_listing *ret_groups;
+	uint32_t ret_ngroups;
+};
+
+struct cmd_group_delete {
+	struct cmd head;
+	struct slice group;
+};
+
+struct cmd_cancel {
+	struct cmd head;                /* not answered: freed by the shard */
+	uint64_t waiting;               /* the tag of the command that waits */
+};
+
+uint16_t group_shard(struct slice group, uint16_t shards);
+
+#endif

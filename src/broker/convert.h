@@ -1,0 +1,25 @@
+/*
+ * convert.h - a message of one protocol as another protocol's reader sees it: DESIGN section 4, "Crossing protocols".
+ *
+ * Same protocol in and out never comes through here: those bytes are passed on as they are.
+ */
+#ifndef BROKER_CONVERT_H
+#define BROKER_CONVERT_H
+
+#include "broker/batch.h"
+
+/*
+ * The AMQP content-header payload (property flags and list) and body for a delivery of another origin.  Bytes that had
+ * to be made come from the arena.  The routing key is ret_key, the exchange is "".
+ */
+int convert_to_amqp(const struct delivery *d, struct arena *a, struct slice *ret_properties, struct slice *ret_key,
+		    struct slice *ret_body);
+
+/* An SQS message's parts: body (legal characters, else base64 and attribute BodyEncoding=base64), attributes, ids. */
+int convert_to_sqs(const struct delivery *d, struct slice queue, struct arena *a, struct sqs_native *ret,
+		   struct slice *ret_body);
+
+/* A batch that Kafka readers understand: same offsets, headers translated.  `stored` has origin AMQP or SQS. */
+int convert_to_kafka(const struct fetched *stored, struct view *ret);
+
+#endif
