@@ -1,0 +1,324 @@
+#include "runtime/files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+struct queue {
+	struct files *files;
+	pthread_t thread;
+	pthread_cond_t more;
+	struct node submitted;
+};
+
+struct files {
+	struct disk disk;               /* first: a struct disk * is a struct files * */
+	int directory;
+	pthread_mutex_t lock;           /* over the lists below */
+	struct queue queues[DISK_QUEUES];
+	struct node finished;
+	bool stopping;
+	void (*wake)(void *ctx);
+	void *wake_ctx;
+};
+
+static struct files *of(struct disk *d)
+{
+	return (struct files *)d;
+}
+
+static int64_t or_errno(int64_t r)
+{
+	return r < 0 ? -errno : r;
+}
+
+static int files_file_open(struct disk *d, const char *path, int how)
+{
+	int flags = O_CLOEXEC | (how & DISK_RDWR ? O_RDWR : O_RDONLY) | (how & DISK_CREATE ? O_CREAT | O_EXCL : 0);
+
+	return (int)or_errno(openat(of(d)->directory, path, flags, 0640));
+}
+
+static int files_file_close(struct disk *d, int file)
+{
+	return (int)or_errno(close(file));
+}
+
+static int64_t files_size(struct disk *d, int file)
+{
+	struct stat st;
+
+	return fstat(file, &st) < 0 ? -errno : st.st_size;
+}
+
+static int64_t files_read(struct disk *d, int file, void *p, size_t n, int64_t at)
+{
+	size_t got = 0;
+
+	while (got < n) {
+		ssize_t r = pread(file, (uint8_t *)p + got, n - got, at + (int64_t)got);
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return -errno;
+		if (r == 0)
+			break;
+		got += (size_t)r;
+	}
+	return (int64_t)got;
+}
+
+/* pwritev may write less than asked, and takes at most IOV_MAX pieces. */
+static int64_t files_write(struct disk *d, int file, const struct iovec *pieces, int n, int64_t at)
+{
+	enum { STEP = 256 };
+	struct iovec step[STEP];
+	int64_t total = 0;
+	size_t skip = 0;
+
+	while (n > 0) {
+		int count = n < STEP ? n : STEP;
+		memcpy(step, pieces, (size_t)count * sizeof *step);
+		step[0].iov_base = (uint8_t *)step[0].iov_base + skip;
+		step[0].iov_len -= skip;
+
+		ssize_t r = pwritev(file, step, count, at + total);
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return -errno;
+		total += r;
+		for (skip += (size_t)r; n > 0 && skip >= pieces->iov_len; pieces++, n--)
+			skip -= pieces->iov_len;
+		if (r == 0 && n > 0)
+			return -ENOSPC;
+	}
+	return total;
+}
+
+static int files_sync(struct disk *d, int file)
+{
+	return (int)or_errno(fdatasync(file));
+}
+
+static int files_sync_dir(struct disk *d, const char *path)
+{
+	int fd = openat(of(d)->directory, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = (int)or_errno(fsync(fd));
+	close(fd);
+	return r;
+}
+
+static int files_truncate(struct disk *d, int file, int64_t size)
+{
+	return (int)or_errno(ftruncate(file, size));
+}
+
+static int files_rename(struct disk *d, const char *from, const char *to)
+{
+	return (int)or_errno(renameat(of(d)->directory, from, of(d)->directory, to));
+}
+
+static int files_unlink(struct disk *d, const char *path)
+{
+	return (int)or_errno(unlinkat(of(d)->directory, path, 0));
+}
+
+static int files_mkdir(struct disk *d, const char *path)
+{
+	return mkdirat(of(d)->directory, path, 0750) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int files_list(struct disk *d, const char *path, int (*each)(void *ctx, const char *name), void *ctx)
+{
+	int fd = openat(of(d)->directory, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	char **names = NULL;
+	size_t n = 0, capacity = 0;
+	int r = 0;
+
+	if (!dir) {
+		r = -errno;
+		if (fd >= 0)
+			close(fd);
+		return r;
+	}
+	for (struct dirent *e; r == 0 && (e = readdir(dir));) {
+		if (e->d_name[0] == '.')
+			continue;
+		if (n == capacity) {
+			char **more = realloc(names, (capacity = capacity ? capacity * 2 : 64) * sizeof *names);
+			if (!more)
+				r = -ENOMEM;
+			else
+				names = more;
+		}
+		if (r == 0 && !(names[n++] = strdup(e->d_name)))
+			r = -ENOMEM;
+	}
+	closedir(dir);
+
+	if (n)
+		qsort(names, n, sizeof *names, by_name);
+	for (size_t i = 0; i < n; i++) {
+		if (r == 0)
+			r = each(ctx, names[i]);
+		free(names[i]);
+	}
+	free(names);
+	return r;
+}
+
+static int64_t files_space(struct disk *d)
+{
+	struct statvfs st;
+
+	if (fstatvfs(of(d)->directory, &st) < 0)
+		return -errno;
+	return (int64_t)st.f_bavail * (int64_t)st.f_frsize;
+}
+
+static void files_submit(struct disk *d, struct disk_op *op)
+{
+	struct files *f = of(d);
+
+	pthread_mutex_lock(&f->lock);
+	list_push(&f->queues[op->queue].submitted, &op->link);
+	pthread_cond_signal(&f->queues[op->queue].more);
+	pthread_mutex_unlock(&f->lock);
+}
+
+static const struct disk_calls calls = {
+	.open = files_file_open, .close = files_file_close, .size = files_size, .read = files_read, .write = files_write,
+	.sync = files_sync, .sync_dir = files_sync_dir, .truncate = files_truncate, .rename = files_rename,
+	.unlink = files_unlink, .mkdir = files_mkdir, .list = files_list, .space = files_space, .submit = files_submit,
+};
+
+static void *run_queue(void *arg)
+{
+	struct queue *q = arg;
+	struct files *f = q->files;
+
+	pthread_mutex_lock(&f->lock);
+	for (;;) {
+		struct node *n = list_pop(&q->submitted);
+		if (!n) {
+			if (f->stopping)
+				break;
+			pthread_cond_wait(&q->more, &f->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&f->lock);
+		struct disk_op *op = CONTAINER(struct disk_op, link, n);
+		op->result = op->run(&f->disk, op);
+		pthread_mutex_lock(&f->lock);
+		bool first = list_empty(&f->finished);
+		list_push(&f->finished, &op->link);
+		if (first)
+			f->wake(f->wake_ctx);
+	}
+	pthread_mutex_unlock(&f->lock);
+	return NULL;
+}
+
+/* The queue threads take no signals: those are the main thread's. */
+static int start_threads(struct files *f)
+{
+	sigset_t all, old;
+	int r = 0;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	for (int i = 0; i < DISK_QUEUES && r == 0; i++) {
+		struct queue *q = &f->queues[i];
+		q->files = f;
+		list_init(&q->submitted);
+		pthread_cond_init(&q->more, NULL);
+		r = pthread_create(&q->thread, NULL, run_queue, q);
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return r;
+}
+
+int files_open(const char *path, void (*wake)(void *ctx), void *ctx, struct files **ret, struct why *why)
+{
+	struct files *f;
+
+	if (mkdir(path, 0750) < 0 && errno != EEXIST)
+		return fail(why, -ERR_DISK, "make directory %s: %m", path);
+	f = calloc(1, sizeof *f);
+	if (!f)
+		return fail(why, -ERR_NO_MEMORY, "%s", path);
+	f->disk.calls = &calls;
+	f->wake = wake;
+	f->wake_ctx = ctx;
+	list_init(&f->finished);
+	pthread_mutex_init(&f->lock, NULL);
+	f->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (f->directory < 0) {
+		fail(why, -ERR_DISK, "open directory %s: %m", path);
+		free(f);
+		return -ERR_DISK;
+	}
+	if (start_threads(f) != 0) {
+		/* Threads that did start refer to f: it is left to the exit that follows. */
+		return fail(why, -ERR_NO_MEMORY, "cannot start the disk threads");
+	}
+	*ret = f;
+	return 0;
+}
+
+struct disk *files_disk(struct files *f)
+{
+	return &f->disk;
+}
+
+unsigned files_reap(struct files *f)
+{
+	struct node finished;
+	unsigned n = 0;
+
+	list_init(&finished);
+	pthread_mutex_lock(&f->lock);
+	if (!list_empty(&f->finished)) {
+		list_insert(&f->finished, &finished);
+		list_remove(&f->finished);
+	}
+	pthread_mutex_unlock(&f->lock);
+
+	for (struct node *at; (at = list_pop(&finished)); n++) {
+		struct disk_op *op = CONTAINER(struct disk_op, link, at);
+		op->done(op);
+	}
+	return n;
+}
+
+void files_close(struct files *f)
+{
+	pthread_mutex_lock(&f->lock);
+	f->stopping = true;
+	for (int i = 0; i < DISK_QUEUES; i++)
+		pthread_cond_signal(&f->queues[i].more);
+	pthread_mutex_unlock(&f->lock);
+	for (int i = 0; i < DISK_QUEUES; i++)
+		pthread_join(f->queues[i].thread, NULL);
+	close(f->directory);
+	free(f);
+}
