@@ -38,8 +38,13 @@ static inline enum origin batch_origin(const struct batch *b) { return (enum ori
 
 /* Parse one batch at the start of `s` (more may follow: ret->size).  -ERR_BAD_RECORD, or -ERR_CORRUPT if check_crc. */
 int batch_parse(struct slice s, bool check_crc, struct batch *ret);
-/* All the rules of Kafka's LogValidator for a batch that a client sends.  Decompresses (output capped) to count records. */
+/*
+ * All the rules of Kafka's LogValidator for a batch that a client sends: `s` is that one batch and nothing else.
+ * Decompresses (output capped) to check every record.  ret->max_timestamp is recomputed from the records: where it
+ * differs from what the bytes say, batch_set_max_timestamp() corrects them, as Kafka does.
+ */
 int batch_validate(struct slice s, uint32_t max_bytes, int64_t now_ms, struct batch *ret, struct why *why);
+void batch_set_max_timestamp(uint8_t *batch, size_t size, int64_t max_timestamp);
 
 /* The first BATCH_PATCHED bytes as they must leave the broker: what differs from the stored bytes. */
 void batch_patch(struct slice stored, int64_t base_offset, uint32_t epoch, uint8_t ret[BATCH_PATCHED]);

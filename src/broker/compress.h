@@ -1,0 +1,27 @@
+/*
+ * compress.h - the codecs of record batches, in one direction: the broker opens what clients packed.
+ *
+ *   gzip    RFC 1952, several members may follow each other
+ *   snappy  one raw block (librdkafka), or xerial framing (Java, Python, Go): "\x82SNAPPY\0" version compatible, then
+ *           (length i32, raw block)*
+ *   lz4     LZ4 frames
+ *   zstd    frames, several may follow each other
+ *
+ * Sizes that the input declares are hints at most: memory grows with the bytes that really come out, up to `max`.
+ */
+#ifndef BROKER_COMPRESS_H
+#define BROKER_COMPRESS_H
+
+#include "base/buf.h"
+#include "broker/batch.h"
+
+/*
+ * What is packed in `in`, in a new buffer.  -ERR_BAD_RECORD: damaged, truncated, or something follows it;
+ * -ERR_TOO_LARGE: more than `max` bytes come out; -ERR_BAD_COMPRESSION: no such codec; -ERR_NO_MEMORY.
+ */
+int decompress(enum codec codec, struct slice in, size_t max, struct buf **ret);
+
+/* The ceiling for a batch of `packed` bytes where batches may have `max_bytes`: against small inputs that explode. */
+size_t decompress_limit(size_t packed, size_t max_bytes);
+
+#endif
