@@ -37,6 +37,7 @@ struct host_settings {
 	const char *sqs_region;         /* "us-east-1" */
 	const char *sqs_account;        /* "000000000000" */
 	uint32_t group_initial_rebalance_ms;
+	const char *amqp_product, *amqp_version;        /* in server-properties; NULL: "Hawser" and ours */
 };
 
 /* The session's surroundings; the session keeps the pointer for its life. */
@@ -66,7 +67,7 @@ struct host_calls {
 	void     (*timer)(struct host *, int64_t at_ms);
 	/* Close after what was written has been sent; input() is not called again. */
 	void     (*close)(struct host *);
-	/* Stop and resume calling input(). */
+	/* Stop and resume calling input().  After resuming, bytes that were left are presented again without new ones. */
 	void     (*pause)(struct host *, bool paused);
 	/* A line for the operator: says protocol, peer, and the text.  Control characters are escaped by the host. */
 	void     (*note)(struct host *, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -94,6 +95,11 @@ struct protocol {
 	void (*timer)(struct session *, int64_t now_ms);
 	/* Output has drained below 64 KiB after having been above 256 KiB: go on producing. */
 	void (*drained)(struct session *);
+	/*
+	 * May be NULL.  Once per turn, after the inputs, replies and timers that the session was given in it and before
+	 * its output is sent: what was gathered (confirms, settles) goes out now.
+	 */
+	void (*flush)(struct session *);
 	/* host->blocked changed. */
 	void (*blocked)(struct session *);
 	/* The connection is gone, or the broker stops (then say goodbye in the protocol's way first if `stopping`). */
