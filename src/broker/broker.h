@@ -22,7 +22,11 @@ struct broker;
 /* Where answers, events and commands to other shards go: the loop routes by to_shard and session. */
 struct outlet {
 	void *ctx;
-	/* A command on its way back (answered, or an event), or a SHARD_* command to cmd->to_shard.  Takes it over. */
+	/*
+	 * Takes it over.  Where it goes: an answered command or an event to cmd->session on cmd->from_shard - session 0
+	 * is that shard's broker, so broker_handle() it there -; any other is a command of the broker's own to the
+	 * broker of cmd->to_shard.  A command whose session is gone is freed.
+	 */
 	void (*send)(void *ctx, struct cmd *c);
 	/* The disk failed: the process must stop, saying why. */
 	void (*failed)(void *ctx, const struct why *why);

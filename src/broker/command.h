@@ -62,6 +62,7 @@ enum cmd_kind {
 	/* between shards (sessions never see them) */
 	SHARD_CATALOGUE,        /* shard 0 tells the others a catalogue change; answered when it is durable there */
 	SHARD_RESYNC,
+	SHARD_INSPECT,          /* shard 0 asks the owner: may this queue be deleted? */
 	CMD_KINDS
 };
 

@@ -42,6 +42,7 @@ struct pending {                /* embed it; allocated and freed by the part */
 	void (*done)(struct broker *b, struct pending *p, const struct log_entry *entry);
 };
 
+struct cluster;                 /* cluster/cluster.h: what is appended goes through it */
 struct queues;                  /* queue.c */
 struct groups;                  /* group.c */
 struct producers;               /* producer.c: idempotence windows per partition */
@@ -50,18 +51,29 @@ struct broker {
 	struct broker_options options;
 	struct outlet outlet;
 	struct env *env;
-	struct log *log;
+	struct cluster *cluster;
+	struct log *log;                /* for reading, trimming, opening; appends go through core_append_*() */
 	struct rng rng;                 /* ids, hash seeds: seeded once from env */
 	int64_t now_ms;                 /* of this step */
 	bool recovering;                /* apply() is replaying */
-	bool blocked, stopping;
+	bool started;                   /* the first turn has been: what only the living do has begun */
+	bool ready;                     /* see broker_ready() */
+	bool blocked, stopping, failed;
 	struct catalogue *catalogue;
 	struct map partitions;          /* log partition id -> struct partition */
 	struct queues *queues;
 	struct groups *groups;
 	struct heap timers;             /* struct timer */
+	struct node inbox;              /* commands and answers to this very broker: handled at the next flush */
+	struct map asks;                /* tag -> struct ask: core_ask()s under way */
+	uint64_t last_ask;
+	uint64_t pending_bytes;         /* appended and not yet applied */
 	struct map waiting;             /* fetches: see fetch.c */
-	struct broker_stats stats;
+	struct node ripe;               /* fetches that have enough: answered at the next flush */
+	struct node repeats;            /* publishes that repeat a batch which is not durable yet: see publish.c */
+	int64_t next_producer_id, producer_ids_end;     /* the block of producer ids in hand */
+	struct node producer_asks;      /* commands that wait for the next block */
+	struct broker_stats stats;      /* each part counts its own; the gauges (groups, consumers, messages_*) too */
 };
 
 /* One partition that this shard owns. */
@@ -71,8 +83,11 @@ struct partition {
 	uint32_t number;                /* within the channel */
 	uint32_t slot;
 	struct producers *producers;    /* NULL until an idempotent producer writes */
-	struct queue *queue;            /* the channel's queue view, or NULL */
+	struct queue *queue;            /* the channel's queue view, or NULL: set by queue_create(), cleared by queue_drop() */
 	struct node fetchers;           /* waiting fetches */
+	int64_t floor;                  /* DeleteRecords: readers by offset see nothing below */
+	bool closing;                   /* a delete with conditions is under way: nothing new may come */
+	uint64_t mark;                  /* of the last publish that named it */
 };
 
 /* ---- timers: one-shot, on b->now_ms ---- */
@@ -100,16 +115,63 @@ struct partition *core_partition(struct broker *b, uint32_t log_partition);
 const struct channel *core_channel(struct broker *b, uint32_t channel);        /* only if this shard owns it */
 uint32_t channel_partition(const struct channel *ch, uint32_t number);         /* its log partition id */
 
-/* ---- catalogue: what the others are told (called in apply, live and recovering, on every shard) ---- */
-int  catalogue_apply(struct broker *b, struct slice body, struct why *why);
+/* ---- catalogue: its single writer (shard 0), and every shard's copy ---- */
+int  catalogue_open(struct broker *b);                                  /* b->catalogue */
+void catalogue_close(struct broker *b);
+int  catalogue_check(struct broker *b, struct why *why);        /* after recovery: can this shard serve it? */
+void catalogue_start(struct broker *b);         /* the first turn: shard 0 removes what was transient, brings the others up to date */
+int  catalogue_apply(struct broker *b, struct slice body, struct why *why);    /* live and recovering, on every shard */
 void catalogue_snapshot(struct broker *b, struct bytes *out);
 int  catalogue_restore(struct broker *b, struct slice in, struct why *why);
+void catalogue_stats(const struct broker *b, struct broker_stats *ret);
+void on_change(struct broker *b, struct cmd *c);
+void on_close_connection(struct broker *b, struct cmd *c);
+void on_shard_catalogue(struct broker *b, struct cmd *c);
+void on_shard_resync(struct broker *b, struct cmd *c);
+void on_shard_inspect(struct broker *b, struct cmd *c);
+
+/* ---- by offset (publish.c, producer.c, fetch.c) ---- */
+void on_publish(struct broker *b, struct cmd *c);
+void on_producer_id(struct broker *b, struct cmd *c);
+void on_fetch(struct broker *b, struct cmd *c);
+void on_offsets(struct broker *b, struct cmd *c);
+void on_delete_records(struct broker *b, struct cmd *c);
+int  publish_apply(struct broker *b, const struct log_entry *entry, struct why *why);   /* LOG_BATCH */
+int  producer_state_apply(struct broker *b, struct slice body, struct why *why);
+int  trim_state_apply(struct broker *b, struct slice body, struct why *why);
+void producers_snapshot(struct broker *b, struct bytes *out);          /* windows, the id block, floors */
+int  producers_restore(struct broker *b, struct slice in, struct why *why);
+void producers_free(struct producers *ps);
+void fetches_appended(struct broker *b, struct partition *p, const struct log_target *t, const struct log_entry *entry,
+		      const struct batch *batch);
+void fetches_partition_gone(struct broker *b, struct partition *p);
+void fetches_session_gone(struct broker *b, uint16_t shard, uint32_t session);
+bool fetches_cancel(struct broker *b, uint16_t shard, uint32_t session, uint64_t tag);
+void fetches_answer_ripe(struct broker *b);
+void fetches_stop(struct broker *b);            /* answer all that wait, with what they have */
+
+/* ---- commands between shards ---- */
+struct shard_catalogue {        /* SHARD_CATALOGUE: one change; SHARD_RESYNC: the whole, or a null body that asks "are you at `version`?" */
+	struct cmd head;
+	uint64_t version;
+	struct slice body;
+};
+
+struct shard_inspect {          /* SHARD_INSPECT: of a channel whose queue is to be deleted */
+	struct cmd head;
+	uint32_t channel;
+	bool if_unused, if_empty;       /* with these, and if they hold, the channel is closed to newcomers */
+	bool reopen;                    /* the delete was refused after all */
+	uint64_t ret_ready;
+};
 
 /* ---- the delivery engine (queue.c); all for channels that this shard owns ---- */
 int  queues_open(struct broker *b);                                     /* b->queues */
 void queues_close(struct broker *b);
-int  queue_create(struct broker *b, const struct channel *ch);          /* ch->queue has appeared */
-void queue_alter(struct broker *b, const struct channel *ch);           /* its policy has changed */
+/* ch->queue has appeared; called in apply, so where the view starts is decided by log_committed() of that moment.  Also
+   called for every view while the catalogue is restored, before queues_restore(). */
+int  queue_create(struct broker *b, const struct channel *ch);
+void queue_alter(struct broker *b, const struct channel *ch);           /* its policy or its partitions have changed */
 void queue_drop(struct broker *b, const struct channel *ch);            /* about to vanish: cancel consumers, answer waiters */
 /* Before a batch is appended to a channel with a queue: overflow, FIFO deduplication and sequence numbers.  -ERR_OVERFLOW
    refuses; target->duplicate = true skips it and answers with the original.  Changes nothing if the append then fails. */

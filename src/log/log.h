@@ -87,13 +87,19 @@ struct log_options {
  * Open or create the log on env->disk, recover, and call client->restore and client->apply.  Fails with ERR_DISK,
  * ERR_DAMAGED (which file, which offset, which checksum: in `why`), ERR_NEWER_FORMAT, or what the client returned.
  * A damaged partition segment does not fail the open: the partition answers ERR_DAMAGED and the others serve.
+ * *ret is set before the client is called, because it opens and drops partitions from restore() and apply(); on
+ * failure it is NULL again.
  */
 int log_open(struct env *env, const struct log_options *options, const struct log_client *client,
 	     struct log **ret, struct why *why);
 /* Must not be called with a commit under way (see log_busy). */
 void log_close(struct log *log);
 
-/* Copies the targets, takes its own reference to the payload.  ERR_NO_MEMORY, or ERR_DISK after a failure. */
+/*
+ * Copies the targets, takes its own reference to the payload.  ERR_NO_MEMORY, or ERR_DISK after a failure.
+ * May be called from within apply().  A partition may be dropped while a batch for it is pending: the entry is applied
+ * all the same, and the client finds the partition gone.
+ */
 int log_append(struct log *log, const struct log_entry *entry);
 /* Once per turn. */
 void log_flush(struct log *log);

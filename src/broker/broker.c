@@ -1,0 +1,518 @@
+#include "broker/broker.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/own.h"
+#include "cluster/cluster.h"
+#include "broker/core.h"
+
+enum {
+	DEFAULT_MAX_PENDING_BYTES = 256 << 20,
+	SNAPSHOT_FORMAT = 1,
+};
+
+/* ------------------------------------------------------------------------------------------------- dispatch ---- */
+
+typedef void handler(struct broker *b, struct cmd *c);
+
+static void on_cancel(struct broker *b, struct cmd *c)
+{
+	uint64_t tag = ((struct cmd_cancel *)c)->waiting;
+
+	if (!fetches_cancel(b, c->from_shard, c->session, tag))
+		queues_cancel(b, c->from_shard, c->session, tag);
+	cmd_free(c);
+}
+
+static void on_session_gone(struct broker *b, struct cmd *c)
+{
+	fetches_session_gone(b, c->from_shard, c->session);
+	queues_session_gone(b, c->from_shard, c->session);
+	groups_session_gone(b, c->from_shard, c->session);
+	cmd_free(c);
+}
+
+/* A channel that is about to be deleted because nobody uses it must not find users in the meantime. */
+static void on_subscribe_if_open(struct broker *b, struct cmd *c)
+{
+	const struct channel *ch = core_channel(b, ((struct cmd_subscribe *)c)->channel);
+	const struct partition *p = ch ? core_partition(b, channel_partition(ch, 0)) : NULL;
+
+	if (p && p->closing)
+		core_answer(b, c, -ERR_NO_SUCH_CHANNEL);
+	else
+		on_subscribe(b, c);
+}
+
+/* All that a shard does for others; an empty cell is a command that never comes to a broker. */
+static handler *const handlers[CMD_KINDS] = {
+	[CMD_CHANGE]           = on_change,
+	[CMD_PUBLISH]          = on_publish,
+	[CMD_FETCH]            = on_fetch,
+	[CMD_OFFSETS]          = on_offsets,
+	[CMD_DELETE_RECORDS]   = on_delete_records,
+	[CMD_PRODUCER_ID]      = on_producer_id,
+	[CMD_SUBSCRIBE]        = on_subscribe_if_open,
+	[CMD_CREDIT]           = on_credit,
+	[CMD_UNSUBSCRIBE]      = on_unsubscribe,
+	[CMD_RECEIVE]          = on_receive,
+	[CMD_SETTLE]           = on_settle,
+	[CMD_PURGE]            = on_purge,
+	[CMD_QUEUE_STATS]      = on_queue_stats,
+	[CMD_GROUP_JOIN]       = on_group_join,
+	[CMD_GROUP_SYNC]       = on_group_sync,
+	[CMD_GROUP_HEARTBEAT]  = on_group_heartbeat,
+	[CMD_GROUP_LEAVE]      = on_group_leave,
+	[CMD_GROUP_COMMIT]     = on_group_commit,
+	[CMD_GROUP_OFFSETS]    = on_group_offsets,
+	[CMD_GROUP_DESCRIBE]   = on_group_describe,
+	[CMD_GROUP_LIST]       = on_group_list,
+	[CMD_GROUP_DELETE]     = on_group_delete,
+	[CMD_CANCEL]           = on_cancel,
+	[CMD_SESSION_GONE]     = on_session_gone,
+	[CMD_CLOSE_CONNECTION] = on_close_connection,
+	[SHARD_CATALOGUE]      = on_shard_catalogue,
+	[SHARD_RESYNC]         = on_shard_resync,
+	[SHARD_INSPECT]        = on_shard_inspect,
+};
+
+/* These are not answered, and their work is done on the way out too. */
+static bool is_notice(enum cmd_kind kind)
+{
+	return kind == CMD_CANCEL || kind == CMD_SESSION_GONE || kind == CMD_CREDIT;
+}
+
+/* -------------------------------------------------------------------------------------- questions and answers ---- */
+
+struct ask {
+	void (*done)(struct broker *b, struct cmd *c, void *ctx);
+	void *ctx;
+};
+
+static void asked(struct broker *b, struct cmd *c)
+{
+	OWN(free) struct ask *ask = map_remove_number(&b->asks, c->tag);
+
+	if (ask)
+		ask->done(b, c, ask->ctx);
+	else
+		cmd_free(c);
+}
+
+static void carry_out(struct broker *b, struct cmd *c)
+{
+	assert(!c->answered && (unsigned)c->kind < CMD_KINDS && handlers[c->kind]);
+	if (is_notice(c->kind))
+		handlers[c->kind](b, c);
+	else if (b->failed)
+		core_answer(b, c, -ERR_DISK);
+	else if (b->stopping)
+		core_answer(b, c, -ERR_STOPPING);
+	else
+		handlers[c->kind](b, c);
+}
+
+void broker_handle(struct broker *b, struct cmd *c, int64_t now_ms)
+{
+	b->now_ms = now_ms;
+	if (c->answered)
+		asked(b, c);
+	else
+		carry_out(b, c);
+}
+
+void core_ask(struct broker *b, struct cmd *c, void (*done)(struct broker *b, struct cmd *c, void *ctx), void *ctx)
+{
+	struct ask *ask = malloc(sizeof *ask);
+
+	assert(ask);
+	*ask = (struct ask){ .done = done, .ctx = ctx };
+	c->session = 0;
+	c->from_shard = b->options.shard;
+	c->tag = ++b->last_ask;
+	int r = map_put_number(&b->asks, c->tag, ask, NULL);
+	assert(r == 0);
+	core_send(b, c);
+}
+
+void core_answer(struct broker *b, struct cmd *c, int error)
+{
+	assert(!c->answered);
+	if (error)
+		c->error = error;
+	c->answered = true;
+	core_send(b, c);
+}
+
+/* To ourselves it goes by the inbox, so that no part is entered while it is at work. */
+void core_send(struct broker *b, struct cmd *c)
+{
+	bool to_session = c->answered || c->kind == EVENT_DELIVER || c->kind == EVENT_CANCELLED;
+	bool ours = to_session ? c->session == 0 && c->from_shard == b->options.shard
+			       : c->to_shard == b->options.shard;
+
+	if (ours)
+		list_push(&b->inbox, &c->link);
+	else
+		b->outlet.send(b->outlet.ctx, c);
+}
+
+static void empty_inbox(struct broker *b)
+{
+	for (struct node *n; (n = list_pop(&b->inbox));)
+		broker_handle(b, CONTAINER(struct cmd, link, n), b->now_ms);
+}
+
+/* ------------------------------------------------------------------------------------------------ appending ---- */
+
+static int append(struct broker *b, const struct log_entry *entry)
+{
+	if (b->failed)
+		return -ERR_DISK;
+
+	int r = cluster_propose(b->cluster, entry);
+	if (r == 0)
+		b->pending_bytes += entry->payload.size;
+	return r;
+}
+
+int core_append_state(struct broker *b, enum state_kind kind, struct slice body, struct pending *p)
+{
+	const struct log_target target = { .slot = SLOT_STATE };
+	OWN(buf) struct buf *payload = body.n < UINT32_MAX ? buf_new(body.n + 1) : NULL;
+
+	if (!payload)
+		return -ERR_NO_MEMORY;
+	payload->data[0] = (uint8_t)kind;
+	if (body.n)
+		memcpy(payload->data + 1, body.p, body.n);
+	payload->size = (uint32_t)body.n + 1;
+	return append(b, &(struct log_entry){
+		.kind = LOG_STATE, .targets = &target, .ntargets = 1,
+		.payload = { payload, 0, payload->size }, .token = p,
+	});
+}
+
+int core_append_batch(struct broker *b, const struct log_target *targets, uint32_t n, struct view batch, struct pending *p)
+{
+	return append(b, &(struct log_entry){
+		.kind = LOG_BATCH, .targets = targets, .ntargets = n, .payload = batch, .token = p,
+	});
+}
+
+/* ------------------------------------------------------------------------------------------- the log's client ---- */
+
+static int (*const state_apply[STATE_KINDS])(struct broker *b, struct slice body, struct why *why) = {
+	[STATE_CATALOGUE] = catalogue_apply,
+	[STATE_QUEUE]     = queue_state_apply,
+	[STATE_GROUP]     = group_state_apply,
+	[STATE_PRODUCER]  = producer_state_apply,
+	[STATE_TRIM]      = trim_state_apply,
+};
+
+static int apply_state(struct broker *b, struct slice payload, struct why *why)
+{
+	if (payload.n == 0 || payload.p[0] >= STATE_KINDS || !state_apply[payload.p[0]])
+		return fail(why, -ERR_NEWER_FORMAT, "a state record of unknown kind %d", payload.n ? payload.p[0] : -1);
+	return state_apply[payload.p[0]](b, slice_of(payload.p + 1, payload.n - 1), why);
+}
+
+static int on_apply(void *ctx, const struct log_entry *entry, struct why *why)
+{
+	struct broker *b = ctx;
+	struct pending *p = entry->token;
+	int r = entry->kind == LOG_BATCH ? publish_apply(b, entry, why) : apply_state(b, view_slice(entry->payload), why);
+
+	if (r < 0)
+		return because(why, r, "apply entry %llu", (unsigned long long)entry->index);
+	if (!b->recovering)
+		b->pending_bytes -= entry->payload.size;
+	if (p)
+		p->done(b, p, entry);
+	return 0;
+}
+
+static bool on_wanted(void *ctx, uint32_t partition, int64_t first, int64_t last)
+{
+	struct broker *b = ctx;
+	const struct partition *p = core_partition(b, partition);
+	const struct channel *ch = p ? core_channel(b, p->channel) : NULL;
+
+	if (!ch)
+		return false;
+	if (ch->origin == ORIGIN_KAFKA && last >= p->floor)
+		return true;
+	return p->queue && queue_wanted(b, p->queue, p->number, first, last);
+}
+
+static void on_failed(void *ctx, const struct why *why)
+{
+	struct broker *b = ctx;
+
+	if (b->failed)
+		return;
+	b->failed = true;
+	b->outlet.failed(b->outlet.ctx, why);
+}
+
+/* ------------------------------------------------------------------------------------------------ snapshots ---- */
+
+/*
+ * u8 format, then sections: u8 part, u64 size, bytes; in this order, because queues need their channels.
+ * A part that is unknown was written by a newer version: refused.
+ */
+static const struct part {
+	uint8_t id;
+	const char *name;
+	void (*write)(struct broker *b, struct bytes *out);
+	int (*read)(struct broker *b, struct slice in, struct why *why);
+} parts[] = {
+	{ 1, "catalogue", catalogue_snapshot, catalogue_restore },
+	{ 2, "producers", producers_snapshot, producers_restore },
+	{ 3, "queues",    queues_snapshot,    queues_restore },
+	{ 4, "groups",    groups_snapshot,    groups_restore },
+};
+
+enum { PARTS = sizeof parts / sizeof *parts, SECTION_HEADER = 9 };
+
+static void on_snapshot(void *ctx, struct bytes *out)
+{
+	struct broker *b = ctx;
+
+	bytes_add_u8(out, SNAPSHOT_FORMAT);
+	for (unsigned i = 0; i < PARTS; i++) {
+		bytes_add_u8(out, parts[i].id);
+		bytes_add_le64(out, 0);
+		size_t start = out->n;
+		parts[i].write(b, out);
+		if (!out->failed)
+			put_le64(out->p + start - 8, out->n - start);
+	}
+}
+
+static const struct part *find_part(uint8_t id)
+{
+	for (unsigned i = 0; i < PARTS; i++)
+		if (parts[i].id == id)
+			return &parts[i];
+	return NULL;
+}
+
+static int on_restore(void *ctx, struct slice in, struct why *why)
+{
+	struct broker *b = ctx;
+
+	if (in.n == 0)
+		return 0;
+	if (in.p[0] != SNAPSHOT_FORMAT)
+		return fail(why, -ERR_NEWER_FORMAT, "the snapshot has format %d, this version knows %d", in.p[0], SNAPSHOT_FORMAT);
+
+	for (size_t at = 1; at < in.n;) {
+		if (in.n - at < SECTION_HEADER || get_le64(in.p + at + 1) > in.n - at - SECTION_HEADER)
+			return fail(why, -ERR_DAMAGED, "the snapshot ends within a section");
+		const struct part *part = find_part(in.p[at]);
+		if (!part)
+			return fail(why, -ERR_NEWER_FORMAT, "the snapshot has an unknown section %d", in.p[at]);
+		size_t size = get_le64(in.p + at + 1);
+		int r = part->read(b, slice_of(in.p + at + SECTION_HEADER, size), why);
+		if (r < 0)
+			return because(why, r, "restore the %s", part->name);
+		at += SECTION_HEADER + size;
+	}
+	return 0;
+}
+
+/* ---------------------------------------------------------------------------------------- opening and closing ---- */
+
+static int open_parts(struct broker *b)
+{
+	int r = catalogue_open(b);
+
+	if (r == 0)
+		r = queues_open(b);
+	if (r == 0)
+		r = groups_open(b);
+	return r;
+}
+
+static struct broker *broker_new(struct env *env, const struct broker_options *o, const struct outlet *outlet, int64_t now_ms)
+{
+	struct broker *b = calloc(1, sizeof *b);
+
+	if (!b)
+		return NULL;
+	b->options = *o;
+	if (!b->options.max_pending_bytes)
+		b->options.max_pending_bytes = DEFAULT_MAX_PENDING_BYTES;
+	b->outlet = *outlet;
+	b->env = env;
+	b->rng.state = env_random(env);
+	b->now_ms = now_ms;
+	b->recovering = true;
+	list_init(&b->inbox);
+	list_init(&b->ripe);
+	list_init(&b->repeats);
+	list_init(&b->producer_asks);
+	return b;
+}
+
+int broker_open(struct env *env, const struct broker_options *o, const struct outlet *outlet, int64_t now_ms,
+		struct broker **ret, struct why *why)
+{
+	struct broker *b = broker_new(env, o, outlet, now_ms);
+	const struct log_client client = {
+		.ctx = b, .restore = on_restore, .apply = on_apply, .snapshot = on_snapshot, .wanted = on_wanted,
+		.failed = on_failed,
+	};
+
+	assert(o->shards > 0 && o->shard < o->shards);
+	int r = b ? open_parts(b) : -ERR_NO_MEMORY;
+	if (r == 0)
+		r = cluster_open(env, &o->log, &client, &b->cluster, &b->log, why);
+	if (r == 0)
+		r = catalogue_check(b, why);
+	if (r < 0) {
+		broker_close(b);
+		return r;
+	}
+
+	b->recovering = false;
+	*ret = b;
+	return 0;
+}
+
+static void partitions_free(struct broker *b)
+{
+	MAP_EACH(&b->partitions, e) {
+		struct partition *p = e->value;
+		producers_free(p->producers);
+		free(p);
+	}
+	map_free(&b->partitions);
+}
+
+void broker_close(struct broker *b)
+{
+	if (!b)
+		return;
+	for (struct node *n; (n = list_pop(&b->inbox));)
+		cmd_free(CONTAINER(struct cmd, link, n));
+	for (struct node *n; (n = list_pop(&b->producer_asks));)
+		cmd_free(CONTAINER(struct cmd, link, n));
+	fetches_stop(b);
+	if (b->queues)
+		queues_close(b);
+	if (b->groups)
+		groups_close(b);
+	partitions_free(b);
+	catalogue_close(b);
+	cluster_close(b->cluster);
+	MAP_EACH(&b->asks, e)
+		free(e->value);
+	map_free(&b->asks);
+	map_free(&b->waiting);
+	heap_free(&b->timers);
+	free(b);
+}
+
+/* What only the living do: leases that nobody holds any more come back, transient things go. */
+static void start(struct broker *b)
+{
+	b->started = true;
+	queues_start(b);
+	catalogue_start(b);
+}
+
+void broker_stop(struct broker *b, int64_t now_ms)
+{
+	b->now_ms = now_ms;
+	b->stopping = true;
+	fetches_stop(b);
+	log_checkpoint(b->log);
+}
+
+bool broker_busy(const struct broker *b)
+{
+	return !list_empty(&b->inbox) || log_busy(b->log);
+}
+
+bool broker_ready(const struct broker *b)
+{
+	return b->ready;
+}
+
+void broker_set_blocked(struct broker *b, bool blocked)
+{
+	b->blocked = blocked;
+}
+
+const struct catalogue *broker_catalogue(const struct broker *b)
+{
+	return b->catalogue;
+}
+
+/* --------------------------------------------------------------------------------------------- time and turns ---- */
+
+void timer_set(struct broker *b, struct timer *t, int64_t at_ms)
+{
+	heap_remove(&b->timers, &t->node);
+	int r = heap_push(&b->timers, &t->node, at_ms);
+	assert(r == 0);
+}
+
+void timer_cancel(struct broker *b, struct timer *t)
+{
+	heap_remove(&b->timers, &t->node);
+}
+
+void broker_tick(struct broker *b, int64_t now_ms)
+{
+	b->now_ms = now_ms;
+	if (!b->started)
+		start(b);
+	for (struct heap_node *n; (n = heap_pop_until(&b->timers, now_ms));) {
+		struct timer *t = CONTAINER(struct timer, node, n);
+		t->fire(b, t);
+	}
+}
+
+int64_t broker_next_timer(const struct broker *b)
+{
+	const struct heap_node *first = heap_first(&b->timers);
+
+	if (!b->started || !list_empty(&b->inbox) || !list_empty(&b->ripe))
+		return b->now_ms;
+	return first ? first->key : INT64_MAX;
+}
+
+void broker_flush(struct broker *b)
+{
+	if (!b->started)
+		start(b);
+	fetches_answer_ripe(b);
+	empty_inbox(b);
+	if (!b->failed)
+		log_flush(b->log);
+}
+
+/* --------------------------------------------------------------------------------------------------- figures ---- */
+
+void broker_stats(const struct broker *b, struct broker_stats *ret)
+{
+	struct log_stats log;
+
+	log_stats(b->log, &log);
+	*ret = b->stats;
+	catalogue_stats(b, ret);
+	ret->commits_total = log.commits;
+	ret->commit_entries_total = log.entries;
+	ret->commit_bytes_total = log.bytes_appended;
+	ret->disk_bytes_total = log.bytes_written;
+}
+
+struct partition *core_partition(struct broker *b, uint32_t log_partition)
+{
+	return map_get_number(&b->partitions, log_partition);
+}
