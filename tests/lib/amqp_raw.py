@@ -71,12 +71,20 @@ class Raw:
 
     def read(self):
         """The next frame, or None when the server has closed."""
+        whole = self._read_frame()
+        return whole and frame.decode_frame(whole)[1]
+
+    def read_payload(self):
+        """The next frame's payload as bytes."""
+        return self._read_frame()[7:-1]
+
+    def _read_frame(self):
         while True:
             if len(self.bytes) >= 7:
                 size = struct.unpack(">I", self.bytes[3:7])[0] + 8
                 if len(self.bytes) >= size:
                     whole, self.bytes = self.bytes[:size], self.bytes[size:]
-                    return frame.decode_frame(whole)[1]
+                    return whole
             try:
                 more = self.socket.recv(65536)
             except ConnectionResetError:

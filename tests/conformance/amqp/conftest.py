@@ -2,6 +2,7 @@
 #
 # Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
 import contextlib
+import socket
 import time
 
 import pika
@@ -36,6 +37,10 @@ class Amqp:
         raw = Raw(self.server.amqp, timeout_s)
         self.connections.append(raw)
         return raw
+
+    def die(self, connection):
+        """End it as a crash does: no close, just a dead socket."""
+        connection._impl._transport._sock.shutdown(socket.SHUT_RDWR)
 
     def restart(self, **how):
         self.close()
@@ -80,7 +85,7 @@ class Inbox:
     def nothing_more(self):
         """A round trip through the broker: what was on its way has arrived."""
         for _ in range(2):
-            self.channel.basic_qos(prefetch_count=0, global_qos=False)
+            self.channel.exchange_declare("amq.direct", passive=True)
             self.channel.connection.process_data_events(time_limit=0.1)
 
     def bodies(self):
