@@ -28,6 +28,7 @@ def exists(amqp, queue):
 
 def test_a_declare_answers_with_name_messages_and_consumers(channel, fresh):
     queue = fresh()
+    channel.confirm_delivery()          # RabbitMQ counts exactly what it has confirmed
     ok = channel.queue_declare(queue, durable=True).method
     assert (ok.queue, ok.message_count, ok.consumer_count) == (queue, 0, 0)
     channel.basic_publish("", queue, b"1")
@@ -40,6 +41,7 @@ def test_a_declare_answers_with_name_messages_and_consumers(channel, fresh):
 def test_a_passive_declare_counts_ready_messages_and_consumers(amqp, fresh, inbox):
     queue = fresh()
     channel = amqp.channel()
+    channel.confirm_delivery()
     channel.queue_declare(queue)
     for n in range(3):
         channel.basic_publish("", queue, b"%d" % n)
@@ -184,6 +186,7 @@ def test_an_auto_delete_queue_goes_when_the_channel_of_its_consumer_closes(amqp,
 
 def test_deleting_a_queue_counts_what_was_in_it(channel, fresh):
     queue = fresh()
+    channel.confirm_delivery()          # RabbitMQ counts exactly what it has confirmed
     channel.queue_declare(queue)
     for _ in range(3):
         channel.basic_publish("", queue, b"x")
@@ -224,6 +227,7 @@ def test_deleting_a_queue_if_empty_keeps_one_with_messages(amqp, fresh, channel_
 
 def test_a_purge_removes_and_counts_what_is_ready(channel, fresh):
     queue = fresh()
+    channel.confirm_delivery()          # RabbitMQ counts exactly what it has confirmed
     channel.queue_declare(queue)
     for n in range(5):
         channel.basic_publish("", queue, b"%d" % n)
