@@ -1,0 +1,919 @@
+#include "broker/queue_ledger.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+
+enum { CELLS_MIN = 16, TAKE_IN_A_ROW = 64, CHANGES_TO_MERGE = 4 };
+
+/* ---- objects by offset: open addressing; neighbours in the log are neighbours here ---- */
+
+static uint32_t home(const struct ledger_partition *p, int64_t offset)
+{
+	uint64_t h = ((uint64_t)offset >> 3) * 0x9e3779b97f4a7c15u;
+
+	return (uint32_t)((h >> 32 << 3) | ((uint64_t)offset & 7)) & (p->ncells - 1);
+}
+
+static struct message **cell(const struct ledger_partition *p, int64_t offset)
+{
+	uint32_t i = home(p, offset);
+
+	while (p->cells[i] && p->cells[i]->offset != offset)
+		i = (i + 1) & (p->ncells - 1);
+	return &p->cells[i];
+}
+
+static struct message *lookup(const struct ledger_partition *p, int64_t offset)
+{
+	return p->nmessages ? *cell(p, offset) : NULL;
+}
+
+static int table_grow(struct ledger_partition *p)
+{
+	struct message **old = p->cells;
+	uint32_t n = p->ncells;
+
+	if (2 * (p->nmessages + 1) <= n)
+		return 0;
+	p->cells = calloc(n ? 2 * (size_t)n : CELLS_MIN, sizeof(struct message *));
+	if (!p->cells) {
+		p->cells = old;
+		return -ERR_NO_MEMORY;
+	}
+	p->ncells = n ? 2 * n : CELLS_MIN;
+	for (uint32_t i = 0; i < n; i++)
+		if (old[i])
+			*cell(p, old[i]->offset) = old[i];
+	free(old);
+	return 0;
+}
+
+static void table_remove(struct ledger_partition *p, struct message *m)
+{
+	uint32_t mask = p->ncells - 1, hole = (uint32_t)(cell(p, m->offset) - p->cells);
+
+	assert(p->cells[hole] == m);
+	for (uint32_t i = (hole + 1) & mask; p->cells[i]; i = (i + 1) & mask) {
+		if (((i - home(p, p->cells[i]->offset)) & mask) >= ((i - hole) & mask)) {
+			p->cells[hole] = p->cells[i];
+			hole = i;
+		}
+	}
+	p->cells[hole] = NULL;
+	if (--p->nmessages == 0) {
+		free(p->cells);
+		p->cells = NULL;
+		p->ncells = 0;
+		p->top = -1;
+	}
+}
+
+/* ---- changes that must survive ---- */
+
+static void note(struct ledger *l, uint32_t partition, bool settled, int64_t first, int64_t last)
+{
+	for (uint32_t i = l->nchanges; i > 0 && i + CHANGES_TO_MERGE > l->nchanges; i--) {
+		struct change *c = &l->changes[i - 1];
+		if (c->partition == partition && c->settled == settled && c->first <= first && first <= c->last + 1) {
+			c->last = last > c->last ? last : c->last;
+			return;
+		}
+	}
+	if (l->nchanges == l->changes_capacity) {
+		uint32_t capacity = l->changes_capacity ? 2 * l->changes_capacity : 8;
+		struct change *changes = realloc(l->changes, capacity * sizeof *changes);
+		if (!changes) {
+			l->failed = true;
+			return;
+		}
+		l->changes = changes;
+		l->changes_capacity = capacity;
+	}
+	l->changes[l->nchanges++] = (struct change){ partition, settled, first, last };
+}
+
+void ledger_written(struct ledger *l)
+{
+	l->nchanges = 0;
+	if (l->changes_capacity > 64) {
+		free(l->changes);
+		l->changes = NULL;
+		l->changes_capacity = 0;
+	}
+}
+
+/* ---- lanes ---- */
+
+static void lane_init(struct lane *lane)
+{
+	*lane = (struct lane){ 0 };
+	list_init(&lane->link);
+}
+
+static struct lane *lane_get(struct ledger *l, struct slice group)
+{
+	struct lane *lane = map_get(&l->lanes, group);
+
+	if (lane)
+		return lane;
+	lane = malloc(sizeof *lane + group.n);
+	if (!lane)
+		return NULL;
+	lane_init(lane);
+	if (group.n)
+		memcpy(lane + 1, group.p, group.n);
+	lane->name = slice_of(lane + 1, group.n);
+	if (map_put(&l->lanes, lane->name, lane, NULL) < 0) {
+		free(lane);
+		return NULL;
+	}
+	return lane;
+}
+
+static void lane_drop(struct ledger *l, struct lane *lane)
+{
+	map_remove(&l->lanes, lane->name);
+	list_remove(&lane->link);
+	heap_free(&lane->ready);
+	free(lane);
+}
+
+/* Invariant 6. */
+static void lane_settle(struct ledger *l, struct lane *lane)
+{
+	if (!l->fifo)
+		return;
+#if MUTANT_fifo_group_not_blocked
+	bool open = lane->ready.count > 0;
+#else
+	bool open = lane->ready.count > 0 && lane->held == 0;
+#endif
+	if (!lane->members)
+		lane_drop(l, lane);
+	else if (!open)
+		list_remove(&lane->link);
+	else if (list_empty(&lane->link))
+		list_push(&l->open, &lane->link);
+}
+
+/* ---- places: every move of an object is leave() and then one enter_x() ---- */
+
+static void leave(struct ledger *l, struct message *m)
+{
+	assert(!m->holder);
+	switch (m->place) {
+	case PLACE_READY:
+		heap_remove(&m->lane->ready, &m->at);
+		l->ready--;
+		l->ready_bytes -= m->size;
+		break;
+	case PLACE_DELAYED:
+		heap_remove(&l->due, &m->at);
+		l->delayed--;
+		break;
+	case PLACE_LEASED:
+		heap_remove(&l->due, &m->at);
+		m->lane->held--;
+		l->leased--;
+		break;
+	case PLACE_DYING:
+		list_remove(&m->held);
+		l->ndying--;
+		break;
+	}
+	m->place = 0;
+}
+
+static int64_t order(const struct message *m)
+{
+#if MUTANT_requeue_at_end
+	if (m->receives)
+		return INT64_MAX;
+#endif
+	return (int64_t)(255 - m->priority) << 54 | m->offset;
+}
+
+static int enter_ready(struct ledger *l, struct message *m)
+{
+	if (heap_push(&m->lane->ready, &m->at, order(m)) < 0)
+		return -ERR_NO_MEMORY;
+	m->place = PLACE_READY;
+	l->ready++;
+	l->ready_bytes += m->size;
+	return 0;
+}
+
+static int enter_leased(struct ledger *l, struct message *m, int64_t until_ms)
+{
+	if (until_ms != LEDGER_NEVER && heap_push(&l->due, &m->at, until_ms) < 0)
+		return -ERR_NO_MEMORY;
+	m->place = PLACE_LEASED;
+	m->lane->held++;
+	l->leased++;
+	return 0;
+}
+
+static int enter_delayed(struct ledger *l, struct message *m, int64_t until_ms)
+{
+	if (heap_push(&l->due, &m->at, until_ms) < 0)
+		return -ERR_NO_MEMORY;
+	m->place = PLACE_DELAYED;
+	l->delayed++;
+	return 0;
+}
+
+static void enter_dying(struct ledger *l, struct message *m, enum death death)
+{
+	m->place = PLACE_DYING;
+	m->death = (uint8_t)death;
+	list_push(&l->dying, &m->held);
+	l->ndying++;
+}
+
+/* An object in no place yet; `birth` NULL: it was untouched. */
+static struct message *new_message(struct ledger *l, uint32_t partition, int64_t offset, const struct birth *birth)
+{
+	struct ledger_partition *p = &l->partitions[partition];
+	struct lane *lane = l->fifo ? lane_get(l, birth ? birth->group : SLICE("")) : &p->lane;
+	struct message *m = lane && table_grow(p) == 0 ? malloc(sizeof *m) : NULL;
+
+	if (!m) {
+		if (lane && l->fifo && !lane->members)
+			lane_drop(l, lane);
+		return NULL;
+	}
+	*m = (struct message){ .offset = offset, .partition = partition, .lane = lane, .expires_ms = LEDGER_NEVER };
+	list_init(&m->held);
+	if (birth) {
+		m->born = true;
+		m->priority = birth->priority;
+		m->size = birth->size;
+		m->expires_ms = birth->expires_ms;
+	}
+	*cell(p, offset) = m;
+	p->nmessages++;
+	if (offset > p->top)
+		p->top = offset;
+	lane->members++;
+	return m;
+}
+
+/* It is in no place any more. */
+static void free_message(struct ledger *l, struct message *m)
+{
+	struct lane *lane = m->lane;
+
+	table_remove(&l->partitions[m->partition], m);
+	lane->members--;
+	free(m);
+	lane_settle(l, lane);
+}
+
+/* ---- ages ---- */
+
+enum { MARK_EVERY_MS = 8 };
+
+static void mark_append(struct ledger_partition *p, int64_t first, int64_t now_ms)
+{
+	struct mark *last = p->nmarks ? &p->marks[p->nmarks - 1] : NULL;
+
+	/* A mark says "not later", so that nothing expires early: it may be moved on while the messages are close. */
+	if (last && now_ms - last->ms < MARK_EVERY_MS) {
+		last->ms = now_ms > last->ms ? now_ms : last->ms;
+		return;
+	}
+	if (p->nmarks == p->marks_capacity) {
+		uint32_t capacity = p->marks_capacity ? 2 * p->marks_capacity : 8;
+		struct mark *marks = realloc(p->marks, capacity * sizeof *marks);
+		if (!marks)
+			return;         /* these messages are taken for younger than they are */
+		p->marks = marks;
+		p->marks_capacity = capacity;
+	}
+	p->marks[p->nmarks++] = (struct mark){ first, now_ms };
+}
+
+static const struct mark *mark_of(const struct ledger_partition *p, int64_t offset)
+{
+	uint32_t low = 0, high = p->nmarks;
+
+	while (low < high) {
+		uint32_t mid = (low + high) / 2;
+		if (p->marks[mid].first <= offset)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low ? &p->marks[low - 1] : NULL;
+}
+
+static void marks_forget(struct ledger_partition *p)
+{
+	uint32_t n = 0;
+
+	while (n + 1 < p->nmarks && p->marks[n + 1].first <= p->floor)
+		n++;
+	if (n < 16 && n < p->nmarks / 2 + 1)
+		return;
+	memmove(p->marks, p->marks + n, (p->nmarks - n) * sizeof *p->marks);
+	p->nmarks -= n;
+}
+
+int64_t ledger_append_ms(const struct ledger *l, const struct spot *s)
+{
+	const struct mark *mark;
+
+	if (s->message && s->message->append_ms)
+		return s->message->append_ms;
+	mark = mark_of(&l->partitions[s->partition], s->offset);
+	return mark ? mark->ms : 0;
+}
+
+/* ---- life ---- */
+
+void ledger_init(struct ledger *l, bool fifo, uint64_t seed)
+{
+	*l = (struct ledger){ .fifo = fifo };
+	map_init(&l->lanes, seed);
+	list_init(&l->open);
+	list_init(&l->dying);
+}
+
+void ledger_free(struct ledger *l)
+{
+	for (uint32_t i = 0; i < l->npartitions; i++) {
+		struct ledger_partition *p = &l->partitions[i];
+		for (uint32_t c = 0; c < p->ncells; c++)
+			free(p->cells[c]);
+		free(p->cells);
+		free(p->marks);
+		runs_free(&p->settled);
+		heap_free(&p->lane.ready);
+	}
+	MAP_EACH(&l->lanes, e) {
+		struct lane *lane = e->value;
+		heap_free(&lane->ready);
+		free(lane);
+	}
+	map_free(&l->lanes);
+	heap_free(&l->due);
+	free(l->partitions);
+	free(l->changes);
+	*l = (struct ledger){ 0 };
+}
+
+int ledger_grow(struct ledger *l, uint32_t n)
+{
+	if (n <= l->npartitions)
+		return 0;
+
+	/* Objects point at their partition's lane, so those move along. */
+	struct ledger_partition *ps = calloc(n, sizeof *ps);
+	if (!ps)
+		return -ERR_NO_MEMORY;
+	if (l->npartitions)
+		memcpy(ps, l->partitions, l->npartitions * sizeof *ps);
+	for (uint32_t i = 0; i < n; i++) {
+		list_init(&ps[i].lane.link);
+		if (i >= l->npartitions)
+			ps[i].top = -1;
+		for (uint32_t c = 0; c < ps[i].ncells && !l->fifo; c++)
+			if (ps[i].cells[c])
+				ps[i].cells[c]->lane = &ps[i].lane;
+	}
+	free(l->partitions);
+	l->partitions = ps;
+	l->npartitions = n;
+	return 0;
+}
+
+void ledger_begin(struct ledger *l, uint32_t partition, int64_t floor)
+{
+	struct ledger_partition *p = &l->partitions[partition];
+
+	assert(p->floor == p->end);
+	p->floor = p->next = p->end = floor;
+}
+
+/* ---- settled ---- */
+
+/* Take first..last into what is settled; nothing of it may be an object or counted as untouched any more. */
+static int settled_add(struct ledger_partition *p, int64_t first, int64_t last)
+{
+	struct run run;
+
+	if (first > p->floor)
+		return runs_add(&p->settled, first, last);
+	p->floor = last + 1;
+	if (p->settled.count && runs_seek(&p->settled, p->floor, &run) && run.first <= p->floor)
+		p->floor = run.last + 1;
+	runs_forget(&p->settled, p->floor);
+	if (p->next < p->floor)
+		p->next = p->floor;
+	if (p->nmarks)
+		marks_forget(p);
+	return 0;
+}
+
+int ledger_settle(struct ledger *l, struct message *m)
+{
+	uint32_t partition = m->partition;
+	int64_t offset = m->offset;
+
+	if (settled_add(&l->partitions[partition], offset, offset) < 0)
+		return -ERR_NO_MEMORY;
+	leave(l, m);
+	free_message(l, m);
+	note(l, partition, true, offset, offset);
+	return 0;
+}
+
+int ledger_settle_range(struct ledger *l, uint32_t partition, int64_t first, int64_t last)
+{
+	struct ledger_partition *p = &l->partitions[partition];
+
+	first = first < p->floor ? p->floor : first;
+	last = last >= p->end ? p->end - 1 : last;
+	if (first > last)
+		return 0;
+
+	uint64_t fresh = (uint64_t)(last - first) + 1 - runs_count(&p->settled, first, last);
+	uint32_t n = 0;
+	struct message **objects = NULL;
+	if (p->nmessages && first <= p->top) {
+		objects = ledger_sorted(l, partition, &n);
+		if (!objects)
+			return -ERR_NO_MEMORY;
+	}
+	if (settled_add(p, first, last) < 0) {
+		free(objects);
+		return -ERR_NO_MEMORY;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		if (objects[i]->offset < first || objects[i]->offset > last)
+			continue;
+		leave(l, objects[i]);
+		free_message(l, objects[i]);
+		fresh--;
+	}
+	free(objects);
+	p->untouched -= fresh;
+	note(l, partition, true, first, last);
+	return 0;
+}
+
+int64_t ledger_purge(struct ledger *l, bool leased)
+{
+	int64_t purged = 0;
+
+	for (uint32_t i = 0; i < l->npartitions; i++) {
+		struct ledger_partition *p = &l->partitions[i];
+		uint32_t n = 0, kept = 0;
+		struct message **objects = ledger_sorted(l, i, &n);
+
+		if (n && !objects)
+			return -ERR_NO_MEMORY;
+		for (uint32_t k = 0; k < n; k++) {
+			struct message *m = objects[k];
+			if (m->place == PLACE_DYING || (m->place == PLACE_LEASED && (!leased || m->holder)) ||
+			    ledger_settle(l, m) < 0)
+				objects[kept++] = m;
+			else
+				purged++;
+		}
+		/* The untouched ones lie between what is settled and what was kept. */
+		uint32_t k = 0;
+		for (int64_t at = p->next; p->untouched && at < p->end;) {
+			struct run run;
+			int64_t last = p->end - 1;
+			while (k < kept && objects[k]->offset < at)
+				k++;
+			if (k < kept && objects[k]->offset == at) {
+				at++;
+				continue;
+			}
+			if (k < kept && objects[k]->offset <= last)
+				last = objects[k]->offset - 1;
+			if (runs_seek(&p->settled, at, &run)) {
+				if (run.first <= at) {
+					at = run.last + 1;
+					continue;
+				}
+				last = run.first <= last ? run.first - 1 : last;
+			}
+			if (settled_add(p, at, last) < 0)
+				break;
+			note(l, i, true, at, last);
+			p->untouched -= (uint64_t)(last - at) + 1;
+			purged += last - at + 1;
+			at = last + 1;
+		}
+		free(objects);
+	}
+	return purged;
+}
+
+/* ---- appending ---- */
+
+static int append_object(struct ledger *l, uint32_t partition, int64_t offset, const struct birth *birth, int64_t now_ms)
+{
+	struct message *m = new_message(l, partition, offset, birth);
+	int r;
+
+	if (!m)
+		return -ERR_NO_MEMORY;
+	m->append_ms = now_ms;
+	r = birth->ready_ms > now_ms ? enter_delayed(l, m, birth->ready_ms) : enter_ready(l, m);
+	if (r < 0)
+		free_message(l, m);
+	else
+		lane_settle(l, m->lane);
+	return r;
+}
+
+int ledger_append(struct ledger *l, uint32_t partition, int64_t first, int64_t last, const struct birth *birth,
+		  int64_t now_ms)
+{
+	struct ledger_partition *p = &l->partitions[partition];
+
+	assert(birth || !l->fifo);
+	if (last < p->end)
+		return 0;
+	first = first < p->end ? p->end : first;
+	if (first > p->end) {
+		if (settled_add(p, p->end, first - 1) < 0)
+			return -ERR_NO_MEMORY;
+		p->end = first;
+	}
+	if (l->timed)
+		mark_append(p, first, now_ms);
+	if (!birth) {
+		p->untouched += (uint64_t)(last - first) + 1;
+		p->end = last + 1;
+		return 0;
+	}
+	for (; p->end <= last; p->end++)
+		if (append_object(l, partition, p->end, birth, now_ms) < 0)
+			return -ERR_NO_MEMORY;
+	return 0;
+}
+
+/* ---- taking ---- */
+
+static int64_t first_untouched(struct ledger_partition *p)
+{
+	struct run run;
+
+	assert(p->untouched);
+	for (;; p->next++) {
+		if (p->settled.count && runs_seek(&p->settled, p->next, &run) && run.first <= p->next) {
+			p->next = run.last;
+			continue;
+		}
+		if (p->next > p->top || !lookup(p, p->next))
+			return p->next;
+	}
+}
+
+static struct message *first_of(const struct lane *lane)
+{
+	return CONTAINER(struct message, at, heap_first(&lane->ready));
+}
+
+static bool peek_partition(struct ledger *l, uint32_t partition, struct spot *ret)
+{
+	struct ledger_partition *p = &l->partitions[partition];
+	struct message *m = p->lane.ready.count ? first_of(&p->lane) : NULL;
+
+	if (p->broken || (!m && !p->untouched))
+		return false;
+	if (p->untouched && (!m || (m->priority == 0 && m->offset > p->next))) {
+		int64_t offset = first_untouched(p);
+		if (!m || m->at.key > ((int64_t)255 << 54 | offset))
+			m = NULL;
+		*ret = (struct spot){ partition, m ? m->offset : offset, m };
+		return true;
+	}
+	*ret = (struct spot){ partition, m->offset, m };
+	return true;
+}
+
+bool ledger_peek(struct ledger *l, struct lane *lane, struct spot *ret)
+{
+	if (l->fifo) {
+		if ((!lane || !lane->ready.count) && !list_empty(&l->open))
+			lane = CONTAINER(struct lane, link, l->open.next);
+		if (!lane || !lane->ready.count)
+			return false;
+		struct message *m = first_of(lane);
+		*ret = (struct spot){ m->partition, m->offset, m };
+		return !l->partitions[m->partition].broken;
+	}
+	for (uint32_t i = 0; i < l->npartitions; i++) {
+		uint32_t partition = (l->turn / TAKE_IN_A_ROW + i) % l->npartitions;
+		if (peek_partition(l, partition, ret)) {
+			if (i)
+				l->turn = partition * TAKE_IN_A_ROW;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The message of a spot as an object that is in no place; NULL: no memory. */
+static struct message *pick(struct ledger *l, const struct spot *s)
+{
+	struct ledger_partition *p = &l->partitions[s->partition];
+	struct message *m = s->message;
+
+	if (m) {
+		leave(l, m);
+		return m;
+	}
+	m = new_message(l, s->partition, s->offset, NULL);
+	if (!m)
+		return NULL;
+	m->append_ms = ledger_append_ms(l, s);
+	p->untouched--;
+	if (s->offset == p->next)
+		p->next++;
+	return m;
+}
+
+struct message *ledger_take(struct ledger *l, const struct spot *s, int64_t now_ms, int64_t until_ms, struct lane **lane)
+{
+	struct message *m = pick(l, s);
+
+	if (!m)
+		return NULL;
+	if (enter_leased(l, m, until_ms) < 0) {
+		if (enter_ready(l, m) < 0)
+			l->failed = true;
+		return NULL;
+	}
+	m->receives++;
+	if (!m->first_receive_ms)
+		m->first_receive_ms = now_ms;
+	if (l->fifo) {
+		*lane = m->lane;
+		lane_settle(l, m->lane);
+	} else if (l->npartitions > 1) {
+		l->turn = (l->turn + 1) % (l->npartitions * TAKE_IN_A_ROW);
+	}
+	note(l, m->partition, false, m->offset, m->offset);
+	return m;
+}
+
+int ledger_skip(struct ledger *l, const struct spot *s)
+{
+	struct ledger_partition *p = &l->partitions[s->partition];
+
+	if (s->message)
+		return ledger_settle(l, s->message);
+	if (settled_add(p, s->offset, s->offset) < 0)
+		return -ERR_NO_MEMORY;
+	p->untouched--;
+	note(l, s->partition, true, s->offset, s->offset);
+	return 0;
+}
+
+struct message *ledger_kill(struct ledger *l, const struct spot *s, enum death death)
+{
+	struct message *m = pick(l, s);
+
+	if (!m)
+		return NULL;
+	enter_dying(l, m, death);
+	lane_settle(l, m->lane);
+	note(l, m->partition, false, m->offset, m->offset);
+	return m;
+}
+
+/* ---- moving ---- */
+
+enum known ledger_find(const struct ledger *l, uint32_t partition, int64_t offset, struct message **ret)
+{
+	const struct ledger_partition *p;
+
+	*ret = NULL;
+	if (partition >= l->npartitions || offset < 0)
+		return KNOWN_BEYOND;
+	p = &l->partitions[partition];
+	if (offset >= p->end)
+		return KNOWN_BEYOND;
+	if (offset < p->floor)
+		return KNOWN_SETTLED;
+	*ret = lookup(p, offset);
+	if (*ret)
+		return KNOWN_OBJECT;
+	return runs_has(&p->settled, offset) ? KNOWN_SETTLED : KNOWN_UNTOUCHED;
+}
+
+static void to_ready(struct ledger *l, struct message *m)
+{
+	leave(l, m);
+	m->death = 0;
+	if (enter_ready(l, m) < 0)
+		l->failed = true;
+	lane_settle(l, m->lane);
+}
+
+void ledger_requeue(struct ledger *l, struct message *m)
+{
+	assert(m->place == PLACE_LEASED || m->place == PLACE_DYING);
+	to_ready(l, m);
+	note(l, m->partition, false, m->offset, m->offset);
+}
+
+int ledger_extend(struct ledger *l, struct message *m, int64_t until_ms)
+{
+	assert(m->place == PLACE_LEASED);
+	heap_remove(&l->due, &m->at);
+	if (until_ms != LEDGER_NEVER && heap_push(&l->due, &m->at, until_ms) < 0)
+		return -ERR_NO_MEMORY;
+	note(l, m->partition, false, m->offset, m->offset);
+	return 0;
+}
+
+void ledger_doom(struct ledger *l, struct message *m, enum death death)
+{
+	assert(m->place == PLACE_LEASED);
+	leave(l, m);
+	enter_dying(l, m, death);
+	lane_settle(l, m->lane);
+	note(l, m->partition, false, m->offset, m->offset);
+}
+
+uint64_t ledger_expire(struct ledger *l, int64_t now_ms)
+{
+	uint64_t n = 0;
+
+	for (struct heap_node *due; (due = heap_first(&l->due)) && due->key <= now_ms; n++)
+		to_ready(l, CONTAINER(struct message, at, due));
+	return n;
+}
+
+int64_t ledger_due_ms(const struct ledger *l)
+{
+	return l->due.count ? heap_first(&l->due)->key : LEDGER_NEVER;
+}
+
+void ledger_delay_again(struct ledger *l, int64_t delay_ms)
+{
+	struct heap_node **all;
+	uint32_t n = l->due.count;
+
+	if (!l->fifo || !n || !(all = malloc(n * sizeof(struct heap_node *))))
+		return;
+	memcpy(all, l->due.nodes, n * sizeof(struct heap_node *));
+	for (uint32_t i = 0; i < n; i++) {
+		struct message *m = CONTAINER(struct message, at, all[i]);
+		if (m->place != PLACE_DELAYED)
+			continue;
+		heap_remove(&l->due, &m->at);
+		if (heap_push(&l->due, &m->at, m->append_ms + delay_ms) < 0)
+			l->failed = true;
+	}
+	free(all);
+}
+
+/* ---- recovery ---- */
+
+int ledger_touch(struct ledger *l, uint32_t partition, int64_t offset, const struct touched *t)
+{
+	struct message *m;
+	enum known known = ledger_find(l, partition, offset, &m);
+	int r = 0;
+
+	if (known == KNOWN_BEYOND || known == KNOWN_SETTLED)
+		return 0;
+	m = pick(l, &(struct spot){ partition, offset, m });
+	if (!m)
+		return -ERR_NO_MEMORY;
+	m->receives = t->receives;
+	m->first_receive_ms = t->first_receive_ms;
+	m->death = 0;
+	if (t->place == PLACE_LEASED)
+		r = enter_leased(l, m, t->until_ms);
+	else if (t->place == PLACE_DYING)
+		enter_dying(l, m, t->death);
+	else if (t->place == PLACE_DELAYED)
+		r = enter_delayed(l, m, t->until_ms);
+	else
+		r = enter_ready(l, m);
+	if (r < 0)
+		l->failed = true;
+	lane_settle(l, m->lane);
+	return r;
+}
+
+void ledger_orphans(struct ledger *l)
+{
+	for (uint32_t i = 0; i < l->npartitions; i++) {
+		struct ledger_partition *p = &l->partitions[i];
+		for (uint32_t c = 0; c < p->ncells; c++) {
+			struct message *m = p->cells[c];
+			if (m && m->place == PLACE_LEASED && !heap_has(&m->at))
+				to_ready(l, m);
+		}
+	}
+}
+
+static int by_offset(const void *a, const void *b)
+{
+	const struct message *const *x = a, *const *y = b;
+
+	return ((*x)->offset > (*y)->offset) - ((*x)->offset < (*y)->offset);
+}
+
+struct message **ledger_sorted(const struct ledger *l, uint32_t partition, uint32_t *ret_n)
+{
+	const struct ledger_partition *p = &l->partitions[partition];
+	struct message **all = p->nmessages ? malloc(p->nmessages * sizeof(struct message *)) : NULL;
+	uint32_t n = 0;
+
+	*ret_n = p->nmessages;
+	if (!all)
+		return NULL;
+	for (uint32_t c = 0; c < p->ncells; c++)
+		if (p->cells[c])
+			all[n++] = p->cells[c];
+	qsort(all, n, sizeof(struct message *), by_offset);
+	return all;
+}
+
+/* ---- for tests ---- */
+
+const char *ledger_check(const struct ledger *l)
+{
+	uint64_t counts[PLACE_DYING + 1] = { 0 }, untouched = 0;
+
+	for (uint32_t i = 0; i < l->npartitions; i++) {
+		const struct ledger_partition *p = &l->partitions[i];
+		struct run run;
+		uint32_t seen = 0;
+
+		if (p->floor > p->next || p->next > p->end)
+			return "floor <= next <= end";
+		if (runs_seek(&p->settled, INT64_MIN + 1, &run) && run.first <= p->floor)
+			return "floor is not settled";
+		if ((uint64_t)(p->end - p->floor) != p->untouched + p->settled.count + p->nmessages)
+			return "each offset is one of untouched, settled, object";
+		for (uint32_t c = 0; c < p->ncells; c++) {
+			struct message *m = p->cells[c];
+			if (!m)
+				continue;
+			seen++;
+			if (lookup(p, m->offset) != m || m->offset < p->floor || m->offset >= p->end)
+				return "objects are found, and lie in [floor, end)";
+			if (runs_has(&p->settled, m->offset))
+				return "an object is not settled";
+			if (m->place < PLACE_READY || m->place > PLACE_DYING)
+				return "an object is in a place";
+			if (m->place == PLACE_DELAYED && !heap_has(&m->at))
+				return "delayed objects are due some time";
+			counts[m->place]++;
+		}
+		if (seen != p->nmessages)
+			return "objects are counted";
+		untouched += p->untouched;
+	}
+	if (counts[PLACE_READY] != l->ready || counts[PLACE_DELAYED] != l->delayed ||
+	    counts[PLACE_LEASED] != l->leased || counts[PLACE_DYING] != l->ndying)
+		return "places are counted";
+	MAP_EACH(&l->lanes, e) {
+		const struct lane *lane = e->value;
+		if (!lane->members)
+			return "a lane has members";
+		if (list_empty(&lane->link) != !(lane->ready.count && !lane->held))
+			return "a lane is open when it has ready messages and none is held";
+	}
+	return NULL;
+}
+
+void ledger_dump(const struct ledger *l, struct bytes *out)
+{
+	static const char *const names[] = { "?", "ready", "delayed", "leased", "dying" };
+
+	for (uint32_t i = 0; i < l->npartitions; i++) {
+		const struct ledger_partition *p = &l->partitions[i];
+		struct run run;
+		uint32_t n;
+		struct message **all = ledger_sorted(l, i, &n);
+
+		bytes_printf(out, "partition %u: [%lld, %lld) untouched %llu\n", i, (long long)p->floor,
+			     (long long)p->end, (unsigned long long)p->untouched);
+		for (int64_t at = 0; runs_seek(&p->settled, at, &run); at = run.last + 1)
+			bytes_printf(out, "  settled %lld-%lld\n", (long long)run.first, (long long)run.last);
+		for (uint32_t k = 0; all && k < n; k++)
+			bytes_printf(out, "  %lld %s receives %u first %lld until %lld priority %u size %u expires %lld death %u "
+				     "group '%.*s'\n", (long long)all[k]->offset, names[all[k]->place], all[k]->receives,
+				     (long long)all[k]->first_receive_ms,
+				     heap_has(&all[k]->at) && all[k]->place != PLACE_READY ? (long long)all[k]->at.key : -1,
+				     all[k]->priority, all[k]->size, (long long)all[k]->expires_ms, all[k]->death,
+				     SLICE_ARGS(all[k]->lane->name));
+		free(all);
+	}
+}
