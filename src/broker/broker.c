@@ -493,6 +493,7 @@ void broker_flush(struct broker *b)
 		start(b);
 	fetches_answer_ripe(b);
 	empty_inbox(b);
+	queues_flush(b);
 	if (!b->failed)
 		log_flush(b->log);
 }

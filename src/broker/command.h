@@ -354,6 +354,7 @@ struct cmd_settle {
 struct cmd_purge {
 	struct cmd head;
 	uint32_t channel;
+	bool leased;                    /* also what is in flight (SQS), unless a session holds it */
 	uint64_t ret_messages;
 };
 

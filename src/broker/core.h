@@ -185,6 +185,9 @@ void queues_snapshot(struct broker *b, struct bytes *out);
 int  queues_restore(struct broker *b, struct slice in, struct why *why);
 /* After recovery, before the first command: leases of sessions are requeued as redelivered, timers set. */
 void queues_start(struct broker *b);
+/* Once per turn, after the commands and before the commit starts: delivers, answers receivers, and appends one record
+   per queue that has changed.  What is left over goes on in the next turn (a timer that is due at once). */
+void queues_flush(struct broker *b);
 void queues_session_gone(struct broker *b, uint16_t shard, uint32_t session);
 bool queue_in_use(const struct queue *q);                               /* has consumers */
 uint64_t queue_ready(const struct queue *q);

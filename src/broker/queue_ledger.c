@@ -273,14 +273,12 @@ static void free_message(struct ledger *l, struct message *m)
 
 /* ---- ages ---- */
 
-enum { MARK_EVERY_MS = 8 };
-
-static void mark_append(struct ledger_partition *p, int64_t first, int64_t now_ms)
+static void mark_append(struct ledger_partition *p, int64_t first, int64_t now_ms, int64_t every_ms)
 {
 	struct mark *last = p->nmarks ? &p->marks[p->nmarks - 1] : NULL;
 
-	/* A mark says "not later", so that nothing expires early: it may be moved on while the messages are close. */
-	if (last && now_ms - last->ms < MARK_EVERY_MS) {
+	/* Neighbours share a mark, and the age of the youngest: nothing expires early. */
+	if (last && now_ms - last->since_ms < every_ms) {
 		last->ms = now_ms > last->ms ? now_ms : last->ms;
 		return;
 	}
@@ -292,7 +290,7 @@ static void mark_append(struct ledger_partition *p, int64_t first, int64_t now_m
 		p->marks = marks;
 		p->marks_capacity = capacity;
 	}
-	p->marks[p->nmarks++] = (struct mark){ first, now_ms };
+	p->marks[p->nmarks++] = (struct mark){ first, now_ms, now_ms };
 }
 
 static const struct mark *mark_of(const struct ledger_partition *p, int64_t offset)
@@ -547,8 +545,8 @@ int ledger_append(struct ledger *l, uint32_t partition, int64_t first, int64_t l
 			return -ERR_NO_MEMORY;
 		p->end = first;
 	}
-	if (l->timed)
-		mark_append(p, first, now_ms);
+	if (l->mark_ms)
+		mark_append(p, first, now_ms, l->mark_ms);
 	if (!birth) {
 		p->untouched += (uint64_t)(last - first) + 1;
 		p->end = last + 1;

@@ -75,9 +75,9 @@ struct birth {
 	int64_t expires_ms;             /* LEDGER_NEVER */
 };
 
-/* Messages from `first` on (to the next mark) were appended at about `ms`, and not later. */
+/* Messages from `first` on, to the next mark, were appended between `since_ms` and `ms`. */
 struct mark {
-	int64_t first, ms;
+	int64_t first, since_ms, ms;
 };
 
 struct ledger_partition {
@@ -104,7 +104,8 @@ struct ledger {
 	struct ledger_partition *partitions;
 	uint32_t npartitions;
 	uint32_t turn;                  /* the partition to take from next */
-	bool fifo, timed;               /* timed: ages count (there is a ttl) */
+	bool fifo;
+	int64_t mark_ms;                /* ages count, as exactly as this; 0: they do not */
 	struct map lanes;               /* fifo: group -> lane */
 	struct node open;               /* fifo: lanes that can be taken from */
 	struct heap due;
