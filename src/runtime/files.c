@@ -310,6 +310,14 @@ unsigned files_reap(struct files *f)
 	return n;
 }
 
+bool files_finished(struct files *f)
+{
+	pthread_mutex_lock(&f->lock);
+	bool some = !list_empty(&f->finished);
+	pthread_mutex_unlock(&f->lock);
+	return some;
+}
+
 void files_close(struct files *f)
 {
 	pthread_mutex_lock(&f->lock);

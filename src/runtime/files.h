@@ -2,8 +2,7 @@
  * files.h - the real disk: a shard's directory, and a thread for each of its queues.
  *
  * Implements base/env.h.  Operations run on the queue's thread; when they have run they wait for files_reap(), which
- * the shard's loop calls once a turn.  `wake` is called from the threads, once per completion that may find the loop
- * asleep.
+ * the shard's loop calls once a turn.  `wake` is called from the threads when the first of them begins to wait.
  */
 #ifndef RUNTIME_FILES_H
 #define RUNTIME_FILES_H
@@ -18,6 +17,7 @@ int files_open(const char *path, void (*wake)(void *ctx), void *ctx, struct file
 struct disk *files_disk(struct files *f);
 /* Call done() for everything that has run since the last time; returns how many. */
 unsigned files_reap(struct files *f);
+bool files_finished(struct files *f);           /* is there something to reap? */
 /* Wait for what is submitted, stop the threads, close everything. */
 void files_close(struct files *f);
 

@@ -1,0 +1,362 @@
+#include "runtime/connection.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "runtime/address.h"
+#include "runtime/runtime.h"
+
+enum {
+	READ_BYTES = 256 * 1024,        /* at most in one turn, and the size of the shard's scratch */
+	INPUT_MAX = 128 * 1024 * 1024,  /* sessions refuse frames long before this */
+	HIGH_MARK = 256 * 1024,
+	LOW_MARK = 64 * 1024,
+	SEND_MS = 5000,                 /* patience with a peer that does not read its goodbye */
+	LINGER_MS = 1000,               /* and with one that does not close its side */
+};
+
+static struct connection *of(struct host *h)
+{
+	return CONTAINER(struct connection, host, h);
+}
+
+/* ---------------------------------------------------------------------------------------- what sessions ask for ---- */
+
+static int64_t on_now(struct host *h)
+{
+	return of(h)->shard->now_ms;
+}
+
+static uint64_t on_random(struct host *h)
+{
+	struct env *env = &of(h)->shard->env;
+
+	return env_random(env);
+}
+
+static void note_output(struct connection *c)
+{
+	if (c->output.unsent > HIGH_MARK)
+		c->congested = true;
+	shard_activate(c->shard, c);
+}
+
+static void on_write(struct host *h, const void *p, size_t n)
+{
+	output_write(&of(h)->output, p, n);
+	note_output(of(h));
+}
+
+static void on_write_view(struct host *h, struct view v)
+{
+	output_view(&of(h)->output, v);
+	note_output(of(h));
+}
+
+static size_t on_unsent(struct host *h)
+{
+	return of(h)->output.unsent;
+}
+
+static void on_send(struct host *h, struct cmd *cmd)
+{
+	struct connection *c = of(h);
+
+	cmd->from_shard = c->shard->id;
+	cmd->session = h->handle;
+	cmd->connection = h->connection;
+	shard_route(c->shard, cmd);
+}
+
+static void on_timer(struct host *h, int64_t at_ms)
+{
+	struct connection *c = of(h);
+
+	if (c->closing)
+		return;
+	heap_remove(&c->shard->session_timers, &c->timer);
+	if (at_ms > 0 && heap_push(&c->shard->session_timers, &c->timer, at_ms) < 0)
+		c->output.failed = true;
+}
+
+/* The connection's timer wakes it while it is closing. */
+static void give_until(struct connection *c, int64_t ms)
+{
+	c->close_by_ms = c->shard->now_ms + ms;
+	heap_remove(&c->shard->session_timers, &c->timer);
+	if (heap_push(&c->shard->session_timers, &c->timer, c->close_by_ms) < 0)
+		c->output.failed = true;
+}
+
+static void on_close(struct host *h)
+{
+	struct connection *c = of(h);
+
+	if (c->closing)
+		return;
+	c->closing = true;
+	give_until(c, SEND_MS);
+	shard_activate(c->shard, c);
+}
+
+static void on_pause(struct host *h, bool paused)
+{
+	of(h)->paused = paused;
+	if (!paused)
+		shard_activate(of(h)->shard, of(h));
+}
+
+static void on_note(struct host *h, const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	runtime_note(of(h)->protocol->name, h->peer->address, text);
+}
+
+static const struct host_calls calls = {
+	.now_ms = on_now, .random = on_random, .write = on_write, .write_view = on_write_view, .unsent = on_unsent,
+	.send = on_send, .timer = on_timer, .close = on_close, .pause = on_pause, .note = on_note,
+};
+
+/* -------------------------------------------------------------------------------------------------- life and death ---- */
+
+static void describe(struct connection *c)
+{
+	struct sockaddr_storage a;
+	socklen_t size = sizeof a;
+
+	if (getpeername(c->socket, (struct sockaddr *)&a, &size) == 0) {
+		address_text(&a, c->peer.address, sizeof c->peer.address);
+		c->peer.loopback = address_is_loopback(&a);
+	}
+	size = sizeof a;
+	if (getsockname(c->socket, (struct sockaddr *)&a, &size) == 0)
+		address_text(&a, c->peer.local, sizeof c->peer.local);
+}
+
+static void discard(struct connection *c)
+{
+	struct shard *s = c->shard;
+
+	close(c->socket);
+	heap_remove(&s->session_timers, &c->timer);
+	list_remove(&c->active);
+	if (c->host.handle)
+		shard_remove(s, c->host.handle);
+	output_free(&c->output);
+	bytes_free(&c->input);
+	free(c);
+}
+
+struct connection *connection_open(struct shard *s, const struct protocol *protocol, int socket)
+{
+	struct connection *c = calloc(1, sizeof *c);
+	int on = 1;
+
+	if (!c) {
+		close(socket);
+		return NULL;
+	}
+	*c = (struct connection){
+		.shard = s, .protocol = protocol, .socket = socket, .input = BYTES_MAX(INPUT_MAX), .writable = true,
+	};
+	list_init(&c->active);
+	setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	describe(c);
+	c->host = (struct host){
+		.calls = &calls, .peer = &c->peer, .settings = &s->runtime->options.settings,
+		.catalogue = broker_catalogue(s->broker), .gate = s->runtime->options.gate,
+		.connection = (uint64_t)s->id << 48 | ++s->next_connection,
+		.shard = s->id, .shards = s->runtime->options.shards, .blocked = s->blocked,
+		.handle = shard_add(s, c),
+	};
+	if (c->host.handle)
+		c->session = protocol->open(&c->host);
+
+	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c };
+	if (!c->session || epoll_ctl(s->epoll, EPOLL_CTL_ADD, socket, &event) < 0) {
+		if (c->session)
+			protocol->close(c->session, false);
+		discard(c);
+		return NULL;
+	}
+	return c;
+}
+
+/* Every shard may hold leases, consumers and waiting commands of the session; shard 0 its exclusive queues. */
+static void tell_brokers(struct connection *c)
+{
+	for (uint16_t i = 0; i < c->host.shards; i++) {
+		struct cmd *gone = cmd_new(CMD_SESSION_GONE);
+		if (!gone)
+			continue;
+		gone->to_shard = i;
+		on_send(&c->host, gone);
+	}
+	struct cmd *closed = cmd_new(CMD_CLOSE_CONNECTION);
+	if (closed)
+		on_send(&c->host, closed);
+}
+
+void connection_close(struct connection *c, bool stopping)
+{
+	struct session *session = TAKE(c->session);
+
+	if (session) {
+		c->protocol->close(session, stopping);
+		tell_brokers(c);
+	}
+	if (stopping)
+		output_send(&c->output, c->socket);
+	discard(c);
+}
+
+/* ------------------------------------------------------------------------------------------------------- at work ---- */
+
+/* Offer bytes to the session until it has had enough; returns what it consumed, or a negative error. */
+static int64_t offer(struct connection *c, struct slice bytes)
+{
+	size_t used = 0;
+
+	while (used < bytes.n && bytes.n - used >= c->want && !c->paused && !c->closing) {
+		c->want = 0;
+		int64_t n = c->protocol->input(c->session, slice_of(bytes.p + used, bytes.n - used), &c->want);
+		if (n < 0)
+			return n;
+		if (n == 0)
+			break;
+		used += (size_t)n;
+	}
+	return (int64_t)used;
+}
+
+/* What was left over from earlier reads. */
+static int feed(struct connection *c)
+{
+	int64_t used;
+
+	if (c->input.n == 0 || c->paused || c->closing)
+		return 0;
+	used = offer(c, bytes_slice(&c->input));
+	if (used < 0)
+		return (int)used;
+	bytes_drop(&c->input, (size_t)used);
+	if (c->input.n == 0)
+		bytes_free(&c->input);
+	return 0;
+}
+
+static int keep(struct connection *c, const uint8_t *p, size_t n)
+{
+	bytes_add(&c->input, p, n);
+	return c->input.failed ? -ERR_NO_MEMORY : 0;
+}
+
+/* Bytes that arrive while nothing is left over are offered where they are, and only the rest is copied. */
+static int received(struct connection *c, const uint8_t *p, size_t n)
+{
+	int64_t used;
+
+	if (c->input.n > 0) {
+		int r = keep(c, p, n);
+		return r < 0 ? r : feed(c);
+	}
+	used = offer(c, slice_of(p, n));
+	if (used < 0)
+		return (int)used;
+	return keep(c, p + used, n - (size_t)used);
+}
+
+/* Returns 0, or a negative error when the connection is to be closed at once. */
+static int read_some(struct connection *c)
+{
+	size_t total = 0;
+	int r;
+
+	while (c->readable && !c->paused && !c->closing && total < READ_BYTES) {
+		ssize_t n = recv(c->socket, c->shard->scratch, READ_BYTES, MSG_DONTWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			c->readable = false;
+			break;
+		}
+		if (n <= 0)
+			return -ERR_GONE;
+		total += (size_t)n;
+		atomic_fetch_add_explicit(&c->shard->runtime->bytes_in_total, (uint64_t)n, memory_order_relaxed);
+		/* A short read emptied the socket, unless the end of the stream came with it. */
+		if (n < READ_BYTES && !c->hung_up)
+			c->readable = false;
+		r = received(c, c->shard->scratch, (size_t)n);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int send_some(struct connection *c)
+{
+	int64_t n;
+
+	if (c->output.failed)
+		return -ERR_NO_MEMORY;
+	if (!c->output.count || !c->writable)
+		return 0;
+	n = output_send(&c->output, c->socket);
+	if (n < 0)
+		return -ERR_GONE;
+	atomic_fetch_add_explicit(&c->shard->runtime->bytes_out_total, (uint64_t)n, memory_order_relaxed);
+	c->writable = c->output.count == 0;
+	return 0;
+}
+
+/* All that came meanwhile is thrown away; true when the connection can go. */
+static bool farewell(struct connection *c)
+{
+	ssize_t n;
+
+	if (c->output.count)
+		return c->hung_up || c->shard->now_ms >= c->close_by_ms;
+	if (!c->lingering) {
+		c->lingering = true;
+		shutdown(c->socket, SHUT_WR);
+		give_until(c, LINGER_MS);
+	}
+	do
+		n = recv(c->socket, c->shard->scratch, READ_BYTES, MSG_DONTWAIT);
+	while (n > 0 || (n < 0 && errno == EINTR));
+	return n == 0 || errno != EAGAIN || c->shard->now_ms >= c->close_by_ms;
+}
+
+void connection_run(struct connection *c)
+{
+	int r = feed(c);
+
+	if (r == 0)
+		r = read_some(c);
+	if (r == 0 || c->closing)
+		r = send_some(c);
+	if (r < 0 || (c->closing && farewell(c))) {
+		connection_close(c, false);
+		return;
+	}
+	if (c->congested && c->output.unsent < LOW_MARK && !c->closing) {
+		c->congested = false;
+		if (c->protocol->drained)
+			c->protocol->drained(c->session);
+	}
+	if ((c->readable && !c->paused && !c->closing) || (c->output.count && c->writable))
+		shard_activate(c->shard, c);
+}

@@ -1,0 +1,45 @@
+/*
+ * connection.h - a socket and the session that is spoken over it; the real world's side of protocols/session.h.
+ *
+ *      socket ──recv──> input ──> session ──> output ──sendmsg──> socket
+ *
+ * Edge-triggered: `readable` and `writable` remember what epoll said until the kernel says EAGAIN.  A connection that
+ * has work to do is on its shard's list `active`; nothing is sent inside a session's call, only at the end of a turn.
+ */
+#ifndef RUNTIME_CONNECTION_H
+#define RUNTIME_CONNECTION_H
+
+#include "base/heap.h"
+#include "protocols/session.h"
+#include "runtime/output.h"
+
+struct shard;
+
+struct connection {
+	struct host host;
+	struct peer peer;
+	struct shard *shard;
+	const struct protocol *protocol;
+	struct session *session;        /* NULL once closed */
+	int socket;
+	struct node active;             /* in shard->active, or empty */
+	struct heap_node timer;         /* in shard->session_timers */
+	struct bytes input;             /* bytes that the session has not consumed */
+	size_t want;                    /* bytes that must be there before the session is asked again */
+	struct output output;
+	bool readable, writable, hung_up;
+	bool paused;                    /* by the session */
+	bool closing;                   /* by the session: send what is queued, then close */
+	bool lingering;                 /* closing, all is sent: wait for the peer's end, so that no reset eats the goodbye */
+	bool congested;                 /* output went above the high mark; drained() is owed */
+	int64_t close_by_ms;            /* when closing: give up at this time */
+};
+
+/* Takes over the socket.  NULL when memory is short or the protocol declines (the socket is closed). */
+struct connection *connection_open(struct shard *s, const struct protocol *protocol, int socket);
+/* Do what there is to do: read, feed, send.  May free the connection. */
+void connection_run(struct connection *c);
+/* Tell the session, its shards' brokers, and free everything. */
+void connection_close(struct connection *c, bool stopping);
+
+#endif

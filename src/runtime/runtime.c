@@ -1,0 +1,278 @@
+#include "runtime/runtime.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { OPEN_MS = 10 * 60 * 1000, STOP_MS = 4000 };
+
+void runtime_note(const char *what, const char *who, const char *text)
+{
+	char line[2048];
+	struct timespec t;
+	struct tm utc;
+	size_t n;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	gmtime_r(&t.tv_sec, &utc);
+	n = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &utc);
+	n += (size_t)snprintf(line + n, sizeof line - n, ".%03ldZ %s%s%s ", t.tv_nsec / 1000000, what, *who ? " " : "", who);
+	for (const char *p = text; *p && n < sizeof line - 8; p++) {
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			n += (size_t)snprintf(line + n, sizeof line - n, "\\x%02x", (unsigned char)*p);
+		else
+			line[n++] = *p;
+	}
+	line[n++] = '\n';
+	if (write(STDERR_FILENO, line, n) < 0)
+		return;         /* nobody reads our log: that is the operator's choice */
+}
+
+/* -------------------------------------------------------------------------------------------- the data directory ---- */
+
+static int lock_directory(struct runtime *rt, struct why *why)
+{
+	char path[4096];
+
+	if (mkdir(rt->options.data, 0750) < 0 && errno != EEXIST)
+		return fail(why, -ERR_DISK, "cannot make the data directory %s: %m", rt->options.data);
+	snprintf(path, sizeof path, "%s/LOCK", rt->options.data);
+	rt->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	if (rt->lock < 0)
+		return fail(why, -ERR_DISK, "cannot open %s: %m", path);
+	if (flock(rt->lock, LOCK_EX | LOCK_NB) < 0)
+		return fail(why, -ERR_IN_USE, "the data directory %s is held by another process", rt->options.data);
+	return 0;
+}
+
+/*
+ * The file `hawser` says what the directory is: "hawser 1\nshards N\n".  It is written once, before the first shard, so
+ * that a directory can never be opened with another number of shards than it was made with.
+ */
+static int write_identity(const struct runtime *rt, const char *path, struct why *why)
+{
+	char temporary[4100], text[64];
+	int n = snprintf(text, sizeof text, "hawser 1\nshards %u\n", rt->options.shards);
+	int fd, directory;
+	bool ok;
+
+	snprintf(temporary, sizeof temporary, "%s.new", path);
+	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	ok = fd >= 0 && write(fd, text, (size_t)n) == n && fsync(fd) == 0;
+	if (fd >= 0)
+		close(fd);
+	ok = ok && rename(temporary, path) == 0;
+	directory = ok ? open(rt->options.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	ok = directory >= 0 && fsync(directory) == 0;
+	if (directory >= 0)
+		close(directory);
+	return ok ? 0 : fail(why, -ERR_DISK, "cannot write %s: %m", path);
+}
+
+static int check_identity(struct runtime *rt, struct why *why)
+{
+	char path[4090], text[64] = "";
+	unsigned version, shards;
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/hawser", rt->options.data);
+	f = fopen(path, "re");
+	if (!f && errno == ENOENT) {
+		if (!rt->options.shards)
+			rt->options.shards = 1;
+		return write_identity(rt, path, why);
+	}
+	if (!f)
+		return fail(why, -ERR_DISK, "cannot read %s: %m", path);
+	size_t n = fread(text, 1, sizeof text - 1, f);
+	fclose(f);
+	text[n] = '\0';
+	if (sscanf(text, "hawser %u\nshards %u\n", &version, &shards) != 2 || !shards || shards > SHARDS_MAX)
+		return fail(why, -ERR_DAMAGED, "%s is damaged: it should say \"hawser 1\" and \"shards N\"", path);
+	if (version > 1)
+		return fail(why, -ERR_NEWER_FORMAT, "the data directory %s was written by a newer version (format %u; "
+			    "this one knows 1)", rt->options.data, version);
+	if (rt->options.shards && rt->options.shards != shards)
+		return fail(why, -ERR_BAD_ARGUMENT, "the data directory %s has %u shard%s: start with --shards %u, or without",
+			    rt->options.data, shards, shards == 1 ? "" : "s", shards);
+	rt->options.shards = (uint16_t)shards;
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------- begin and end ---- */
+
+static void pause_ms(int ms)
+{
+	nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L }, NULL);
+}
+
+/* Until every shard has come to `phase`; false when one failed or time is up. */
+static bool wait_for_phase(struct runtime *rt, enum shard_phase phase, int64_t limit_ms, struct why *why)
+{
+	int64_t until = clock_now_ms(&rt->clock) + limit_ms;
+
+	for (uint16_t i = 0; i < rt->options.shards;) {
+		int now = atomic_load(&rt->shards[i].phase);
+		if (now == SHARD_FAILED) {
+			*why = rt->shards[i].why;
+			return false;
+		}
+		if (now >= (int)phase) {
+			i++;
+			continue;
+		}
+		if (clock_now_ms(&rt->clock) > until) {
+			fail(why, -ERR_TIMED_OUT, "shard %u does not answer", i);
+			return false;
+		}
+		pause_ms(1);
+	}
+	return true;
+}
+
+static void wake_all(struct runtime *rt)
+{
+	for (uint16_t i = 0; i < rt->options.shards; i++)
+		shard_wake(&rt->shards[i]);
+}
+
+static void allow_many_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static int make_shards(struct runtime *rt)
+{
+	uint16_t n = rt->options.shards;
+
+	rt->shards = calloc(n, sizeof *rt->shards);
+	rt->stats = calloc(n, sizeof *rt->stats);
+	rt->rings = aligned_alloc(64, (size_t)n * n * sizeof *rt->rings);
+	if (!rt->shards || !rt->stats || !rt->rings)
+		return -ERR_NO_MEMORY;
+	for (int i = 0; i < n * n; i++)
+		ring_init(&rt->rings[i]);
+	for (uint16_t i = 0; i < n; i++) {
+		rt->shards[i].runtime = rt;
+		rt->shards[i].id = i;
+	}
+	return 0;
+}
+
+int runtime_start(const struct runtime_options *o, struct runtime **ret, struct why *why)
+{
+	struct runtime *rt = calloc(1, sizeof *rt);
+	int r;
+
+	if (!rt)
+		return fail(why, -ERR_NO_MEMORY, "out of memory");
+	rt->options = *o;
+	pthread_mutex_init(&rt->stats_lock, NULL);
+	clock_start(&rt->clock);
+	allow_many_files();
+
+	r = lock_directory(rt, why);
+	if (r == 0)
+		r = check_identity(rt, why);
+	if (r < 0)
+		return r;
+	if (make_shards(rt) < 0)
+		return fail(why, -ERR_NO_MEMORY, "out of memory");
+
+	/* On failure the process ends: what was started goes with it. */
+	for (uint16_t i = 0; i < rt->options.shards; i++)
+		if (shard_start(&rt->shards[i]) < 0)
+			return fail(why, -ERR_NO_MEMORY, "cannot start shard %u", i);
+	if (!wait_for_phase(rt, SHARD_OPEN, OPEN_MS, why))
+		return -ERR_DAMAGED;
+	rt->options.settings.cluster_id = broker_cluster_id(rt->shards[0].broker);
+	wake_all(rt);
+	if (!wait_for_phase(rt, SHARD_READY, OPEN_MS, why))
+		return -ERR_DAMAGED;
+	atomic_store(&rt->accepting, true);
+	wake_all(rt);
+	*ret = rt;
+	return 0;
+}
+
+void runtime_stop(struct runtime *rt)
+{
+	struct why why;
+
+	atomic_store(&rt->stopping, true);
+	wake_all(rt);
+	if (!wait_for_phase(rt, SHARD_DRAINED, STOP_MS, &why)) {
+		runtime_note("server", "", "stopping takes too long: leaving what is under way to recovery");
+		return;
+	}
+	atomic_store(&rt->dispose, true);
+	wake_all(rt);
+	for (uint16_t i = 0; i < rt->options.shards; i++)
+		pthread_join(rt->shards[i].thread, NULL);
+	for (unsigned i = 0; i < rt->options.nlisteners; i++)
+		listener_close(&rt->options.listeners[i]);
+	close(rt->lock);
+	free(rt->shards);
+	free(rt->stats);
+	free(rt->rings);
+	free(rt);
+}
+
+/* -------------------------------------------------------------------------------------------- alarms and figures ---- */
+
+static uint64_t resident_bytes(void)
+{
+	unsigned long total, resident = 0;
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	if (f && fscanf(f, "%lu %lu", &total, &resident) != 2)
+		resident = 0;
+	if (f)
+		fclose(f);
+	return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static bool disk_is_low(const struct runtime *rt)
+{
+	struct statvfs st;
+
+	return statvfs(rt->options.data, &st) == 0 &&
+	       (uint64_t)st.f_bavail * st.f_frsize < rt->options.disk_free_limit_bytes;
+}
+
+void runtime_check(struct runtime *rt)
+{
+	bool memory = rt->options.memory_limit_bytes && resident_bytes() > rt->options.memory_limit_bytes;
+	bool disk = disk_is_low(rt);
+	bool blocked = memory || disk;
+
+	if (atomic_exchange(&rt->blocked, blocked) == blocked)
+		return;
+	runtime_note("server", "", !blocked ? "alarm cleared: publishers go on" :
+		     memory ? "memory alarm: publishers are blocked" : "disk alarm: publishers are blocked");
+	wake_all(rt);
+}
+
+void runtime_stats(struct runtime *rt, struct broker_stats *ret)
+{
+	*ret = (struct broker_stats){ 0 };
+	pthread_mutex_lock(&rt->stats_lock);
+	for (uint16_t i = 0; i < rt->options.shards; i++) {
+#define METRIC(name, help) ret->name += rt->stats[i].name;
+#include "broker/metrics.def"
+#undef METRIC
+	}
+	pthread_mutex_unlock(&rt->stats_lock);
+}

@@ -1,0 +1,53 @@
+/*
+ * runtime.h - the real world: shards on threads, listeners, alarms; what server/main.c starts and stops.
+ */
+#ifndef RUNTIME_RUNTIME_H
+#define RUNTIME_RUNTIME_H
+
+#include "runtime/shard.h"
+
+enum { LISTENERS_MAX = 16, SHARDS_MAX = 64 };
+
+struct runtime_options {
+	const char *data;               /* directory; made if needed */
+	uint16_t shards;
+	struct listener listeners[LISTENERS_MAX];
+	unsigned nlisteners;
+	struct host_settings settings;
+	struct broker_options broker;   /* shard and shards are filled in */
+	const struct gate *gate;
+	uint64_t memory_limit_bytes;    /* above it publishers are blocked; 0: no limit */
+	uint64_t disk_free_limit_bytes;
+};
+
+struct runtime {
+	struct runtime_options options;
+	struct clock clock;
+	struct shard *shards;
+	struct ring *rings;             /* rings[from * shards + to] */
+	_Atomic bool stopping, blocked, accepting, dispose;
+	int lock;                       /* on the data directory */
+
+	pthread_mutex_t stats_lock;
+	struct broker_stats *stats;     /* one a shard, as last published */
+	_Atomic uint32_t connections;
+	_Atomic uint64_t connections_total, bytes_in_total, bytes_out_total;
+};
+
+/*
+ * Opens the data directory and every shard, and begins to accept once all are ready.  On failure nothing runs and the
+ * reason is one sentence.
+ */
+int runtime_start(const struct runtime_options *o, struct runtime **ret, struct why *why);
+/* Once a second from the main thread: alarms. */
+void runtime_check(struct runtime *rt);
+/* Say goodbye to clients, make durable what is under way, end the threads.  Returns within 5 seconds. */
+void runtime_stop(struct runtime *rt);
+
+/* The sum over shards, for /metrics; any thread. */
+void runtime_stats(struct runtime *rt, struct broker_stats *ret);
+
+/* One line to standard error: "2026-11-24T07:00:00.123Z kafka 127.0.0.1:40112 text"; control characters escaped. */
+void runtime_note(const char *what, const char *who, const char *text);
+
+#endif
