@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/own.h"
 #include "runtime/address.h"
 #include "runtime/runtime.h"
 

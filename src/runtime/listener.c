@@ -60,7 +60,7 @@ int listener_open(const struct protocol *protocol, const char *where, struct lis
 	struct listener l = { .protocol = protocol };
 	struct sockaddr_storage bound;
 	socklen_t size = sizeof bound;
-	const char *port;
+	const char *port = "";
 	char host[256];
 	int r;
 
