@@ -33,17 +33,24 @@ int fail(struct why *why, int e, const char *format, ...)
 int because(struct why *why, int e, const char *format, ...)
 {
 	char inner[sizeof why->text];
+	size_t at, room, n;
 	va_list args;
-	int n;
 
 	if (!why)
 		return e;
-	memcpy(inner, why->text, sizeof inner);
+	snprintf(inner, sizeof inner, "%s", why->text[0] ? why->text : error_info(e)->text);
 	va_start(args, format);
-	n = vsnprintf(why->text, sizeof why->text, format, args);
+	vsnprintf(why->text, sizeof why->text, format, args);
 	va_end(args);
-	if (n >= 0 && (size_t)n < sizeof why->text)
-		snprintf(why->text + n, sizeof why->text - (size_t)n, ": %s",
-			 inner[0] ? inner : error_info(e)->text);
+
+	/* What does not fit any more is cut off: the context is worth more than the end of the detail. */
+	at = strlen(why->text);
+	room = sizeof why->text - 1 - at;
+	n = strlen(inner) + 2;
+	if (room > 2) {
+		memcpy(why->text + at, ": ", 2);
+		memcpy(why->text + at + 2, inner, (n < room ? n : room) - 2);
+		why->text[at + (n < room ? n : room)] = '\0';
+	}
 	return e;
 }

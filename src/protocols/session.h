@@ -19,6 +19,7 @@
 struct session;
 struct catalogue;
 struct gate;
+struct admin_source;
 
 /* Why and from where: for logs and for the loopback rules. */
 struct peer {
@@ -38,6 +39,7 @@ struct host_settings {
 	const char *sqs_account;        /* "000000000000" */
 	uint32_t group_initial_rebalance_ms;
 	const char *amqp_product, *amqp_version;        /* in server-properties; NULL: "Hawser" and ours */
+	const struct admin_source *admin;       /* where /metrics has its figures from: admin/admin.h */
 };
 
 /* The session's surroundings; the session keeps the pointer for its life. */

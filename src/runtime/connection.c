@@ -46,7 +46,7 @@ static void note_output(struct connection *c)
 {
 	if (c->output.unsent > HIGH_MARK)
 		c->congested = true;
-	shard_activate(c->shard, c);
+	shard_touch(c->shard, c);
 }
 
 static void on_write(struct host *h, const void *p, size_t n)
@@ -104,7 +104,7 @@ static void on_close(struct host *h)
 		return;
 	c->closing = true;
 	give_until(c, SEND_MS);
-	shard_activate(c->shard, c);
+	shard_touch(c->shard, c);
 }
 
 static void on_pause(struct host *h, bool paused)
@@ -153,6 +153,7 @@ static void discard(struct connection *c)
 	close(c->socket);
 	heap_remove(&s->session_timers, &c->timer);
 	list_remove(&c->active);
+	list_remove(&c->touched);
 	if (c->host.handle)
 		shard_remove(s, c->host.handle);
 	output_free(&c->output);
@@ -173,6 +174,7 @@ struct connection *connection_open(struct shard *s, const struct protocol *proto
 		.shard = s, .protocol = protocol, .socket = socket, .input = BYTES_MAX(INPUT_MAX), .writable = true,
 	};
 	list_init(&c->active);
+	list_init(&c->touched);
 	setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	describe(c);
 	c->host = (struct host){
@@ -329,7 +331,7 @@ static bool farewell(struct connection *c)
 	ssize_t n;
 
 	if (c->output.count)
-		return c->hung_up || c->shard->now_ms >= c->close_by_ms;
+		return c->broken || c->hung_up || c->shard->now_ms >= c->close_by_ms;
 	if (!c->lingering) {
 		c->lingering = true;
 		shutdown(c->socket, SHUT_WR);
@@ -341,23 +343,41 @@ static bool farewell(struct connection *c)
 	return n == 0 || errno != EAGAIN || c->shard->now_ms >= c->close_by_ms;
 }
 
-void connection_run(struct connection *c)
+void connection_read(struct connection *c)
 {
-	int r = feed(c);
+	int r = c->broken ? 0 : feed(c);
 
-	if (r == 0)
+	if (r == 0 && !c->broken)
 		r = read_some(c);
-	if (r == 0 || c->closing)
-		r = send_some(c);
-	if (r < 0 || (c->closing && farewell(c))) {
+	if (r < 0)
+		c->broken = true;
+	shard_touch(c->shard, c);
+	if (!c->broken && c->readable && !c->paused && !c->closing)
+		shard_activate(c->shard, c);
+}
+
+void connection_flush(struct connection *c)
+{
+	c->flush = false;
+	if (c->protocol->flush && !c->broken && !c->closing)
+		c->protocol->flush(c->session);
+}
+
+void connection_send(struct connection *c)
+{
+	if (send_some(c) < 0)
+		c->broken = true;
+	if (c->closing ? farewell(c) || c->output.failed : c->broken) {
 		connection_close(c, false);
 		return;
 	}
 	if (c->congested && c->output.unsent < LOW_MARK && !c->closing) {
 		c->congested = false;
-		if (c->protocol->drained)
+		if (c->protocol->drained) {
 			c->protocol->drained(c->session);
+			shard_touch(c->shard, c);
+		}
 	}
-	if ((c->readable && !c->paused && !c->closing) || (c->output.count && c->writable))
-		shard_activate(c->shard, c);
+	if (c->flush || (c->output.count && c->writable))
+		shard_touch(c->shard, c);
 }

@@ -3,8 +3,9 @@
  *
  *      socket ──recv──> input ──> session ──> output ──sendmsg──> socket
  *
- * Edge-triggered: `readable` and `writable` remember what epoll said until the kernel says EAGAIN.  A connection that
- * has work to do is on its shard's list `active`; nothing is sent inside a session's call, only at the end of a turn.
+ * Edge-triggered: `readable` and `writable` remember what epoll said until the kernel says EAGAIN.  A connection with
+ * input is on its shard's list `active`; one whose session was called is on `touched`.  Nothing is sent or freed inside
+ * a session's call, only at the end of a turn.
  */
 #ifndef RUNTIME_CONNECTION_H
 #define RUNTIME_CONNECTION_H
@@ -22,12 +23,15 @@ struct connection {
 	const struct protocol *protocol;
 	struct session *session;        /* NULL once closed */
 	int socket;
-	struct node active;             /* in shard->active, or empty */
+	struct node active;             /* in shard->active while there may be input to offer */
+	struct node touched;            /* in shard->touched while its session is to be flushed and its output sent */
 	struct heap_node timer;         /* in shard->session_timers */
 	struct bytes input;             /* bytes that the session has not consumed */
 	size_t want;                    /* bytes that must be there before the session is asked again */
 	struct output output;
 	bool readable, writable, hung_up;
+	bool flush;                     /* the session was called since it was last flushed */
+	bool broken;                    /* to be closed at the end of the turn */
 	bool paused;                    /* by the session */
 	bool closing;                   /* by the session: send what is queued, then close */
 	bool lingering;                 /* closing, all is sent: wait for the peer's end, so that no reset eats the goodbye */
@@ -37,8 +41,10 @@ struct connection {
 
 /* Takes over the socket.  NULL when memory is short or the protocol declines (the socket is closed). */
 struct connection *connection_open(struct shard *s, const struct protocol *protocol, int socket);
-/* Do what there is to do: read, feed, send.  May free the connection. */
-void connection_run(struct connection *c);
+/* The steps of a turn: offer input to the session; let it write what it has gathered; send, or close (and free). */
+void connection_read(struct connection *c);
+void connection_flush(struct connection *c);
+void connection_send(struct connection *c);
 /* Tell the session, its shards' brokers, and free everything. */
 void connection_close(struct connection *c, bool stopping);
 

@@ -101,6 +101,13 @@ void shard_activate(struct shard *s, struct connection *c)
 	list_push(&s->active, &c->active);
 }
 
+void shard_touch(struct shard *s, struct connection *c)
+{
+	c->flush = true;
+	list_remove(&c->touched);
+	list_push(&s->touched, &c->touched);
+}
+
 static void accept_some(struct shard *s, const struct listener *l)
 {
 	for (int i = 0; i < ACCEPTS && !s->stopping; i++) {
@@ -174,10 +181,12 @@ static void deliver(struct shard *s, struct cmd *c)
 		return;
 	}
 	to = find(s, c->session);
-	if (to && to->session)
-		to->protocol->reply(to->session, c);
-	else
+	if (!to || !to->session || to->closing) {
 		cmd_free(c);
+		return;
+	}
+	to->protocol->reply(to->session, c);
+	shard_touch(s, to);
 }
 
 static void run_commands(struct shard *s)
@@ -222,10 +231,9 @@ static void fire_timers(struct shard *s)
 
 	while ((n = heap_pop_until(&s->session_timers, s->now_ms))) {
 		struct connection *c = CONTAINER(struct connection, timer, n);
-		if (c->closing)
-			shard_activate(s, c);
-		else if (c->protocol->timer)
+		if (!c->closing && c->protocol->timer)
 			c->protocol->timer(c->session, s->now_ms);
+		shard_touch(s, c);
 	}
 	if (broker_next_timer(s->broker) <= s->now_ms)
 		broker_tick(s->broker, s->now_ms);
@@ -236,17 +244,45 @@ static void fire_timers(struct shard *s)
 	}
 }
 
-static void run_connections(struct shard *s)
+static void take_all(struct node *from, struct node *to)
+{
+	list_init(to);
+	if (list_empty(from))
+		return;
+	list_insert(from, to);
+	list_remove(from);
+}
+
+static void read_connections(struct shard *s)
 {
 	struct node now;
 
-	list_init(&now);
-	if (list_empty(&s->active))
-		return;
-	list_insert(&s->active, &now);
-	list_remove(&s->active);
+	take_all(&s->active, &now);
 	for (struct node *n; (n = list_pop(&now));)
-		connection_run(CONTAINER(struct connection, active, n));
+		connection_read(CONTAINER(struct connection, active, n));
+}
+
+static void flush_sessions(struct shard *s)
+{
+	/* A flush may touch its own connection again, which then moves to the end: look at each once. */
+	struct node now;
+
+	take_all(&s->touched, &now);
+	for (struct node *n; (n = list_pop(&now));) {
+		struct connection *c = CONTAINER(struct connection, touched, n);
+		list_push(&s->touched, n);
+		if (c->flush)
+			connection_flush(c);
+	}
+}
+
+static void send_outputs(struct shard *s)
+{
+	struct node now;
+
+	take_all(&s->touched, &now);
+	for (struct node *n; (n = list_pop(&now));)
+		connection_send(CONTAINER(struct connection, touched, n));
 }
 
 static void change_blocked(struct shard *s)
@@ -262,8 +298,10 @@ static void change_blocked(struct shard *s)
 		if (!c)
 			continue;
 		c->host.blocked = blocked;
-		if (c->session && c->protocol->blocked)
+		if (c->protocol->blocked) {
 			c->protocol->blocked(c->session);
+			shard_touch(s, c);
+		}
 	}
 }
 
@@ -285,7 +323,7 @@ static int patience(struct shard *s)
 	int64_t until = broker_next_timer(s->broker);
 	const struct heap_node *first = heap_first(&s->session_timers);
 
-	if (!list_empty(&s->local) || !list_empty(&s->active))
+	if (!list_empty(&s->local) || !list_empty(&s->active) || !list_empty(&s->touched))
 		return 0;
 	if (first && first->key < until)
 		until = first->key;
@@ -319,6 +357,7 @@ static void on_event(struct shard *s, const struct epoll_event *e)
 		if (e->events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 			c->writable = true;
 		shard_activate(s, c);
+		shard_touch(s, c);
 	}
 }
 
@@ -381,12 +420,13 @@ static void turn(struct shard *s)
 	wait_for_events(s);
 	files_reap(s->files);
 	read_rings(s);
-	run_connections(s);
+	read_connections(s);
 	fire_timers(s);
 	run_commands(s);
-	broker_flush(s->broker);
-	run_connections(s);
+	flush_sessions(s);
 	run_commands(s);
+	broker_flush(s->broker);
+	send_outputs(s);
 	flush_rings(s);
 	follow_orders(s);
 	if (s->stats_stale && s->now_ms - s->stats_ms >= STATS_MS)
@@ -449,6 +489,7 @@ int shard_start(struct shard *s)
 
 	list_init(&s->local);
 	list_init(&s->active);
+	list_init(&s->touched);
 	s->scratch = malloc(SCRATCH_BYTES);
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
 	s->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

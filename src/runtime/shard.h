@@ -8,7 +8,7 @@
  *   3. commands and answers from other shards
  *   4. sockets: bytes to sessions, which send commands
  *   5. timers
- *   6. commands for this shard and answers to its sessions, until there are none
+ *   6. commands for this shard and answers to its sessions; sessions' flush(); the commands that came of it
  *   7. broker_flush: one commit for everything that the turn appended
  *   8. one send per connection with output; rings to other shards are flushed
  *
@@ -53,7 +53,8 @@ struct shard {
 	int64_t now_ms;
 
 	struct node local;              /* commands for this shard's broker, and answers to its sessions */
-	struct node active;             /* connections that have something to do */
+	struct node active;             /* connections that may have input */
+	struct node touched;            /* connections whose session was called, or that have output */
 	struct slot *slots;
 	uint32_t nslots, free_from, connections;
 	uint64_t next_connection;
@@ -73,6 +74,7 @@ void shard_wake(struct shard *s);               /* from any thread */
 uint32_t shard_add(struct shard *s, struct connection *c);     /* a handle, or 0 */
 void shard_remove(struct shard *s, uint32_t handle);
 void shard_route(struct shard *s, struct cmd *c);              /* to a shard's broker or back to a session */
-void shard_activate(struct shard *s, struct connection *c);
+void shard_activate(struct shard *s, struct connection *c);    /* there may be input */
+void shard_touch(struct shard *s, struct connection *c);       /* its session was called, or there is output */
 
 #endif

@@ -1,0 +1,261 @@
+#include "server/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum type { TEXT, PATH, ADDRESS, NUMBER, SIZE, FRACTION, YES_NO, DURABILITY, ACCOUNT };
+
+static const struct name {
+	const char *name, *value, *help;        /* value: the default, as it would be written */
+	enum type type;
+	size_t offset;
+	uint64_t least, most;                   /* NUMBER, SIZE */
+} names[] = {
+#define AT(field) offsetof(struct config, field)
+	{ "data_dir", "data", "where everything is kept", PATH, AT(data), 0, 0 },
+	{ "kafka.listener", "127.0.0.1:9092", "ADDR:PORT for Kafka clients, or off", ADDRESS, AT(kafka), 0, 0 },
+	{ "amqp.listener", "127.0.0.1:5672", "ADDR:PORT for AMQP 0-9-1 clients, or off", ADDRESS, AT(amqp), 0, 0 },
+	{ "sqs.listener", "127.0.0.1:4566", "ADDR:PORT for SQS clients (HTTP), or off", ADDRESS, AT(sqs), 0, 0 },
+	{ "admin.listener", "127.0.0.1:15672", "ADDR:PORT for /healthz and /metrics, or off", ADDRESS, AT(admin), 0, 0 },
+	{ "shards", "0", "event loops with a log each; fixed when the data directory is made; 0: as it has, else 1",
+	  NUMBER, AT(shards), 0, 64 },
+	{ "durability", "fsync", "fsync: acknowledged when on disk; os: when the operating system has it", DURABILITY,
+	  AT(sync), 0, 0 },
+	{ "memory_high_watermark", "0.6", "publishers are blocked while the process uses more than this part of the "
+	  "machine's memory; 0: never", FRACTION, AT(memory_high_watermark), 0, 0 },
+	{ "memory_high_watermark.absolute", "0", "the same in bytes (512MB); 0: use the part", SIZE,
+	  AT(memory_high_watermark_bytes), 0, UINT64_MAX },
+	{ "disk_free_limit", "50MB", "publishers are blocked while less than this is free on the disk", SIZE,
+	  AT(disk_free_limit_bytes), 0, UINT64_MAX },
+	{ "default_user", "", "user name for AMQP and Kafka SASL; replaces guest, and may come from anywhere", TEXT,
+	  AT(default_user), 0, 0 },
+	{ "default_pass", "", "its password", TEXT, AT(default_pass), 0, 0 },
+	{ "sqs.access_key", "", "SQS access key id; when set, requests must be signed with it", TEXT, AT(sqs_access_key), 0, 0 },
+	{ "sqs.secret_key", "", "its secret", TEXT, AT(sqs_secret_key), 0, 0 },
+	{ "sqs.region", "us-east-1", "region in ARNs and signatures", TEXT, AT(sqs_region), 0, 0 },
+	{ "sqs.account", "000000000000", "12-digit account id in queue URLs and ARNs", ACCOUNT, AT(sqs_account), 0, 0 },
+	{ "kafka.advertised", "", "HOST:PORT that Kafka clients are told; empty: the address they connected to", TEXT,
+	  AT(kafka_advertised), 0, 0 },
+	{ "kafka.num_partitions", "1", "partitions of topics that are created on first use", NUMBER, AT(num_partitions), 1, 10000 },
+	{ "kafka.auto_create_topics", "true", "create a topic when a client asks for it", YES_NO, AT(auto_create_topics), 0, 0 },
+	{ "kafka.group_initial_rebalance_ms", "0", "how long a new group waits for more members", NUMBER,
+	  AT(group_initial_rebalance_ms), 0, 300000 },
+	{ "max_message_size", "16MB", "largest message or record batch", SIZE, AT(max_message_bytes), 1024, 100 << 20 },
+	{ "cache_size", "64MB", "memory per shard for recent messages", SIZE, AT(cache_bytes), 1 << 20, UINT32_MAX },
+#undef AT
+};
+
+/* What RabbitMQ calls some of them. */
+static const struct { const char *alias, *name; } aliases[] = {
+	{ "listeners.tcp.default", "amqp.listener" },
+	{ "vm_memory_high_watermark", "memory_high_watermark" },
+	{ "vm_memory_high_watermark.relative", "memory_high_watermark" },
+	{ "vm_memory_high_watermark.absolute", "memory_high_watermark.absolute" },
+	{ "disk_free_limit.absolute", "disk_free_limit" },
+};
+
+static const struct name *find(const char *name)
+{
+	for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
+		if (!strcmp(aliases[i].alias, name))
+			name = aliases[i].name;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (!strcmp(names[i].name, name))
+			return &names[i];
+	return NULL;
+}
+
+/* "50000000", "50MB", "1GiB": decimal and binary units. */
+static bool parse_size(const char *text, uint64_t *ret)
+{
+	static const struct { const char *unit; uint64_t factor; } units[] = {
+		{ "", 1 }, { "B", 1 }, { "k", 1000 }, { "kB", 1000 }, { "KB", 1000 }, { "KiB", 1u << 10 },
+		{ "M", 1000000 }, { "MB", 1000000 }, { "MiB", 1u << 20 },
+		{ "G", 1000000000 }, { "GB", 1000000000 }, { "GiB", 1u << 30 },
+	};
+	char *end;
+	unsigned long long n;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	for (size_t i = 0; errno == 0 && i < sizeof units / sizeof *units; i++)
+		if (!strcmp(end, units[i].unit) && n <= UINT64_MAX / units[i].factor) {
+			*ret = n * units[i].factor;
+			return true;
+		}
+	return false;
+}
+
+static int set_text(char *to, size_t room, const char *value, const char *name, struct why *why)
+{
+	if (strlen(value) >= room)
+		return fail(why, -ERR_BAD_ARGUMENT, "%s is longer than %zu bytes", name, room - 1);
+	memcpy(to, value, strlen(value) + 1);
+	return 0;
+}
+
+static int set_number(const struct name *n, uint64_t *to, const char *value, struct why *why)
+{
+	uint64_t v;
+
+	if (!parse_size(value, &v) || (n->type == NUMBER && !isdigit((unsigned char)value[strlen(value) - 1])))
+		return fail(why, -ERR_BAD_ARGUMENT, "%s = %s: not a %s", n->name, value,
+			    n->type == NUMBER ? "number" : "size (write 50000000, 50MB or 48MiB)");
+	if (v < n->least || v > n->most)
+		return fail(why, -ERR_BAD_ARGUMENT, "%s = %s: must be between %llu and %llu", n->name, value,
+			    (unsigned long long)n->least, (unsigned long long)n->most);
+	*to = v;
+	return 0;
+}
+
+static int set_fraction(const struct name *n, double *to, const char *value, struct why *why)
+{
+	char *end;
+	double v = strtod(value, &end);
+
+	if (end == value || *end || !isfinite(v) || v < 0 || v > 1)
+		return fail(why, -ERR_BAD_ARGUMENT, "%s = %s: must be between 0 and 1", n->name, value);
+	*to = v;
+	return 0;
+}
+
+static int set_choice(const struct name *n, bool *to, const char *value, const char *yes, const char *no, struct why *why)
+{
+	if (strcmp(value, yes) && strcmp(value, no))
+		return fail(why, -ERR_BAD_ARGUMENT, "%s = %s: must be %s or %s", n->name, value, yes, no);
+	*to = !strcmp(value, yes);
+	return 0;
+}
+
+/* A bare port (RabbitMQ's listeners.tcp.default = 5672) listens on loopback. */
+static int set_address(char *to, const char *value, const char *name, struct why *why)
+{
+	char text[CONFIG_TEXT];
+
+	if (*value && strspn(value, "0123456789") == strlen(value)) {
+		snprintf(text, sizeof text, "127.0.0.1:%.5s", value);
+		value = text;
+	}
+	if (strcmp(value, "off") && !strchr(value, ':'))
+		return fail(why, -ERR_BAD_ARGUMENT, "%s = %s: must be ADDR:PORT or off", name, value);
+	return set_text(to, CONFIG_TEXT, value, name, why);
+}
+
+int config_set(struct config *c, const char *name, const char *value, struct why *why)
+{
+	const struct name *n = find(name);
+	void *to = n ? (char *)c + n->offset : NULL;
+
+	if (!n)
+		return fail(why, -ERR_BAD_ARGUMENT, "unknown setting '%s'", name);
+	switch (n->type) {
+	case TEXT:
+		return set_text(to, CONFIG_TEXT, value, n->name, why);
+	case PATH:
+		return set_text(to, sizeof c->data, value, n->name, why);
+	case ADDRESS:
+		return set_address(to, value, n->name, why);
+	case NUMBER:
+	case SIZE:
+		return set_number(n, to, value, why);
+	case FRACTION:
+		return set_fraction(n, to, value, why);
+	case YES_NO:
+		return set_choice(n, to, value, "true", "false", why);
+	case DURABILITY:
+		return set_choice(n, to, value, "fsync", "os", why);
+	case ACCOUNT:
+		if (strlen(value) != 12 || strspn(value, "0123456789") != 12)
+			return fail(why, -ERR_BAD_ARGUMENT, "%s = %s: must be 12 digits", n->name, value);
+		return set_text(to, CONFIG_TEXT, value, n->name, why);
+	}
+	return -ERR_INTERNAL;
+}
+
+void config_defaults(struct config *c)
+{
+	struct why why;
+
+	*c = (struct config){ 0 };
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (config_set(c, names[i].name, names[i].value, &why) < 0)
+			abort();        /* the table above contradicts itself */
+}
+
+static char *strip(char *s)
+{
+	char *end = s + strlen(s);
+
+	while (isspace((unsigned char)*s))
+		s++;
+	while (end > s && isspace((unsigned char)end[-1]))
+		*--end = '\0';
+	return s;
+}
+
+static int read_line(struct config *c, char *line, bool *given, struct why *why)
+{
+	char *hash = strchr(line, '#'), *equals, *name;
+	const struct name *n;
+
+	if (hash)
+		*hash = '\0';
+	name = strip(line);
+	if (!*name)
+		return 0;
+	equals = strchr(name, '=');
+	if (!equals)
+		return fail(why, -ERR_BAD_ARGUMENT, "'%s' is not of the form name = value", name);
+	*equals = '\0';
+	name = strip(name);
+	n = find(name);
+	if (n && given[n - names])
+		return fail(why, -ERR_BAD_ARGUMENT, "'%s' is given twice", n->name);
+	if (n)
+		given[n - names] = true;
+	return config_set(c, name, strip(equals + 1), why);
+}
+
+int config_read(struct config *c, const char *path, struct why *why)
+{
+	bool given[sizeof names / sizeof *names] = { false };
+	FILE *f = fopen(path, "re");
+	char line[2048];
+	int r = 0;
+
+	if (!f)
+		return fail(why, -ERR_BAD_ARGUMENT, "cannot read the configuration file %s: %m", path);
+	for (int number = 1; r == 0 && fgets(line, sizeof line, f); number++) {
+		r = read_line(c, line, given, why);
+		if (r < 0)
+			because(why, r, "%s:%d", path, number);
+	}
+	fclose(f);
+	return r;
+}
+
+int config_check(const struct config *c, struct gate *gate, struct why *why)
+{
+	if (!*c->default_user != !*c->default_pass)
+		return fail(why, -ERR_BAD_ARGUMENT, "default_user and default_pass go together: only one is set");
+	if (!*c->sqs_access_key != !*c->sqs_secret_key)
+		return fail(why, -ERR_BAD_ARGUMENT, "sqs.access_key and sqs.secret_key go together: only one is set");
+	/* RabbitMQ's own default means what it means there: guest, from loopback only. */
+	if (*c->default_user && !(!strcmp(c->default_user, "guest") && !strcmp(c->default_pass, "guest")) &&
+	    gate_add_user(gate, c->default_user, c->default_pass, true) < 0)
+		return fail(why, -ERR_BAD_ARGUMENT, "default_user = %s: must be 1 to 63 bytes", c->default_user);
+	if (*c->sqs_access_key && gate_add_key(gate, c->sqs_access_key, c->sqs_secret_key) < 0)
+		return fail(why, -ERR_BAD_ARGUMENT, "sqs.access_key and sqs.secret_key must be shorter than 128 bytes");
+	return 0;
+}
+
+void config_names(FILE *to)
+{
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		fprintf(to, "%-34s %-18s %s\n", names[i].name, *names[i].value ? names[i].value : "-", names[i].help);
+}

@@ -1,0 +1,48 @@
+/*
+ * config.h - what `hawser serve` is told: the configuration file, and options that override it.
+ *
+ * The file has lines `name = value`; '#' begins a comment.  A name that we do not know, a value that makes no sense,
+ * or a setting given twice is refused with file and line: nothing is accepted and ignored.  docs/manual/config.md is
+ * the reference, and config_names() prints the same table.
+ */
+#ifndef SERVER_CONFIG_H
+#define SERVER_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "security/gate.h"
+
+enum { CONFIG_TEXT = 256 };
+
+struct config {
+	char data[1024];
+	char kafka[CONFIG_TEXT], amqp[CONFIG_TEXT], sqs[CONFIG_TEXT], admin[CONFIG_TEXT];       /* ADDR:PORT or "off" */
+	char kafka_advertised[CONFIG_TEXT];
+	uint64_t shards;                        /* 0: as the data directory has, else 1 */
+	bool sync;                              /* durability = fsync */
+	double memory_high_watermark;           /* of the machine's memory; 0: no limit */
+	uint64_t memory_high_watermark_bytes;   /* absolute; 0: use the fraction */
+	uint64_t disk_free_limit_bytes;
+	char default_user[CONFIG_TEXT], default_pass[CONFIG_TEXT];
+	char sqs_access_key[CONFIG_TEXT], sqs_secret_key[CONFIG_TEXT], sqs_region[CONFIG_TEXT], sqs_account[CONFIG_TEXT];
+	uint64_t max_message_bytes;
+	uint64_t num_partitions;
+	bool auto_create_topics;
+	uint64_t group_initial_rebalance_ms;
+	uint64_t cache_bytes;
+};
+
+void config_defaults(struct config *c);
+/* Read a file over `c`.  ERR_BAD_ARGUMENT with "FILE:LINE: reason". */
+int config_read(struct config *c, const char *path, struct why *why);
+/* One setting, as if it stood in a file. */
+int config_set(struct config *c, const char *name, const char *value, struct why *why);
+/* What only makes sense together: user and password, key and secret.  Fills the gate. */
+int config_check(const struct config *c, struct gate *gate, struct why *why);
+/* A table of all names, defaults and meanings. */
+void config_names(FILE *to);
+
+#endif

@@ -1,0 +1,280 @@
+/*
+ * main.c - the `hawser` command: `hawser serve` runs the broker; everything else is one line of help away.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "admin/admin.h"
+#include "runtime/runtime.h"
+#include "server/config.h"
+
+enum { EXIT_USAGE = 2 };
+
+static const char usage[] =
+	"usage: hawser serve [--data DIR] [--kafka ADDR:PORT] [--amqp ADDR:PORT] [--sqs ADDR:PORT] [--admin ADDR:PORT]\n"
+	"                    [--shards N] [--config FILE] [--set NAME=VALUE]...\n"
+	"       hawser settings     the names that a configuration file knows, with defaults\n"
+	"       hawser version\n"
+	"\n"
+	"Port 0 takes a free port; `--kafka off` leaves Kafka out.  Once everything listens, a line for each listener and\n"
+	"then `ready` go to standard output.  SIGTERM or SIGINT ends it.\n";
+
+static int complain(const struct why *why)
+{
+	fprintf(stderr, "hawser: %s\n", why->text);
+	return EXIT_FAILURE;
+}
+
+/* ------------------------------------------------------------------------------------------------------- options ---- */
+
+/* Options override the file, wherever they stand; so they are collected first and set after it is read. */
+struct options {
+	struct { const char *name, *value; } set[32];
+	unsigned n;
+	const char *file;
+};
+
+static int add_option(struct options *o, const char *name, const char *value, struct why *why)
+{
+	if (o->n == sizeof o->set / sizeof *o->set)
+		return fail(why, -ERR_BAD_ARGUMENT, "too many options");
+	o->set[o->n].name = name;
+	o->set[o->n++].value = value;
+	return 0;
+}
+
+static int add_setting(struct options *o, char *text, struct why *why)
+{
+	char *equals = strchr(text, '=');
+
+	if (!equals)
+		return fail(why, -ERR_BAD_ARGUMENT, "--set %s: write --set NAME=VALUE", text);
+	*equals = '\0';
+	return add_option(o, text, equals + 1, why);
+}
+
+static int parse_options(int argc, char **argv, struct options *o, struct why *why)
+{
+	static const struct option known[] = {
+		{ "data", required_argument, NULL, 'd' },   { "kafka", required_argument, NULL, 'k' },
+		{ "amqp", required_argument, NULL, 'a' },   { "sqs", required_argument, NULL, 's' },
+		{ "admin", required_argument, NULL, 'm' },  { "shards", required_argument, NULL, 'n' },
+		{ "config", required_argument, NULL, 'c' }, { "set", required_argument, NULL, 'S' },
+		{ "help", no_argument, NULL, 'h' },         { 0 },
+	};
+	static const struct { int letter; const char *name; } settings[] = {
+		{ 'd', "data_dir" }, { 'k', "kafka.listener" }, { 'a', "amqp.listener" }, { 's', "sqs.listener" },
+		{ 'm', "admin.listener" }, { 'n', "shards" },
+	};
+	int letter, r = 0;
+
+	opterr = 0;
+	while (r == 0 && (letter = getopt_long(argc, argv, ":h", known, NULL)) != -1) {
+		if (letter == '?')
+			return fail(why, -ERR_BAD_ARGUMENT, "unknown option %s; see hawser --help", argv[optind - 1]);
+		if (letter == ':')
+			return fail(why, -ERR_BAD_ARGUMENT, "option %s needs a value", argv[optind - 1]);
+		if (letter == 'h') {
+			fputs(usage, stdout);
+			exit(EXIT_SUCCESS);
+		}
+		if (letter == 'c')
+			o->file = optarg;
+		if (letter == 'S')
+			r = add_setting(o, optarg, why);
+		for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+			if (settings[i].letter == letter)
+				r = add_option(o, settings[i].name, optarg, why);
+	}
+	if (r == 0 && optind < argc)
+		return fail(why, -ERR_BAD_ARGUMENT, "unexpected argument '%s'; see hawser --help", argv[optind]);
+	return r;
+}
+
+static int configure(int argc, char **argv, struct config *c, struct why *why)
+{
+	struct options o = { .n = 0 };
+	int r = parse_options(argc, argv, &o, why);
+
+	config_defaults(c);
+	if (r == 0 && o.file)
+		r = config_read(c, o.file, why);
+	for (unsigned i = 0; r == 0 && i < o.n; i++)
+		r = config_set(c, o.set[i].name, o.set[i].value, why);
+	return r;
+}
+
+/* -------------------------------------------------------------------------------------------------------- wiring ---- */
+
+static int open_listeners(const struct config *c, const struct gate *gate, struct runtime_options *o, struct why *why)
+{
+	const struct { const struct protocol *protocol; const char *where; } wanted[] = {
+		{ &kafka_protocol, c->kafka }, { &amqp_protocol, c->amqp }, { &sqs_protocol, c->sqs }, { &admin_protocol, c->admin },
+	};
+
+	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+		struct listener *l = &o->listeners[o->nlisteners];
+		int r;
+
+		if (!strcmp(wanted[i].where, "off"))
+			continue;
+		r = listener_open(wanted[i].protocol, wanted[i].where, l, why);
+		if (r < 0)
+			return r;
+		o->nlisteners++;
+		/* Open to the network, yet nobody could get in: that is a mistake to be told of now. */
+		if (!l->loopback && !*c->default_user && !gate_has_keys(gate))
+			return fail(why, -ERR_REFUSED, "%s would listen on %s, beyond this machine, but no credentials are "
+				    "configured: set default_user and default_pass, or sqs.access_key and sqs.secret_key",
+				    wanted[i].protocol->name, l->address);
+	}
+	return o->nlisteners ? 0 : fail(why, -ERR_BAD_ARGUMENT, "every listener is off: nothing to do");
+}
+
+static uint64_t memory_limit(const struct config *c)
+{
+	uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+
+	return c->memory_high_watermark_bytes ? c->memory_high_watermark_bytes
+					      : (uint64_t)((double)machine * c->memory_high_watermark);
+}
+
+static void wire_up(const struct config *c, const struct gate *gate, const struct admin_source *source,
+		    struct runtime_options *o)
+{
+	o->data = c->data;
+	o->shards = (uint16_t)c->shards;
+	o->gate = gate;
+	o->memory_limit_bytes = memory_limit(c);
+	o->disk_free_limit_bytes = c->disk_free_limit_bytes;
+	o->broker.log.sync = c->sync;
+	o->broker.log.cache_bytes = (uint32_t)c->cache_bytes;
+	o->broker.group_initial_rebalance_ms = (uint32_t)c->group_initial_rebalance_ms;
+	o->settings = (struct host_settings){
+		.kafka_advertised = *c->kafka_advertised ? c->kafka_advertised : NULL,
+		.max_message_bytes = (uint32_t)c->max_message_bytes,
+		.num_partitions = (uint32_t)c->num_partitions,
+		.auto_create_topics = c->auto_create_topics,
+		.sqs_region = c->sqs_region,
+		.sqs_account = c->sqs_account,
+		.group_initial_rebalance_ms = (uint32_t)c->group_initial_rebalance_ms,
+		.admin = source,
+	};
+}
+
+struct figures {
+	struct runtime *runtime;
+	int64_t started_ms;
+};
+
+static uint64_t resident_bytes(void)
+{
+	unsigned long total, resident = 0;
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	if (f && fscanf(f, "%lu %lu", &total, &resident) != 2)
+		resident = 0;
+	if (f)
+		fclose(f);
+	return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void take_figures(void *ctx, struct admin_figures *ret)
+{
+	const struct figures *f = ctx;
+	struct runtime *rt = f->runtime;
+	struct statvfs st = { 0 };
+
+	runtime_stats(rt, ret->broker);
+	statvfs(rt->options.data, &st);
+	ret->connections = atomic_load(&rt->connections);
+	ret->connections_total = atomic_load(&rt->connections_total);
+	ret->bytes_in_total = atomic_load(&rt->bytes_in_total);
+	ret->bytes_out_total = atomic_load(&rt->bytes_out_total);
+	ret->resident_bytes = resident_bytes();
+	ret->memory_limit_bytes = rt->options.memory_limit_bytes;
+	ret->disk_free_bytes = (uint64_t)st.f_bavail * st.f_frsize;
+	ret->disk_free_limit_bytes = rt->options.disk_free_limit_bytes;
+	ret->uptime_s = (double)(clock_now_ms(&rt->clock) - f->started_ms) / 1000;
+	ret->blocked = atomic_load(&rt->blocked);
+	ret->shards = rt->options.shards;
+	ret->durability = rt->options.broker.log.sync ? "fsync" : "os";
+}
+
+/* Alarms are looked at once a second until somebody asks us to stop. */
+static void run_until_signal(struct runtime *rt, const sigset_t *ends)
+{
+	const struct timespec second = { .tv_sec = 1 };
+
+	do
+		runtime_check(rt);
+	while (sigtimedwait(ends, NULL, &second) < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+static int serve(int argc, char **argv)
+{
+	static struct config config;            /* these live as long as the process */
+	static struct runtime_options options;
+	static struct figures figures;
+	static const struct admin_source source = { .figures = take_figures, .ctx = &figures };
+	struct runtime *rt = NULL;
+	struct gate *gate = NULL;
+	struct why why = { "" };
+	sigset_t ends;
+
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGINT);
+	sigprocmask(SIG_BLOCK, &ends, NULL);
+	signal(SIGPIPE, SIG_IGN);
+
+	if (configure(argc, argv, &config, &why) < 0) {
+		complain(&why);
+		return EXIT_USAGE;
+	}
+	if (gate_new(&gate) < 0 || config_check(&config, gate, &why) < 0)
+		return complain(&why);
+	wire_up(&config, gate, &source, &options);
+	if (open_listeners(&config, gate, &options, &why) < 0 || runtime_start(&options, &rt, &why) < 0)
+		return complain(&why);
+	figures = (struct figures){ .runtime = rt, .started_ms = clock_now_ms(&rt->clock) };
+
+	for (unsigned i = 0; i < options.nlisteners; i++)
+		printf("%s %s\n", options.listeners[i].protocol->name, options.listeners[i].address);
+	printf("ready\n");
+	fflush(stdout);
+
+	run_until_signal(rt, &ends);
+	runtime_stop(rt);
+	gate_free(gate);
+	return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	const char *command = argc > 1 ? argv[1] : "--help";
+
+	if (!strcmp(command, "serve"))
+		return serve(argc - 1, argv + 1);
+	if (!strcmp(command, "settings")) {
+		config_names(stdout);
+		return EXIT_SUCCESS;
+	}
+	if (!strcmp(command, "version") || !strcmp(command, "--version")) {
+		puts("hawser " HAWSER_VERSION);
+		return EXIT_SUCCESS;
+	}
+	if (!strcmp(command, "--help") || !strcmp(command, "help")) {
+		fputs(usage, stdout);
+		return EXIT_SUCCESS;
+	}
+	fprintf(stderr, "hawser: unknown command '%s'; see hawser --help\n", command);
+	return EXIT_USAGE;
+}
