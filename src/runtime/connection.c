@@ -351,6 +351,7 @@ void connection_read(struct connection *c)
 		r = read_some(c);
 	if (r < 0)
 		c->broken = true;
+	c->flush = true;
 	shard_touch(c->shard, c);
 	if (!c->broken && c->readable && !c->paused && !c->closing)
 		shard_activate(c->shard, c);
@@ -375,7 +376,7 @@ void connection_send(struct connection *c)
 		c->congested = false;
 		if (c->protocol->drained) {
 			c->protocol->drained(c->session);
-			shard_touch(c->shard, c);
+			c->flush = true;
 		}
 	}
 	if (c->flush || (c->output.count && c->writable))

@@ -103,7 +103,6 @@ void shard_activate(struct shard *s, struct connection *c)
 
 void shard_touch(struct shard *s, struct connection *c)
 {
-	c->flush = true;
 	list_remove(&c->touched);
 	list_push(&s->touched, &c->touched);
 }
@@ -186,6 +185,7 @@ static void deliver(struct shard *s, struct cmd *c)
 		return;
 	}
 	to->protocol->reply(to->session, c);
+	to->flush = true;
 	shard_touch(s, to);
 }
 
@@ -233,6 +233,7 @@ static void fire_timers(struct shard *s)
 		struct connection *c = CONTAINER(struct connection, timer, n);
 		if (!c->closing && c->protocol->timer)
 			c->protocol->timer(c->session, s->now_ms);
+		c->flush = true;
 		shard_touch(s, c);
 	}
 	if (broker_next_timer(s->broker) <= s->now_ms)
@@ -300,6 +301,7 @@ static void change_blocked(struct shard *s)
 		c->host.blocked = blocked;
 		if (c->protocol->blocked) {
 			c->protocol->blocked(c->session);
+			c->flush = true;
 			shard_touch(s, c);
 		}
 	}
