@@ -92,18 +92,22 @@ struct log_options {
  */
 int log_open(struct env *env, const struct log_options *options, const struct log_client *client,
 	     struct log **ret, struct why *why);
-/* Must not be called with a commit under way (see log_busy). */
+/* Must not be called while anything is under way (see log_busy).  Says on disk that the end was orderly. */
 void log_close(struct log *log);
+/* Forget the log without touching the disk, whatever is under way: for a simulated crash only. */
+void log_abandon(struct log *log);
 
 /*
- * Copies the targets, takes its own reference to the payload.  ERR_NO_MEMORY, or ERR_DISK after a failure.
- * May be called from within apply().  A partition may be dropped while a batch for it is pending: the entry is applied
- * all the same, and the client finds the partition gone.
+ * Copies the targets, takes its own reference to the payload.  ERR_NO_MEMORY, ERR_DISK after a failure,
+ * ERR_NO_SUCH_PARTITION, ERR_BAD_RECORD (not one batch), ERR_BAD_ARGUMENT (an offset that is not log_end(), a slot that is
+ * not the partition's, called during log_open).  May be called from within apply().
+ * apply() gets the targets grouped by slot, else in the same order.  A partition may be dropped while a batch for it is
+ * pending: the entry is applied all the same, and the client finds the partition gone.
  */
 int log_append(struct log *log, const struct log_entry *entry);
 /* Once per turn. */
 void log_flush(struct log *log);
-bool log_busy(const struct log *log);           /* something appended is not applied yet */
+bool log_busy(const struct log *log);           /* something appended is not applied yet, or an operation of ours runs */
 /* Take a checkpoint soon (also happens by itself); for orderly shutdown and tests. */
 void log_checkpoint(struct log *log);
 
@@ -112,7 +116,7 @@ void log_checkpoint(struct log *log);
  * restore/apply.  `dedicated`: it has slot `slot` to itself.  Opening one that is open is harmless.
  */
 int log_partition_open(struct log *log, uint32_t partition, uint32_t slot, bool dedicated);
-/* Forget it and give its space back. */
+/* Forget it and give its space back.  A number is never used again for another partition. */
 void log_partition_drop(struct log *log, uint32_t partition);
 
 int64_t log_start(const struct log *log, uint32_t partition);     /* first offset that can be read; -1: no such partition */
@@ -144,6 +148,9 @@ struct log_read {
 	void (*done)(struct log_read *);
 	void *ctx;
 
+	int64_t next;                   /* where to go on.  Offsets may be missing (settled batches whose space was given
+					   back): if nothing is left in [offset, committed), there are no batches and
+					   next is committed */
 	int error;                      /* 0, -ERR_OUT_OF_RANGE (outside [start, committed]), -ERR_NO_SUCH_PARTITION, -ERR_DAMAGED, -ERR_DISK */
 	struct log_batch *batches;      /* owned by the struct */
 	uint32_t nbatches;
@@ -161,6 +168,7 @@ int64_t log_find_time(const struct log *log, uint32_t partition, int64_t timesta
 struct log_stats {
 	uint64_t commits, entries, bytes_appended, bytes_written, cold_reads;
 	uint64_t journal_segments, checkpoints;
+	uint64_t pending_bytes;         /* appended and not yet applied: the caller stops before this is too much */
 };
 void log_stats(const struct log *log, struct log_stats *ret);
 

@@ -1,0 +1,218 @@
+/*
+ * core.h - the inside of the log: what its files share.  Nobody outside src/log includes this.
+ *
+ *   log.c         the door: appending, applying, slots
+ *   journal.c     the journal's files, and commits
+ *   recovery.c    from bytes on disk to the state before the crash
+ *   partition.c   where each batch is: references (in the journal), extents (in segments)
+ *   recent.c      the tail in memory
+ *   read.c        reading by offset
+ *   segment.c     segment files and their indexes
+ *   move.c        giving the journal's space back
+ *   checkpoint.c  the state in one file
+ */
+#ifndef LOG_CORE_H
+#define LOG_CORE_H
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "log/format.h"
+#include "log/log.h"
+#include "log/mutants.h"
+
+enum { LOG_PATH_SIZE = 48 };
+
+/* ---- journal ---- */
+
+/* A journal file in one of its uses. */
+struct jfile {
+	uint64_t number;                /* of the file: its name */
+	uint64_t generation;            /* of this use */
+	uint32_t seed;                  /* generation_seed() */
+	uint64_t size;
+	int file;
+	uint32_t readers;               /* cold reads on their way: it must not be used again meanwhile */
+	uint64_t first_seq;             /* of the first commit in it; 0: none yet */
+	uint64_t first_entry;
+	uint32_t first_prev;
+	struct node partitions;         /* those whose oldest reference is here */
+};
+
+/* Where the next commit goes. */
+struct place {
+	uint64_t generation, at;
+	uint64_t seq, entry;
+	uint32_t prev;
+};
+
+struct prepare;
+struct commit_op;
+
+struct journal {
+	struct jfile **live;            /* by generation; the last one is written to */
+	uint32_t nlive, live_capacity;
+	struct jfile *next;             /* prepared, or being prepared */
+	bool next_ready;
+	struct prepare *preparing;
+	struct jfile **spare;
+	uint32_t nspare, spare_capacity;
+	uint64_t next_number;           /* of a file to create */
+	uint64_t next_size;             /* grows to the configured size */
+	uint64_t max_generation;        /* seen or given */
+	struct place head;              /* beyond the last commit, also one under way */
+	uint64_t durable;               /* the last commit known durable */
+	struct commit_op *commit;       /* under way */
+	bool marked;                    /* a mark stands at the head, or is under way */
+	uint32_t idle_turns;
+};
+
+/* ---- partitions ---- */
+
+/* A batch in the journal. */
+struct ref {
+	int64_t base;
+	int64_t max_time;
+	uint32_t last_delta;
+	uint32_t size;
+	uint32_t at;                    /* in the file */
+	uint32_t generation;            /* low half */
+	uint32_t seq;                   /* of the commit, low half */
+	uint32_t crc;                   /* begins with the generation's seed */
+	uint32_t epoch;
+	uint32_t spare;
+};
+
+struct extent;
+
+struct partition {
+	uint32_t id, slot;
+	bool dedicated, damaged;
+	int64_t start, end, committed;
+	uint64_t bytes;
+	struct node link;               /* in jfile.partitions of the oldest reference; or alone */
+	struct ref *refs;               /* a ring, oldest first */
+	uint32_t refs_first, refs_n, refs_capacity;
+	uint32_t extents_n, extents_capacity;
+	struct extent *extents;         /* oldest first; before all references */
+};
+
+struct slot {
+	uint32_t number;
+	uint64_t term, index;
+};
+
+/* ---- the tail in memory ---- */
+
+struct big {
+	uint32_t offset;                /* in the commit */
+	uint32_t before;                /* bytes of big payloads before it */
+	struct view payload;
+};
+
+/* A commit whose bytes are still at hand: its small parts in one buffer, its big payloads by reference. */
+struct recent {
+	struct buf *buf;
+	struct big *big;
+	uint32_t nbig;
+	uint32_t at;                    /* of the commit in its file */
+	size_t charge;
+};
+
+struct recents {
+	struct recent *ring;
+	uint32_t first, n, capacity;
+	uint64_t first_seq;             /* of ring[first]; they follow each other without a gap */
+	size_t charge, budget;
+};
+
+/* ---- the whole ---- */
+
+/* An entry on its way: one allocation. */
+struct item {
+	struct node link;
+	struct log_entry entry;         /* its targets point to `targets`, grouped by slot */
+	struct batch_info info;
+	size_t meta_size;
+	uint32_t ngroups;
+	struct entry_group *groups;     /* behind the targets */
+	struct log_target targets[];
+};
+
+struct log {
+	struct env *env;
+	struct disk *disk;
+	const struct disk_calls *io;
+	struct log_client client;
+	struct log_options options;
+	uint64_t id;
+	uint64_t term;
+	bool recovering, failed, closed;
+	uint32_t operations;            /* submitted and not done, of all kinds */
+
+	struct journal journal;
+	struct place applied;           /* beyond the last applied commit */
+	uint64_t last_entry;            /* number of the last applied entry */
+	struct map partitions, slots;   /* by number */
+	struct recents recents;
+
+	struct node reads;              /* struct plan (read.c): cold reads under way */
+	struct node pending;            /* struct item: waiting for a commit */
+	uint64_t pending_bytes;         /* of these and the ones in the commit under way */
+
+	struct log_stats stats;
+};
+
+/* log.c */
+void log_fail(struct log *log, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+struct slot *log_slot(struct log *log, uint32_t number);        /* made when new; NULL: no memory */
+/* A commit is durable: enter its entry into the index and hand it to the client. */
+int log_apply(struct log *log, struct item *item, const struct jfile *f, uint64_t seq, uint64_t payload_at,
+	      uint32_t payload_crc, struct why *why);
+struct item *item_new(uint32_t ntargets, uint32_t ngroups);
+void item_free(struct item *item);
+void log_submit(struct log *log, struct disk_op *op);           /* counts; the op's done must call log_done() first */
+void log_done(struct log *log);
+int disk_error(int64_t r);                                       /* -errno -> sets errno for %m, returns -ERR_DISK */
+
+/* journal.c */
+void journal_path(char path[LOG_PATH_SIZE], uint64_t number, const char *suffix);
+void journal_init(struct log *log);
+struct jfile *journal_find(const struct journal *j, uint32_t generation_low);
+int journal_create_first(struct log *log, struct why *why);
+int journal_enter_next(struct log *log);                         /* 0, or -1: not ready */
+int journal_append_now(struct log *log, enum commit_kind kind, struct why *why);   /* an empty commit or a mark, synced */
+int journal_sync_now(struct log *log);                            /* all files: for logs that do not sync commits */
+void journal_flush(struct log *log);                             /* commits, prepares, marks: whatever is due */
+int journal_add_live(struct journal *j, struct jfile *f);
+int journal_add_spare(struct journal *j, struct jfile *f);
+int journal_make_room_now(struct log *log, struct why *why);     /* for one block at the head */
+void journal_free(struct log *log, bool close_files);
+
+/* recovery.c */
+int recover(struct log *log, struct why *why);
+
+/* partition.c */
+struct partition *partition_find(const struct log *log, uint32_t id);
+int partition_add_ref(struct log *log, struct partition *p, const struct ref *r, struct jfile *f);
+uint32_t partition_find_ref(const struct partition *p, int64_t offset);        /* the first that ends at or after it */
+void partition_drop_refs(struct log *log, struct partition *p, uint32_t n);    /* the n oldest */
+void partition_free(struct log *log, struct partition *p);
+
+static inline struct ref *partition_ref(const struct partition *p, uint32_t i)
+{
+	return &p->refs[(p->refs_first + i) & (p->refs_capacity - 1)];
+}
+
+/* read.c */
+void reads_free(struct log *log);                                /* those under way; nobody is told */
+
+/* recent.c */
+int recents_add(struct recents *c, uint64_t seq, const struct recent *r);       /* takes what r owns */
+bool recents_get(const struct recents *c, const struct ref *ref, struct view *ret);    /* a reference of its own */
+void recents_free(struct recents *c);
+
+#endif

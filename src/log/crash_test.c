@@ -1,0 +1,81 @@
+/*
+ * crash_test.c - the power fails at every moment of a random workload, in several ways each.
+ *
+ * The number of tries can be raised with HAWSER_TEST_SCALE (default 1).
+ */
+#include <stdlib.h>
+
+#include "base/test.h"
+#include "log/world.h"
+
+struct crashes {
+	struct world *w;
+	uint64_t moments, crashes;
+	unsigned tries;                 /* at each moment */
+};
+
+static unsigned scale(void)
+{
+	const char *s = getenv("HAWSER_TEST_SCALE");
+
+	return s ? (unsigned)atoi(s) : 1;
+}
+
+/* Recover from one crash at this moment, on a copy of the disk. */
+static void crash_once(struct crashes *c, uint64_t seed)
+{
+	struct world *w = c->w, to;
+	enum simdisk_crash kind = seed % 5 ? CRASH_POWER : CRASH_PROCESS;
+
+	c->crashes++;
+	world_fork(&to, w, simdisk_crash(w->disk, kind, seed));
+	to.rng.state = seed;
+	if (world_open(&to) < 0)
+		snprintf(w->broken, sizeof w->broken, "crash %llu does not open: %.180s", (unsigned long long)seed,
+			 to.why.text);
+	/* Whatever was accepted must stay, also if the power fails right now again. */
+	if (!w->broken[0] && seed % 3 == 0) {
+		world_crash(&to, CRASH_POWER, seed + 1);
+		if (world_open(&to) < 0)
+			snprintf(w->broken, sizeof w->broken, "crash %llu does not open again: %.180s",
+				 (unsigned long long)seed, to.why.text);
+	}
+	if (!w->broken[0] && !to.broken[0])
+		world_check(&to);
+	if (!w->broken[0] && !to.broken[0] && seed % 4 == 0) {
+		world_work(&to, 5);
+		if (world_drain(&to))
+			world_check(&to);
+	}
+	if (to.broken[0])
+		snprintf(w->broken, sizeof w->broken, "crash %llu: %.200s", (unsigned long long)seed, to.broken);
+	world_free(&to);
+}
+
+static void at_moment(void *ctx)
+{
+	struct crashes *c = ctx;
+
+	c->moments++;
+	for (unsigned i = 0; i < c->tries && !c->w->broken[0]; i++)
+		crash_once(c, c->moments * 16 + i);
+}
+
+TEST(what_was_applied_survives_a_crash_at_every_moment)
+{
+	for (uint64_t seed = 1; seed <= scale(); seed++) {
+		struct world w;
+		struct crashes c = { .w = &w, .tries = 3 };
+
+		world_init(&w, seed);
+		simdisk_watch(w.disk, at_moment, &c);
+		CHECK_WORLD(&w, world_open(&w) == 0);
+		world_work(&w, 300);
+		CHECK_WORLD(&w, world_drain(&w));
+		CHECK_WORLD(&w, world_check(&w));
+		world_close(&w);
+		CHECK_WORLD(&w, true);
+		printf("%llu moments, %llu crashes\n", (unsigned long long)c.moments, (unsigned long long)c.crashes);
+		world_free(&w);
+	}
+}

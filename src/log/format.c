@@ -1,0 +1,254 @@
+#include "log/format.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/crc.h"
+#include "log/mutants.h"
+
+/* ---- the first block of a file ----
+ *
+ *   0 magic[8]  8 version u32  12 crc u32 (of the block with this field zero)  16 log id u64  24 number u64
+ *   32 ... by kind; zeros to the end of the block
+ */
+
+static const char magics[FILE_KINDS][9] = {
+	[FILE_JOURNAL] = "hwsr.jnl", [FILE_SEGMENT] = "hwsr.seg", [FILE_INDEX] = "hwsr.idx", [FILE_CHECKPOINT] = "hwsr.chk",
+};
+
+static uint32_t block_crc(const uint8_t block[BLOCK])
+{
+	static const uint8_t zero[4];
+	uint32_t crc = crc32c(0, block, 12);
+
+	crc = crc32c(crc, zero, sizeof zero);
+	return crc32c(crc, block + 16, BLOCK - 16);
+}
+
+void file_header_encode(const struct file_header *h, uint8_t block[BLOCK])
+{
+	memset(block, 0, BLOCK);
+	memcpy(block, magics[h->kind], 8);
+	put_le32(block + 8, FORMAT_VERSION);
+	put_le64(block + 16, h->log_id);
+	put_le64(block + 24, h->number);
+	if (h->kind == FILE_JOURNAL) {
+		put_le64(block + 32, h->journal.generation);
+		put_le64(block + 40, h->journal.nonce);
+		put_le64(block + 48, h->journal.size);
+	} else if (h->kind != FILE_CHECKPOINT) {
+		put_le32(block + 32, h->segment.slot);
+		put_le32(block + 36, h->segment.partition);
+		put_le32(block + 40, h->segment.dedicated);
+	}
+	put_le32(block + 12, block_crc(block));
+}
+
+int file_header_decode(const uint8_t block[BLOCK], enum file_kind kind, const char *name, struct file_header *ret,
+		       struct why *why)
+{
+	uint32_t crc = get_le32(block + 12), found = block_crc(block);
+
+	if (memcmp(block, magics[kind], 8) != 0)
+		return fail(why, -ERR_DAMAGED, "%s offset 0: not a file of this kind", name);
+	if (crc != found)
+		return fail(why, -ERR_DAMAGED, "%s offset 0: header checksum is %08x, should be %08x", name, found, crc);
+	if (get_le32(block + 8) > FORMAT_VERSION)
+		return fail(why, -ERR_NEWER_FORMAT, "%s has format version %u, this program knows up to %u", name,
+			    get_le32(block + 8), FORMAT_VERSION);
+
+	*ret = (struct file_header){
+		.kind = kind, .version = get_le32(block + 8),
+		.log_id = get_le64(block + 16), .number = get_le64(block + 24),
+	};
+	if (kind == FILE_JOURNAL) {
+		ret->journal.generation = get_le64(block + 32);
+		ret->journal.nonce = get_le64(block + 40);
+		ret->journal.size = get_le64(block + 48);
+	} else if (kind != FILE_CHECKPOINT) {
+		ret->segment.slot = get_le32(block + 32);
+		ret->segment.partition = get_le32(block + 36);
+		ret->segment.dedicated = get_le32(block + 40) != 0;
+	}
+	return 0;
+}
+
+/* ---- commits ----
+ *
+ *   0 magic u32  4 crc u32 (of the place and [8, 80))  8 generation u64  16 seq u64  24 term u64  32 durable u64
+ *   40 first entry u64  48 prev u32  52 meta crc u32  56 entries u32  60 meta size u32  64 size u32  68 kind u32
+ *   72 zero u64
+ */
+
+enum { COMMIT_MAGIC = 0x74636d68 };     /* "hmct" */
+
+uint32_t generation_seed(uint64_t log_id, uint64_t generation, uint64_t nonce)
+{
+	uint8_t raw[24];
+
+	if (MUTANT_accept_stale_block)
+		return 0;
+	put_le64(raw, log_id);
+	put_le64(raw + 8, generation);
+	put_le64(raw + 16, nonce);
+	return crc32c(0, raw, sizeof raw);
+}
+
+static uint32_t header_crc(const uint8_t header[COMMIT_HEADER], uint32_t seed, uint64_t at)
+{
+	uint8_t place[8];
+
+	put_le64(place, at);
+	return crc32c(crc32c(seed, place, sizeof place), header + 8, COMMIT_HEADER - 8);
+}
+
+void commit_encode(struct commit *c, uint32_t seed, uint64_t at, uint8_t header[COMMIT_HEADER])
+{
+	put_le32(header, COMMIT_MAGIC);
+	put_le64(header + 8, c->generation);
+	put_le64(header + 16, c->seq);
+	put_le64(header + 24, c->term);
+	put_le64(header + 32, c->durable);
+	put_le64(header + 40, c->first_entry);
+	put_le32(header + 48, c->prev);
+	put_le32(header + 52, c->meta_crc);
+	put_le32(header + 56, c->entries);
+	put_le32(header + 60, c->meta_size);
+	put_le32(header + 64, c->size);
+	put_le32(header + 68, c->kind);
+	put_le64(header + 72, 0);
+	c->crc = header_crc(header, seed, at);
+	put_le32(header + 4, c->crc);
+}
+
+bool commit_decode(const uint8_t header[COMMIT_HEADER], uint32_t seed, uint64_t at, struct commit *ret)
+{
+	if (get_le32(header) != COMMIT_MAGIC)
+		return false;
+	if (!MUTANT_accept_stale_block && get_le32(header + 4) != header_crc(header, seed, at))
+		return false;
+	*ret = (struct commit){
+		.kind = (enum commit_kind)get_le32(header + 68),
+		.generation = get_le64(header + 8), .seq = get_le64(header + 16), .term = get_le64(header + 24),
+		.durable = get_le64(header + 32), .first_entry = get_le64(header + 40),
+		.prev = get_le32(header + 48), .meta_crc = get_le32(header + 52), .entries = get_le32(header + 56),
+		.meta_size = get_le32(header + 60), .size = get_le32(header + 64), .crc = get_le32(header + 4),
+	};
+	return true;
+}
+
+bool commit_resembles(const uint8_t header[COMMIT_HEADER], uint64_t *ret_generation)
+{
+	*ret_generation = get_le64(header + 8);
+	return get_le32(header) == COMMIT_MAGIC;
+}
+
+/* ---- entries ----
+ *
+ *   entry   0 kind u8  1 zero u8  2 groups u16  4 targets u32  8 payload size u32  12 payload crc u32
+ *   group   0 slot u32  4 targets u32  8 term u64  16 index u64
+ *   target  0 partition u32  4 base offset i64
+ */
+
+uint8_t *entry_header_encode(uint8_t *p, const struct entry_header *h)
+{
+	p[0] = h->kind;
+	p[1] = 0;
+	put_le16(p + 2, (uint16_t)h->groups);
+	put_le32(p + 4, h->targets);
+	put_le32(p + 8, h->payload_size);
+	put_le32(p + 12, h->payload_crc);
+	return p + ENTRY_HEADER;
+}
+
+uint8_t *entry_group_encode(uint8_t *p, const struct entry_group *g)
+{
+	put_le32(p, g->slot);
+	put_le32(p + 4, g->targets);
+	put_le64(p + 8, g->term);
+	put_le64(p + 16, g->index);
+	return p + ENTRY_GROUP;
+}
+
+uint8_t *entry_target_encode(uint8_t *p, const struct entry_target *t)
+{
+	put_le32(p, t->partition);
+	put_le64(p + 4, (uint64_t)t->base_offset);
+	return p + ENTRY_TARGET;
+}
+
+static const uint8_t *take(struct slice *s, size_t n)
+{
+	const uint8_t *p = s->p;
+
+	if (s->n < n)
+		return NULL;
+	s->p += n;
+	s->n -= n;
+	return p;
+}
+
+bool entry_header_decode(struct slice *s, struct entry_header *ret)
+{
+	const uint8_t *p = take(s, ENTRY_HEADER);
+
+	if (!p)
+		return false;
+	*ret = (struct entry_header){
+		.kind = p[0], .groups = get_le16(p + 2), .targets = get_le32(p + 4),
+		.payload_size = get_le32(p + 8), .payload_crc = get_le32(p + 12),
+	};
+	return ret->targets <= s->n / ENTRY_TARGET && ret->groups <= s->n / ENTRY_GROUP && ret->groups <= ret->targets;
+}
+
+bool entry_group_decode(struct slice *s, struct entry_group *ret)
+{
+	const uint8_t *p = take(s, ENTRY_GROUP);
+
+	if (!p)
+		return false;
+	*ret = (struct entry_group){
+		.slot = get_le32(p), .targets = get_le32(p + 4), .term = get_le64(p + 8), .index = get_le64(p + 16),
+	};
+	return true;
+}
+
+bool entry_target_decode(struct slice *s, struct entry_target *ret)
+{
+	const uint8_t *p = take(s, ENTRY_TARGET);
+
+	if (!p)
+		return false;
+	*ret = (struct entry_target){ .partition = get_le32(p), .base_offset = (int64_t)get_le64(p + 4) };
+	return true;
+}
+
+/* ---- record batches ---- */
+
+bool batch_info(struct slice s, struct batch_info *ret)
+{
+	if (s.n < BATCH_BYTES_MIN)
+		return false;
+
+	uint32_t length = get_be32(s.p + 8);
+	int32_t last_delta = (int32_t)get_be32(s.p + 23);
+
+	if (length < BATCH_BYTES_MIN - 12 || length > s.n - 12 || s.p[16] != 2 || last_delta < 0)
+		return false;
+	*ret = (struct batch_info){
+		.size = length + 12, .base_offset = (int64_t)get_be64(s.p), .epoch = get_be32(s.p + 12),
+		.last_delta = (uint32_t)last_delta, .max_time = (int64_t)get_be64(s.p + 35),
+	};
+	return true;
+}
+
+bool batch_intact(struct slice batch)
+{
+	return get_be32(batch.p + 17) == crc32c(0, batch.p + 21, batch.n - 21);
+}
+
+void batch_stamp(uint8_t *batch, int64_t base_offset, uint32_t epoch)
+{
+	put_be64(batch, (uint64_t)base_offset);
+	put_be32(batch + 12, epoch);
+}

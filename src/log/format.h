@@ -1,0 +1,133 @@
+/*
+ * format.h - the bytes of every file of the log, in one place.  Specified in docs/formats/.
+ *
+ * Everything of ours is little-endian; record batches are Kafka's and big-endian.  A structure from disk is believed
+ * only after its checksum, and a size from disk only within the bytes that are there.
+ */
+#ifndef LOG_FORMAT_H
+#define LOG_FORMAT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/slice.h"
+
+enum {
+	BLOCK = 4096,                   /* unit of alignment of the journal, size of a file's header */
+	FORMAT_VERSION = 1,
+
+	COMMIT_HEADER = 80,
+	ENTRY_HEADER = 16,
+	ENTRY_GROUP = 24,
+	ENTRY_TARGET = 12,
+	BATCH_BYTES_MIN = 61,           /* the header of a record batch */
+};
+
+#define ROUND_UP(n, to) (((n) + (to) - 1) / (to) * (to))
+
+/* ---- the first block of a file ---- */
+
+enum file_kind { FILE_JOURNAL, FILE_SEGMENT, FILE_INDEX, FILE_CHECKPOINT, FILE_KINDS };
+
+struct file_header {
+	enum file_kind kind;
+	uint32_t version;
+	uint64_t log_id;                /* random, the same in all files of one log */
+	uint64_t number;                /* of the file among its kind */
+	union {
+		struct {
+			uint64_t generation;    /* of use; grows by one with each segment that is taken into use */
+			uint64_t nonce;         /* random for each generation: nobody outside can forge a block */
+			uint64_t size;
+		} journal;
+		struct {
+			uint32_t slot;
+			uint32_t partition;     /* of a dedicated slot */
+			bool dedicated;
+		} segment;
+	};
+};
+
+void file_header_encode(const struct file_header *h, uint8_t block[BLOCK]);
+/* -ERR_DAMAGED (checksum, magic) or -ERR_NEWER_FORMAT; `name` is for the reason. */
+int file_header_decode(const uint8_t block[BLOCK], enum file_kind kind, const char *name, struct file_header *ret,
+		       struct why *why);
+
+/* ---- commits ---- */
+
+enum commit_kind {
+	COMMIT_ENTRIES = 1,     /* part of the chain */
+	COMMIT_MARK = 2,        /* stands where the next commit will: says that the one before it is durable */
+	COMMIT_CLOSED = 3,      /* a mark at an orderly end: nothing follows it anywhere */
+};
+
+struct commit {
+	enum commit_kind kind;
+	uint64_t generation;
+	uint64_t seq;           /* commits are numbered from 1 without a gap; a mark has the number of the next */
+	uint64_t term;
+	uint64_t durable;       /* every commit up to this one was durable when this was written */
+	uint64_t first_entry;   /* number of its first entry; entries are numbered from 1 without a gap */
+	uint32_t prev;          /* checksum of the commit before */
+	uint32_t meta_crc;      /* of [COMMIT_HEADER, meta_size) */
+	uint32_t entries;
+	uint32_t meta_size;     /* header and descriptions of entries */
+	uint32_t size;          /* with payloads and padding; a multiple of BLOCK */
+	uint32_t crc;           /* out: of the header */
+};
+
+/* What the checksums of a generation begin with, and what those of a place in it begin with. */
+uint32_t generation_seed(uint64_t log_id, uint64_t generation, uint64_t nonce);
+void commit_encode(struct commit *c, uint32_t seed, uint64_t at, uint8_t header[COMMIT_HEADER]);     /* sets crc */
+/* Is there a header of this generation, written for this place? */
+bool commit_decode(const uint8_t header[COMMIT_HEADER], uint32_t seed, uint64_t at, struct commit *ret);
+/* For explanations: do these bytes look like a commit of some generation? */
+bool commit_resembles(const uint8_t header[COMMIT_HEADER], uint64_t *ret_generation);
+
+/* ---- entries ---- */
+
+struct entry_header {
+	uint8_t kind;           /* enum log_kind */
+	uint32_t groups;        /* runs of targets of one slot */
+	uint32_t targets;
+	uint32_t payload_size;
+	uint32_t payload_crc;   /* begins with the generation's seed */
+};
+
+struct entry_group {
+	uint32_t slot;
+	uint32_t targets;
+	uint64_t term, index;
+};
+
+struct entry_target {
+	uint32_t partition;
+	int64_t base_offset;
+};
+
+uint8_t *entry_header_encode(uint8_t *p, const struct entry_header *h);       /* each returns the end */
+uint8_t *entry_group_encode(uint8_t *p, const struct entry_group *g);
+uint8_t *entry_target_encode(uint8_t *p, const struct entry_target *t);
+/* Take one from the front of *s; false when it is not there or impossible. */
+bool entry_header_decode(struct slice *s, struct entry_header *ret);
+bool entry_group_decode(struct slice *s, struct entry_group *ret);
+bool entry_target_decode(struct slice *s, struct entry_target *ret);
+
+/* ---- record batches: the few fields that the log needs ---- */
+
+struct batch_info {
+	uint32_t size;
+	int64_t base_offset;
+	uint32_t epoch;
+	uint32_t last_delta;
+	int64_t max_time;
+};
+
+/* The batch at the front of `s` (more may follow).  False: not one, or cut off.  Does not look at the records. */
+bool batch_info(struct slice s, struct batch_info *ret);
+/* Its own checksum. */
+bool batch_intact(struct slice batch);
+void batch_stamp(uint8_t *batch, int64_t base_offset, uint32_t epoch);
+
+#endif

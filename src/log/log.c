@@ -1,0 +1,373 @@
+#include "log/core.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	MAX_TARGETS = 1 << 20,
+	MAX_PAYLOAD = 1 << 30,
+};
+
+/* ---- failure ---- */
+
+int disk_error(int64_t r)
+{
+	errno = (int)-r;
+	return -ERR_DISK;
+}
+
+void log_fail(struct log *log, int error, const char *format, ...)
+{
+	struct why why;
+	va_list args;
+
+	if (log->failed)
+		return;
+	log->failed = true;
+	va_start(args, format);
+	vsnprintf(why.text, sizeof why.text, format, args);
+	va_end(args);
+	because(&why, error, "log");
+	log->client.failed(log->client.ctx, &why);
+}
+
+void log_submit(struct log *log, struct disk_op *op)
+{
+	log->operations++;
+	disk_submit(log->disk, op);
+}
+
+void log_done(struct log *log)
+{
+	assert(log->operations > 0);
+	log->operations--;
+}
+
+/* ---- slots and entries ---- */
+
+struct slot *log_slot(struct log *log, uint32_t number)
+{
+	struct slot *s = map_get_number(&log->slots, number);
+
+	if (s)
+		return s;
+	s = calloc(1, sizeof *s);
+	if (!s)
+		return NULL;
+	s->number = number;
+	if (map_put_number(&log->slots, number, s, NULL) < 0) {
+		free(s);
+		return NULL;
+	}
+	return s;
+}
+
+struct item *item_new(uint32_t ntargets, uint32_t ngroups)
+{
+	size_t targets = ntargets * sizeof(struct log_target);
+	struct item *item = calloc(1, sizeof *item + targets + ngroups * sizeof *item->groups);
+
+	if (!item)
+		return NULL;
+	item->entry.targets = item->targets;
+	item->entry.ntargets = ntargets;
+	item->ngroups = ngroups;
+	item->groups = (struct entry_group *)((uint8_t *)item->targets + targets);
+	item->meta_size = ENTRY_HEADER + (size_t)ngroups * ENTRY_GROUP + (size_t)ntargets * ENTRY_TARGET;
+	return item;
+}
+
+void item_free(struct item *item)
+{
+	buf_unref(item->entry.payload.buf);
+	free(item);
+}
+
+/* The slots of the targets, each once, in the order of their first target. */
+static uint32_t find_groups(const struct log_entry *entry, uint32_t *slots)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < entry->ntargets; i++) {
+		uint32_t k = n;
+
+		while (k > 0 && slots[k - 1] != entry->targets[i].slot)
+			k--;
+		if (!k)
+			slots[n++] = entry->targets[i].slot;
+	}
+	return n;
+}
+
+/* Copy the targets, grouped by slot. */
+static void copy_targets(struct item *item, const struct log_entry *entry, const uint32_t *slots)
+{
+	uint32_t to = 0;
+
+	for (uint32_t g = 0; g < item->ngroups; g++) {
+		item->groups[g].slot = slots[g];
+		for (uint32_t i = 0; i < entry->ntargets; i++) {
+			if (entry->targets[i].slot != slots[g])
+				continue;
+			item->targets[to++] = entry->targets[i];
+			item->groups[g].targets++;
+		}
+	}
+}
+
+static struct item *item_of(const struct log_entry *entry)
+{
+	uint32_t few[16], ngroups;
+	uint32_t *slots = entry->ntargets <= 16 ? few : malloc(entry->ntargets * sizeof *slots);
+	struct item *item = NULL;
+
+	if (slots) {
+		ngroups = find_groups(entry, slots);
+		if (ngroups <= UINT16_MAX)
+			item = item_new(entry->ntargets, ngroups);
+	}
+	if (item) {
+		copy_targets(item, entry, slots);
+		item->entry.kind = entry->kind;
+		item->entry.payload = entry->payload;
+		buf_ref(item->entry.payload.buf);
+		item->entry.token = entry->token;
+	}
+	if (slots != few)
+		free(slots);
+	return item;
+}
+
+static int reserve_offsets(struct log *log, struct item *item)
+{
+	for (uint32_t i = 0; i < item->entry.ntargets; i++) {
+		struct partition *p = partition_find(log, item->targets[i].partition);
+		int error = !p ? -ERR_NO_SUCH_PARTITION :
+			p->slot != item->targets[i].slot || p->end != item->targets[i].base_offset ? -ERR_BAD_ARGUMENT : 0;
+
+		if (error) {
+			while (i-- > 0) {
+				p = partition_find(log, item->targets[i].partition);
+				p->end = item->targets[i].base_offset;
+			}
+			return error;
+		}
+		p->end += (int64_t)item->info.last_delta + 1;
+	}
+	return 0;
+}
+
+static int number_entry(struct log *log, struct item *item)
+{
+	for (uint32_t g = 0; g < item->ngroups; g++)
+		if (!log_slot(log, item->groups[g].slot))
+			return -ERR_NO_MEMORY;
+	if (item->entry.kind == LOG_BATCH) {
+		int r = reserve_offsets(log, item);
+		if (r < 0)
+			return r;
+	}
+	for (uint32_t g = 0; g < item->ngroups; g++) {
+		struct slot *s = log_slot(log, item->groups[g].slot);
+
+		item->groups[g].term = s->term = log->term;
+		item->groups[g].index = ++s->index;
+	}
+	item->entry.term = item->groups[0].term;
+	item->entry.index = item->groups[0].index;
+	return 0;
+}
+
+int log_append(struct log *log, const struct log_entry *entry)
+{
+	struct item *item;
+	int r;
+
+	if (log->failed)
+		return -ERR_DISK;
+	if (log->recovering || !entry->ntargets || entry->ntargets > MAX_TARGETS)
+		return -ERR_BAD_ARGUMENT;
+	if (entry->payload.size > MAX_PAYLOAD)
+		return -ERR_TOO_LARGE;
+	item = item_of(entry);
+	if (!item)
+		return -ERR_NO_MEMORY;
+
+	r = 0;
+	if (entry->kind == LOG_BATCH &&
+	    (!batch_info(view_slice(entry->payload), &item->info) || item->info.size != entry->payload.size))
+		r = -ERR_BAD_RECORD;
+	if (!r)
+		r = number_entry(log, item);
+	if (r < 0) {
+		item_free(item);
+		return r;
+	}
+	list_push(&log->pending, &item->link);
+	log->pending_bytes += item->meta_size + entry->payload.size;
+	log->stats.entries++;
+	log->stats.bytes_appended += entry->payload.size;
+	return 0;
+}
+
+static int add_ref(struct log *log, const struct item *item, const struct entry_group *g, const struct log_target *t,
+		   struct ref *ref, const struct jfile *f, struct why *why)
+{
+	struct partition *p = partition_find(log, t->partition);
+
+	if (!p)
+		return 0;
+	if (log->recovering) {
+		if (p->end != t->base_offset)
+			return fail(why, -ERR_DAMAGED, "entry %" PRIu64 ": partition %u goes on at offset %" PRId64
+				    ", not %" PRId64, log->last_entry, t->partition, t->base_offset, p->end);
+		p->end = t->base_offset + item->info.last_delta + 1;
+	}
+	ref->base = t->base_offset;
+	ref->epoch = (uint32_t)g->term;
+	p->committed = t->base_offset + item->info.last_delta + 1;
+	if (p->committed <= p->start)
+		return 0;
+	return partition_add_ref(log, p, ref, (struct jfile *)f);
+}
+
+static int add_refs(struct log *log, const struct item *item, const struct jfile *f, uint64_t seq, uint64_t payload_at,
+		    uint32_t payload_crc, struct why *why)
+{
+	const struct log_target *t = item->targets;
+	struct ref ref = {
+		.max_time = item->info.max_time, .last_delta = item->info.last_delta, .size = item->info.size,
+		.at = (uint32_t)payload_at, .generation = (uint32_t)f->generation, .seq = (uint32_t)seq, .crc = payload_crc,
+	};
+
+	for (uint32_t g = 0; g < item->ngroups; g++) {
+		for (uint32_t i = 0; i < item->groups[g].targets; i++) {
+			int r = add_ref(log, item, &item->groups[g], t++, &ref, f, why);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+int log_apply(struct log *log, struct item *item, const struct jfile *f, uint64_t seq, uint64_t payload_at,
+	      uint32_t payload_crc, struct why *why)
+{
+	int r = 0;
+
+	log->last_entry++;
+	if (item->entry.kind == LOG_BATCH)
+		r = add_refs(log, item, f, seq, payload_at, payload_crc, why);
+	if (!r)
+		r = log->client.apply(log->client.ctx, &item->entry, why);
+	return r;
+}
+
+/* ---- life ---- */
+
+static void set_defaults(struct log_options *o)
+{
+	enum { MIB = 1 << 20 };
+
+	if (!o->segment_bytes)
+		o->segment_bytes = 64 * MIB;
+	if (o->segment_bytes < 4 * BLOCK)
+		o->segment_bytes = 4 * BLOCK;
+	o->segment_bytes = (uint32_t)ROUND_UP((uint64_t)o->segment_bytes, BLOCK);
+	if (!o->cache_bytes)
+		o->cache_bytes = 64 * MIB;
+	if (!o->partition_segment_bytes)
+		o->partition_segment_bytes = 1024 * MIB;
+}
+
+static void log_free(struct log *log, bool close_files)
+{
+	for (struct node *n; (n = list_pop(&log->pending));)
+		item_free(CONTAINER(struct item, link, n));
+	MAP_EACH(&log->partitions, e)
+		partition_free(log, e->value);
+	map_free(&log->partitions);
+	MAP_EACH(&log->slots, e)
+		free(e->value);
+	map_free(&log->slots);
+	reads_free(log);
+	journal_free(log, close_files);
+	recents_free(&log->recents);
+	free(log);
+}
+
+int log_open(struct env *env, const struct log_options *options, const struct log_client *client,
+	     struct log **ret, struct why *why)
+{
+	struct log *log = calloc(1, sizeof *log);
+	int r;
+
+	*ret = NULL;
+	if (!log)
+		return fail(why, -ERR_NO_MEMORY, "log");
+	log->env = env;
+	log->disk = env->disk;
+	log->io = env->disk->calls;
+	log->client = *client;
+	log->options = *options;
+	set_defaults(&log->options);
+	log->recents.budget = log->options.cache_bytes;
+	list_init(&log->pending);
+	list_init(&log->reads);
+
+	*ret = log;
+	log->recovering = true;
+	r = recover(log, why);
+	log->recovering = false;
+	if (r < 0) {
+		*ret = NULL;
+		log_free(log, true);
+		return r;
+	}
+	return 0;
+}
+
+void log_close(struct log *log)
+{
+	assert(!log_busy(log));
+	if (!log->failed && (log->options.sync || journal_sync_now(log) == 0))
+		journal_append_now(log, COMMIT_CLOSED, NULL);
+	log_free(log, true);
+}
+
+void log_abandon(struct log *log)
+{
+	log_free(log, false);
+}
+
+void log_flush(struct log *log)
+{
+	if (log->failed)
+		return;
+	journal_flush(log);
+}
+
+bool log_busy(const struct log *log)
+{
+	return log->operations || (!log->failed && !list_empty(&log->pending));
+}
+
+void log_checkpoint(struct log *log)
+{
+}
+
+uint64_t log_term(const struct log *log)
+{
+	return log->term;
+}
+
+void log_stats(const struct log *log, struct log_stats *ret)
+{
+	*ret = log->stats;
+	ret->journal_segments = log->journal.nlive;
+	ret->pending_bytes = log->pending_bytes;
+}

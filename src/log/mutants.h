@@ -1,0 +1,40 @@
+/*
+ * mutants.h - seeded mistakes, for the tests of the tests: cmake -DHAWSER_MUTANT=NAME builds one in, and a test must fail.
+ *
+ * In the ordinary program all of them are 0 and vanish.  README.md says which test catches which.
+ */
+#ifndef LOG_MUTANTS_H
+#define LOG_MUTANTS_H
+
+#ifndef MUTANT_ack_before_sync
+#define MUTANT_ack_before_sync 0        /* a commit is reported without fdatasync */
+#endif
+#ifndef MUTANT_skip_dir_sync
+#define MUTANT_skip_dir_sync 0          /* new files are used although their names are not safe */
+#endif
+#ifndef MUTANT_skip_checksum
+#define MUTANT_skip_checksum 0          /* payloads are believed */
+#endif
+#ifndef MUTANT_accept_stale_block
+#define MUTANT_accept_stale_block 0     /* recovery believes what an earlier use of a journal file left */
+#endif
+#ifndef MUTANT_no_torn_cut
+#define MUTANT_no_torn_cut 0            /* a commit is accepted for its header */
+#endif
+#ifndef MUTANT_trust_page_cache
+#define MUTANT_trust_page_cache 0       /* a commit found after a crash is not written again */
+#endif
+#ifndef MUTANT_trim_early
+#define MUTANT_trim_early 0             /* dead segments are deleted before the checkpoint that forgets them */
+#endif
+#ifndef MUTANT_checkpoint_before_move
+#define MUTANT_checkpoint_before_move 0 /* segments are not synced before the checkpoint that refers to them */
+#endif
+#ifndef MUTANT_lose_index_tail
+#define MUTANT_lose_index_tail 0        /* the last batch of a move is not entered into the index */
+#endif
+#ifndef MUTANT_recycle_under_reader
+#define MUTANT_recycle_under_reader 0   /* a journal file is used again while a cold read is on its way */
+#endif
+
+#endif
