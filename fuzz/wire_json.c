@@ -1,0 +1,7 @@
+/* wire_json.c - any bytes as an AWS JSON request; byte 0 chooses the shape. */
+#include "fuzz/aws.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
+{
+	return fuzz_one(aws_decode_json, p, n);
+}
