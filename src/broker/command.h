@@ -99,7 +99,7 @@ enum change_kind {
 	CHANGE_CREATE_QUEUE,    /* a queue view: on the channel of that name, or on a new one.  ERR_EXISTS if there is a view */
 	CHANGE_ALTER_CHANNEL,   /* settings of the topic */
 	CHANGE_ALTER_QUEUE,     /* settings and policy of the queue view */
-	CHANGE_ADD_PARTITIONS,
+	CHANGE_ADD_PARTITIONS,  /* `partitions` is the new total; -ERR_BAD_PARTITIONS unless it is more */
 	CHANGE_DELETE_CHANNEL,  /* topic, queue view, bindings, data */
 	CHANGE_DELETE_QUEUE,    /* the queue view and its bindings; also the channel, if the queue view had created it */
 	CHANGE_CREATE_EXCHANGE, /* ERR_EXISTS */
