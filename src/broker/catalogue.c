@@ -1,0 +1,622 @@
+/*
+ * catalogue.c - what exists, in memory: built, searched and taken apart.  No log, no shards; see catalogue_parts.h.
+ */
+#include "broker/catalogue.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/own.h"
+#include "broker/catalogue_parts.h"
+
+/* ------------------------------------------------------------------------------------- one block for many strings ---- */
+
+static struct slice pack(uint8_t **at, struct slice s)
+{
+	if (!s.p)
+		return SLICE_NULL;
+
+	struct slice copy = slice_of(*at, s.n);
+	if (s.n)
+		memcpy(*at, s.p, s.n);
+	*at += s.n;
+	return copy;
+}
+
+static size_t settings_size(const struct setting *settings, uint32_t n)
+{
+	size_t size = n * sizeof *settings;
+
+	for (uint32_t i = 0; i < n; i++)
+		size += settings[i].name.n + settings[i].value.n;
+	return size;
+}
+
+/* The array goes to `to`, the strings to *at. */
+static void pack_settings(struct setting *to, uint8_t **at, const struct setting *settings, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		to[i] = (struct setting){ pack(at, settings[i].name), pack(at, settings[i].value) };
+}
+
+static int copy_slice(struct slice s, struct slice *ret)
+{
+	uint8_t *p = s.p ? malloc(s.n + 1) : NULL, *at = p;
+
+	if (s.p && !p)
+		return -ERR_NO_MEMORY;
+	*ret = pack(&at, s);
+	return 0;
+}
+
+static void free_slice(struct slice s)
+{
+	free((void *)(uintptr_t)s.p);
+}
+
+static struct queue_view *view_copy(const struct queue_view *like)
+{
+	const struct queue_spec *s = &like->spec;
+	const struct queue_policy *p = &s->policy;
+	struct queue_view *v = malloc(sizeof *v + settings_size(s->settings, s->nsettings) + s->arguments.n +
+				      p->dead_channel.n + p->dead_exchange.n + p->dead_key.n);
+
+	if (!v)
+		return NULL;
+	struct setting *settings = (struct setting *)(v + 1);
+	uint8_t *at = (uint8_t *)(settings + s->nsettings);
+
+	*v = *like;
+	pack_settings(settings, &at, s->settings, s->nsettings);
+	v->spec.settings = settings;
+	v->spec.arguments = pack(&at, s->arguments);
+	v->spec.policy.dead_channel = pack(&at, p->dead_channel);
+	v->spec.policy.dead_exchange = pack(&at, p->dead_exchange);
+	v->spec.policy.dead_key = pack(&at, p->dead_key);
+	return v;
+}
+
+/* ----------------------------------------------------------------------------------------------- channels ---- */
+
+int set_settings(struct entry *e, const struct setting *settings, uint32_t n)
+{
+	struct setting *copy = malloc(settings_size(settings, n) + 1);
+	uint8_t *at = (uint8_t *)(copy + n);
+
+	if (!copy)
+		return -ERR_NO_MEMORY;
+	pack_settings(copy, &at, settings, n);
+	free(e->channel.settings);
+	e->channel.settings = copy;
+	e->channel.nsettings = n;
+	return 0;
+}
+
+static void free_entry(struct entry *e)
+{
+	free_slice(e->channel.name);
+	free(e->channel.settings);
+	free(e->channel.queue);
+	free(e->more);
+	free(e);
+}
+
+static int index_entry(struct catalogue *c, struct entry *e)
+{
+	const struct channel *ch = &e->channel;
+	int r = map_put(&e->vhost->channels, ch->name, e, NULL);
+
+	if (r == 0)
+		r = map_put_number(&c->by_id, ch->id, e, NULL);
+	if (r == 0)
+		r = map_put(&c->by_uuid, slice_of(ch->uuid, sizeof ch->uuid), e, NULL);
+	return r;
+}
+
+static void unindex_entry(struct catalogue *c, struct entry *e)
+{
+	map_remove(&e->vhost->channels, e->channel.name);
+	map_remove_number(&c->by_id, e->channel.id);
+	map_remove(&c->by_uuid, slice_of(e->channel.uuid, sizeof e->channel.uuid));
+}
+
+int add_entry(struct catalogue *c, struct vhost *v, const struct channel *like, struct entry **ret)
+{
+	struct entry *e = calloc(1, sizeof *e);
+
+	if (!e)
+		return -ERR_NO_MEMORY;
+	list_init(&e->bound);
+	list_init(&e->exclusive);
+	e->vhost = v;
+	e->channel = *like;
+	e->channel.vhost = v->name;
+	e->channel.name = SLICE_NULL;
+	e->channel.settings = NULL;
+	e->channel.queue = NULL;
+	e->first_count = like->partitions;
+
+	int r = copy_slice(like->name, &e->channel.name);
+	if (r == 0)
+		r = set_settings(e, like->settings, like->nsettings);
+	if (r < 0) {
+		free_entry(e);
+		return r;
+	}
+
+	r = index_entry(c, e);
+	if (r < 0) {
+		unindex_entry(c, e);
+		free_entry(e);
+		return r;
+	}
+	c->nchannels++;
+	*ret = e;
+	return like->queue ? set_view(c, e, like->queue) : 0;
+}
+
+int add_partitions(struct entry *e, const uint32_t *ids, uint32_t n)
+{
+	uint32_t have = e->channel.partitions - e->first_count;
+	uint32_t *more = realloc(e->more, (have + n) * sizeof *more);
+
+	if (!more)
+		return -ERR_NO_MEMORY;
+	memcpy(more + have, ids, n * sizeof *ids);
+	e->more = more;
+	e->channel.partitions += n;
+	return 0;
+}
+
+static int add_exclusive(struct catalogue *c, struct entry *e)
+{
+	uint64_t connection = e->channel.queue->owner;
+	struct node *owned = map_get_number(&c->exclusive, connection);
+
+	if (!owned) {
+		owned = malloc(sizeof *owned);
+		if (!owned)
+			return -ERR_NO_MEMORY;
+		list_init(owned);
+		if (map_put_number(&c->exclusive, connection, owned, NULL) < 0) {
+			free(owned);
+			return -ERR_NO_MEMORY;
+		}
+	}
+	list_push(owned, &e->exclusive);
+	return 0;
+}
+
+static void remove_exclusive(struct catalogue *c, struct entry *e)
+{
+	struct node *owned = map_get_number(&c->exclusive, e->channel.queue->owner);
+
+	list_remove(&e->exclusive);
+	if (owned && list_empty(owned))
+		free(map_remove_number(&c->exclusive, e->channel.queue->owner));
+}
+
+int set_view(struct catalogue *c, struct entry *e, const struct queue_view *like)
+{
+	struct queue_view *v = view_copy(like), *old = e->channel.queue;
+
+	if (!v)
+		return -ERR_NO_MEMORY;
+	v->shown = !v->spec.exclusive && !v->spec.auto_delete && !v->spec.server_named;
+	e->channel.queue = v;
+	if (old) {
+		assert(old->owner == v->owner);
+		free(old);
+		return 0;
+	}
+	c->nviews++;
+	return v->owner ? add_exclusive(c, e) : 0;
+}
+
+bool entry_is_transient(const struct entry *e)
+{
+	const struct queue_view *v = e->channel.queue;
+
+	return v && (!v->spec.durable || v->spec.exclusive);
+}
+
+/* ------------------------------------------------------------------------------------------------- bindings ---- */
+
+static void add_field(struct bytes *out, struct slice s)
+{
+	bytes_add_be32(out, (uint32_t)s.n);
+	bytes_add_slice(out, s);
+}
+
+/* What makes two bindings the same. */
+static struct bytes identity(struct slice source, struct slice destination, bool to_exchange, struct slice key,
+			     struct slice arguments)
+{
+	struct bytes id = BYTES_MAX(UINT32_MAX);
+
+	add_field(&id, source);
+	add_field(&id, destination);
+	bytes_add_u8(&id, to_exchange);
+	add_field(&id, key);
+	bytes_add_slice(&id, arguments);
+	return id;
+}
+
+static struct bytes identity_of(const struct binding *bind)
+{
+	struct slice to = bind->to_exchange ? bind->to_exchange->name : bind->to_channel->channel.name;
+
+	return identity(bind->source->name, to, bind->to_exchange, bind->key, bind->arguments);
+}
+
+struct binding *find_binding(const struct vhost *v, struct slice source, struct slice destination, bool to_exchange,
+			     struct slice key, struct slice arguments)
+{
+	OWN(bytes) struct bytes id = identity(source, destination, to_exchange, key, arguments);
+
+	return id.failed ? NULL : map_get(&v->bindings, bytes_slice(&id));
+}
+
+static void free_binding(struct binding *bind)
+{
+	free_slice(bind->key);
+	free_slice(bind->arguments);
+	free(bind);
+}
+
+int add_binding(struct catalogue *c, struct exchange *source, struct entry *to_channel, struct exchange *to_exchange,
+		struct slice key, struct slice arguments)
+{
+	struct binding *bind = calloc(1, sizeof *bind);
+
+	if (!bind)
+		return -ERR_NO_MEMORY;
+	bind->source = source;
+	bind->to_channel = to_channel;
+	bind->to_exchange = to_exchange;
+	int r = copy_slice(key.p ? key : SLICE(""), &bind->key);
+	if (r == 0)
+		r = copy_slice(arguments, &bind->arguments);
+
+	OWN(bytes) struct bytes id = identity_of(bind);
+	if (r == 0)
+		r = id.failed ? -ERR_NO_MEMORY : map_put(&source->vhost->bindings, bytes_slice(&id), bind, NULL);
+	if (r < 0) {
+		free_binding(bind);
+		return r;
+	}
+	r = router_add(source, bind);
+	if (r < 0) {
+		map_remove(&source->vhost->bindings, bytes_slice(&id));
+		free_binding(bind);
+		return r;
+	}
+
+	list_push(&source->from, &bind->from);
+	list_push(to_exchange ? &to_exchange->bound : &to_channel->bound, &bind->to);
+	source->nbindings++;
+	c->nbindings++;
+	return 0;
+}
+
+/* Out it goes.  Its source is put on the list of the doomed if it deletes itself and this was its last binding. */
+static void unbind(struct catalogue *c, struct binding *bind, struct exchange **doomed)
+{
+	struct exchange *x = bind->source;
+	OWN(bytes) struct bytes id = identity_of(bind);
+
+	map_remove(&x->vhost->bindings, bytes_slice(&id));
+	router_remove(x, bind);
+	list_remove(&bind->from);
+	list_remove(&bind->to);
+	free_binding(bind);
+	c->nbindings--;
+	if (--x->nbindings == 0 && x->auto_delete && !x->doomed) {
+		x->doomed = true;
+		x->next = *doomed;
+		*doomed = x;
+	}
+}
+
+static void unbind_all_to(struct catalogue *c, struct node *bound, struct exchange **doomed)
+{
+	LIST_EACH(n, bound)
+		unbind(c, CONTAINER(struct binding, to, n), doomed);
+}
+
+static void free_exchange(struct exchange *x)
+{
+	router_free(x);
+	free_slice(x->name);
+	free_slice(x->arguments);
+	free(x);
+}
+
+static void bury(struct catalogue *c, struct exchange *doomed)
+{
+	while (doomed) {
+		struct exchange *x = doomed;
+
+		doomed = x->next;
+		LIST_EACH(n, &x->from)
+			unbind(c, CONTAINER(struct binding, from, n), &doomed);
+		unbind_all_to(c, &x->bound, &doomed);
+		map_remove(&x->vhost->exchanges, x->name);
+		c->nexchanges--;
+		free_exchange(x);
+	}
+}
+
+void remove_binding(struct catalogue *c, struct binding *bind)
+{
+	struct exchange *doomed = NULL;
+
+	unbind(c, bind, &doomed);
+	bury(c, doomed);
+}
+
+void remove_view(struct catalogue *c, struct entry *e)
+{
+	struct exchange *doomed = NULL;
+
+	if (!e->channel.queue)
+		return;
+	unbind_all_to(c, &e->bound, &doomed);
+	bury(c, doomed);
+	if (e->channel.queue->owner)
+		remove_exclusive(c, e);
+	free(e->channel.queue);
+	e->channel.queue = NULL;
+	c->nviews--;
+}
+
+void remove_entry(struct catalogue *c, struct entry *e)
+{
+	remove_view(c, e);
+	unindex_entry(c, e);
+	free_entry(e);
+	c->nchannels--;
+}
+
+/* ------------------------------------------------------------------------------------------------ exchanges ---- */
+
+int add_exchange(struct catalogue *c, struct vhost *v, const struct exchange_info *like, struct exchange **ret)
+{
+	struct exchange *x = calloc(1, sizeof *x);
+
+	if (!x)
+		return -ERR_NO_MEMORY;
+	list_init(&x->from);
+	list_init(&x->bound);
+	x->vhost = v;
+	x->durable = like->durable;
+	x->auto_delete = like->auto_delete;
+	x->internal = like->internal;
+
+	int r = exchange_type_of(like->type, &x->type);
+	if (r == 0)
+		r = copy_slice(like->name, &x->name);
+	if (r == 0)
+		r = copy_slice(like->arguments, &x->arguments);
+	if (r == 0)
+		r = map_put(&v->exchanges, x->name, x, NULL);
+	if (r < 0) {
+		free_exchange(x);
+		return r;
+	}
+	x->alternate = exchange_alternate(x->arguments);
+	c->nexchanges++;
+	if (ret)
+		*ret = x;
+	return 0;
+}
+
+void remove_exchange(struct catalogue *c, struct exchange *x)
+{
+	x->doomed = true;
+	x->next = NULL;
+	bury(c, x);
+}
+
+/* -------------------------------------------------------------------------------------------- the whole of it ---- */
+
+static const struct { const char *name, *type; } predeclared[] = {
+	{ "",            "direct" },
+	{ "amq.direct",  "direct" },
+	{ "amq.fanout",  "fanout" },
+	{ "amq.topic",   "topic" },
+	{ "amq.headers", "headers" },
+	{ "amq.match",   "headers" },
+};
+
+static int add_predeclared(struct catalogue *c, struct vhost *v)
+{
+	for (size_t i = 0; i < sizeof predeclared / sizeof *predeclared; i++) {
+		const struct exchange_info like = {
+			.name = slice_cstr(predeclared[i].name), .type = slice_cstr(predeclared[i].type), .durable = true,
+		};
+		struct exchange *x;
+		int r = add_exchange(c, v, &like, &x);
+
+		if (r < 0)
+			return r;
+		x->predeclared = true;
+		if (like.name.n == 0)
+			x->type = EXCHANGE_DEFAULT;
+	}
+	return 0;
+}
+
+void catalogue_init(struct catalogue *c, uint64_t seed)
+{
+	*c = (struct catalogue){ .seed = seed, .next_channel = 1, .next_partition = 1 };
+	map_init(&c->vhosts, seed);
+	map_init(&c->by_uuid, seed);
+}
+
+int catalogue_add_vhost(struct catalogue *c, struct slice name)
+{
+	struct vhost *v = calloc(1, sizeof *v);
+
+	if (!v)
+		return -ERR_NO_MEMORY;
+	map_init(&v->channels, c->seed);
+	map_init(&v->exchanges, c->seed);
+	map_init(&v->bindings, c->seed);
+	int r = copy_slice(name, &v->name);
+	if (r == 0)
+		r = map_put(&c->vhosts, name, v, NULL);
+	if (r < 0) {
+		free_slice(v->name);
+		free(v);
+		return r;
+	}
+	return add_predeclared(c, v);
+}
+
+static void free_vhost(struct vhost *v)
+{
+	MAP_EACH(&v->bindings, e)
+		free_binding(e->value);
+	MAP_EACH(&v->exchanges, e)
+		free_exchange(e->value);
+	MAP_EACH(&v->channels, e)
+		free_entry(e->value);
+	map_free(&v->bindings);
+	map_free(&v->exchanges);
+	map_free(&v->channels);
+	free_slice(v->name);
+	free(v);
+}
+
+/* `changes` is not the catalogue's to free. */
+void catalogue_clear(struct catalogue *c)
+{
+	MAP_EACH(&c->exclusive, e)
+		free(e->value);
+	map_free(&c->exclusive);
+	map_free(&c->by_id);
+	map_free(&c->by_uuid);
+	MAP_EACH(&c->vhosts, e)
+		free_vhost(e->value);
+	map_free(&c->vhosts);
+}
+
+/* ------------------------------------------------------------------------------------------------ searching ---- */
+
+struct vhost *find_vhost(const struct catalogue *c, struct slice name)
+{
+	return map_get(&c->vhosts, name);
+}
+
+struct entry *find_entry(const struct vhost *v, struct slice name)
+{
+	return map_get(&v->channels, name);
+}
+
+struct entry *find_entry_by_id(const struct catalogue *c, uint32_t id)
+{
+	return map_get_number(&c->by_id, id);
+}
+
+struct exchange *find_exchange(const struct vhost *v, struct slice name)
+{
+	return map_get(&v->exchanges, name);
+}
+
+const struct channel *catalogue_channel(const struct catalogue *c, struct slice vhost, struct slice name)
+{
+	const struct vhost *v = find_vhost(c, vhost);
+	const struct entry *e = v ? find_entry(v, name) : NULL;
+
+	return e ? &e->channel : NULL;
+}
+
+const struct channel *catalogue_channel_by_id(const struct catalogue *c, uint32_t id)
+{
+	const struct entry *e = find_entry_by_id(c, id);
+
+	return e ? &e->channel : NULL;
+}
+
+const struct channel *catalogue_channel_by_uuid(const struct catalogue *c, const uint8_t uuid[16])
+{
+	const struct entry *e = map_get(&c->by_uuid, slice_of(uuid, 16));
+
+	return e ? &e->channel : NULL;
+}
+
+const struct channel *catalogue_next_channel(const struct catalogue *c, struct slice vhost, uint32_t *at)
+{
+	const struct vhost *v = find_vhost(c, vhost);
+	const struct map_entry *m = v ? map_next(&v->channels, at) : NULL;
+
+	return m ? &((const struct entry *)m->value)->channel : NULL;
+}
+
+bool catalogue_has_vhost(const struct catalogue *c, struct slice vhost)
+{
+	return find_vhost(c, vhost);
+}
+
+struct slice channel_setting(const struct channel *ch, const char *name)
+{
+	for (uint32_t i = 0; i < ch->nsettings; i++)
+		if (slice_is(ch->settings[i].name, name))
+			return ch->settings[i].value;
+	return SLICE_NULL;
+}
+
+static bool legal_topic_name(struct slice name)
+{
+	if (name.n == 0 || name.n > 249 || slice_is(name, ".") || slice_is(name, ".."))
+		return false;
+	for (size_t i = 0; i < name.n; i++) {
+		uint8_t c = name.p[i];
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		      c == '.' || c == '_' || c == '-'))
+			return false;
+	}
+	return true;
+}
+
+bool channel_is_topic(const struct channel *ch)
+{
+	const struct queue_view *v = ch->queue;
+
+	return (!v || v->shown || !v->made_channel) && slice_is(ch->vhost, "/") && legal_topic_name(ch->name);
+}
+
+uint32_t channel_partition(const struct channel *ch, uint32_t number)
+{
+	const struct entry *e = (const struct entry *)ch;
+
+	assert(number < ch->partitions);
+	return number < e->first_count ? ch->first_partition + number : e->more[number - e->first_count];
+}
+
+bool catalogue_exchange(const struct catalogue *c, struct slice vhost, struct slice name, struct exchange_info *ret)
+{
+	const struct vhost *v = find_vhost(c, vhost);
+	const struct exchange *x = v ? find_exchange(v, name) : NULL;
+
+	if (!x)
+		return false;
+	*ret = (struct exchange_info){
+		.name = x->name, .type = exchange_type_name(x->type), .arguments = x->arguments, .durable = x->durable,
+		.auto_delete = x->auto_delete, .internal = x->internal, .bindings = x->nbindings,
+	};
+	return true;
+}
+
+bool catalogue_bound(const struct catalogue *c, struct slice vhost, struct slice exchange, struct slice destination,
+		     bool to_exchange, struct slice key, struct slice arguments)
+{
+	const struct vhost *v = find_vhost(c, vhost);
+
+	if (!v)
+		return false;
+	if (exchange.n == 0)
+		return !to_exchange && slice_eq(key, destination) && find_entry(v, destination);
+	return find_binding(v, exchange, destination, to_exchange, key, arguments);
+}

@@ -1,0 +1,172 @@
+/*
+ * catalogue_parts.h - inside the catalogue only: what it is made of.
+ *
+ *      catalogue
+ *        └─ vhost "/" ┬─ channels   name -> entry      { struct channel for everybody, its partitions, who is bound to it }
+ *                     ├─ exchanges  name -> exchange   { its router: keys, list, trie; who is bound from and to it }
+ *                     └─ bindings   identity -> binding
+ *
+ * catalogue.c builds and searches this and knows neither logs nor shards; exchange.c routes; catalogue_record.c turns
+ * changes and the whole into bytes and back, and carries changes out; catalogue_change.c is the single writer on shard 0.
+ *
+ * Nothing points at the struct catalogue itself: a resync replaces its content in place, under the sessions' pointer.
+ */
+#ifndef BROKER_CATALOGUE_PARTS_H
+#define BROKER_CATALOGUE_PARTS_H
+
+#include "broker/core.h"
+#include "broker/state.gen.h"
+
+enum {
+	NAME_MAX_BYTES = 255,
+	CHANNELS_MAX = 2000000,
+	PARTITIONS_MAX = 10000,         /* that one change may ask for */
+	EXCHANGES_MAX = 100000,
+	BINDINGS_MAX = 10000000,
+};
+
+/* Changes that no session asks for; they continue enum change_kind on disk. */
+enum record_kind {
+	RECORD_IDENTITY = 64,           /* the data directory's cluster id and number of shards */
+	RECORD_RESTART = 65,            /* what is transient goes */
+	RECORD_CONNECTION_CLOSED = 66,  /* its exclusive queues go */
+};
+
+enum exchange_type { EXCHANGE_DEFAULT, EXCHANGE_DIRECT, EXCHANGE_FANOUT, EXCHANGE_TOPIC, EXCHANGE_HEADERS, EXCHANGE_TYPES };
+
+struct vhost {
+	struct slice name;              /* owned */
+	struct map channels;            /* name -> struct entry */
+	struct map exchanges;           /* name -> struct exchange */
+	struct map bindings;            /* identity -> struct binding */
+};
+
+struct entry {
+	struct channel channel;         /* must be first */
+	struct vhost *vhost;
+	struct node bound;              /* struct binding.to */
+	struct node exclusive;          /* with the others of its connection */
+	uint32_t first_count;           /* partition ids: first_partition .. + first_count - 1, ... */
+	uint32_t *more;                 /* ...then these */
+	uint32_t turn;                  /* the next keyless batch goes to this partition */
+	uint64_t mark;                  /* of the last route that came by */
+};
+
+struct topic_node;
+
+struct exchange {
+	struct vhost *vhost;
+	struct slice name;
+	struct slice arguments;
+	enum exchange_type type;
+	bool durable, auto_delete, internal, predeclared;
+	struct slice alternate;         /* within arguments; null: none */
+	struct node from;               /* struct binding.from: all in the order of binding */
+	struct node bound;              /* struct binding.to of exchanges that feed this one */
+	uint32_t nbindings;             /* in `from` */
+	union {
+		struct map keys;        /* direct: key -> first struct binding of that key */
+		struct topic_node *topic;
+	} router;
+	uint64_t mark;                  /* of the last route that came by */
+	struct exchange *next;          /* in that route's work list, or on the list of what is to be deleted */
+	bool doomed;
+};
+
+enum match { MATCH_ALL, MATCH_ANY };
+
+struct binding {
+	struct exchange *source;
+	struct exchange *to_exchange;   /* or else */
+	struct entry *to_channel;
+	struct slice key, arguments;    /* arguments may be null */
+	struct node from, to;
+	struct binding *next;           /* another one of the same key: direct and topic */
+	enum match match;               /* headers */
+	bool with_x;
+};
+
+struct outcome {                        /* of the change that was applied last */
+	int error;
+	uint32_t channel;
+	char reason[256];
+};
+
+struct catalogue {
+	uint64_t version;               /* of the last change that was applied */
+	uint64_t appended;              /* of the last one that was written; shard 0 only */
+	char cluster_id[24];            /* "": not known yet */
+	uint32_t shards;                /* how many the data directory was made for; 0: not known yet */
+	uint32_t next_channel, next_partition;
+	uint32_t nchannels, nviews, nexchanges, nbindings;
+	uint64_t seed;                  /* of the maps */
+	struct map vhosts;              /* name -> struct vhost */
+	struct map by_id;               /* channel id -> struct entry */
+	struct map by_uuid;
+	struct map exclusive;           /* connection -> struct node list of struct entry.exclusive */
+	uint64_t mark;                  /* of the last route */
+	struct outcome outcome;
+	struct changes *changes;        /* shard 0: catalogue_change.c */
+};
+
+/* ---- catalogue.c: building and taking apart.  All return 0 or -ERR_NO_MEMORY unless they say more. ---- */
+
+/* An empty catalogue, and one with the virtual host "/". */
+void catalogue_init(struct catalogue *c, uint64_t seed);
+int  catalogue_add_vhost(struct catalogue *c, struct slice name);      /* with its predeclared exchanges */
+void catalogue_clear(struct catalogue *c);
+
+struct vhost *find_vhost(const struct catalogue *c, struct slice name);
+struct entry *find_entry(const struct vhost *v, struct slice name);
+struct entry *find_entry_by_id(const struct catalogue *c, uint32_t id);
+struct exchange *find_exchange(const struct vhost *v, struct slice name);
+struct binding *find_binding(const struct vhost *v, struct slice source, struct slice destination, bool to_exchange,
+			     struct slice key, struct slice arguments);
+
+/* `like` says everything but the strings' and arrays' owner: they are copied.  Its queue may be NULL. */
+int  add_entry(struct catalogue *c, struct vhost *v, const struct channel *like, struct entry **ret);
+int  add_partitions(struct entry *e, const uint32_t *ids, uint32_t n);
+int  set_settings(struct entry *e, const struct setting *settings, uint32_t n);
+/* Put a view there (none was), or replace what is declared of the one that is there. */
+int  set_view(struct catalogue *c, struct entry *e, const struct queue_view *like);
+/* Removes the bindings to it too; auto-delete exchanges that lose their last binding go. */
+void remove_view(struct catalogue *c, struct entry *e);
+void remove_entry(struct catalogue *c, struct entry *e);
+
+int  add_exchange(struct catalogue *c, struct vhost *v, const struct exchange_info *like, struct exchange **ret);
+void remove_exchange(struct catalogue *c, struct exchange *x);         /* and what goes with it */
+
+int  add_binding(struct catalogue *c, struct exchange *source, struct entry *to_channel, struct exchange *to_exchange,
+		 struct slice key, struct slice arguments);
+void remove_binding(struct catalogue *c, struct binding *bind);        /* and what goes with it */
+
+bool entry_is_transient(const struct entry *e);
+
+/* ---- exchange.c: routers ---- */
+int  exchange_type_of(struct slice name, enum exchange_type *ret);     /* -ERR_BAD_ARGUMENT */
+struct slice exchange_type_name(enum exchange_type t);
+struct slice exchange_alternate(struct slice arguments);        /* within arguments; null: none */
+/* Is this a legal binding for an exchange of this type?  -ERR_BAD_ARGUMENT. */
+int  router_check(enum exchange_type t, struct slice key, struct slice arguments, struct why *why);
+int  router_add(struct exchange *x, struct binding *bind);
+void router_remove(struct exchange *x, struct binding *bind);
+void router_free(struct exchange *x);
+
+/* ---- catalogue_record.c ---- */
+void record_from_change(const struct cmd_change *c, struct catalogue_record *ret, struct bytes *scratch);
+/* Would this change be carried out now?  Else the error that the client gets, with the reason. */
+int  record_judge(struct catalogue *c, const struct catalogue_record *r, struct outcome *ret);
+void record_encode(const struct catalogue_record *r, struct bytes *out);
+void catalogue_encode(const struct catalogue *c, struct bytes *out);
+
+/* ---- partition.c: what the changes mean for the shard that owns the channel ---- */
+int  partitions_open(struct broker *b, struct entry *e);               /* those that are not open yet */
+void partitions_drop(struct broker *b, struct entry *e);
+int  view_open(struct broker *b, struct entry *e);
+void view_drop(struct broker *b, struct entry *e);
+static inline bool entry_is_ours(const struct broker *b, const struct entry *e)
+{
+	return e->channel.shard == b->options.shard;
+}
+
+#endif
