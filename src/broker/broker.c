@@ -1,6 +1,7 @@
 #include "broker/broker.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/bytes.h"
@@ -84,6 +85,12 @@ static bool is_notice(enum cmd_kind kind)
 	return kind == CMD_CANCEL || kind == CMD_SESSION_GONE || kind == CMD_CREDIT;
 }
 
+/* What one shard needs of another goes on to the end. */
+static bool is_internal(enum cmd_kind kind)
+{
+	return kind == SHARD_CATALOGUE || kind == SHARD_RESYNC || kind == SHARD_INSPECT;
+}
+
 /* -------------------------------------------------------------------------------------- questions and answers ---- */
 
 struct ask {
@@ -101,6 +108,14 @@ static void asked(struct broker *b, struct cmd *c)
 		cmd_free(c);
 }
 
+/* What only the living do: leases that nobody holds any more come back, transient things go. */
+static void start(struct broker *b)
+{
+	b->started = true;
+	queues_start(b);
+	catalogue_start(b);
+}
+
 static void carry_out(struct broker *b, struct cmd *c)
 {
 	assert(!c->answered && (unsigned)c->kind < CMD_KINDS && handlers[c->kind]);
@@ -108,7 +123,7 @@ static void carry_out(struct broker *b, struct cmd *c)
 		handlers[c->kind](b, c);
 	else if (b->failed)
 		core_answer(b, c, -ERR_DISK);
-	else if (b->stopping)
+	else if (b->stopping && !is_internal(c->kind))
 		core_answer(b, c, -ERR_STOPPING);
 	else
 		handlers[c->kind](b, c);
@@ -117,6 +132,8 @@ static void carry_out(struct broker *b, struct cmd *c)
 void broker_handle(struct broker *b, struct cmd *c, int64_t now_ms)
 {
 	b->now_ms = now_ms;
+	if (!b->started)
+		start(b);
 	if (c->answered)
 		asked(b, c);
 	else
@@ -219,14 +236,28 @@ static int apply_state(struct broker *b, struct slice payload, struct why *why)
 	return state_apply[payload.p[0]](b, slice_of(payload.p + 1, payload.n - 1), why);
 }
 
+static void on_failed(void *ctx, const struct why *why)
+{
+	struct broker *b = ctx;
+
+	if (b->failed)
+		return;
+	b->failed = true;
+	b->outlet.failed(b->outlet.ctx, why);
+}
+
 static int on_apply(void *ctx, const struct log_entry *entry, struct why *why)
 {
 	struct broker *b = ctx;
 	struct pending *p = entry->token;
 	int r = entry->kind == LOG_BATCH ? publish_apply(b, entry, why) : apply_state(b, view_slice(entry->payload), why);
 
-	if (r < 0)
-		return because(why, r, "apply entry %llu", (unsigned long long)entry->index);
+	if (r < 0) {
+		r = because(why, r, "apply entry %" PRIu64, entry->index);
+		if (!b->recovering)     /* half of a change is in memory: the disk has it whole, so start again from there */
+			on_failed(b, why);
+		return r;
+	}
 	if (!b->recovering)
 		b->pending_bytes -= entry->payload.size;
 	if (p)
@@ -245,16 +276,6 @@ static bool on_wanted(void *ctx, uint32_t partition, int64_t first, int64_t last
 	if (ch->origin == ORIGIN_KAFKA && last >= p->floor)
 		return true;
 	return p->queue && queue_wanted(b, p->queue, p->number, first, last);
-}
-
-static void on_failed(void *ctx, const struct why *why)
-{
-	struct broker *b = ctx;
-
-	if (b->failed)
-		return;
-	b->failed = true;
-	b->outlet.failed(b->outlet.ctx, why);
 }
 
 /* ------------------------------------------------------------------------------------------------ snapshots ---- */
@@ -417,14 +438,6 @@ void broker_close(struct broker *b)
 	free(b);
 }
 
-/* What only the living do: leases that nobody holds any more come back, transient things go. */
-static void start(struct broker *b)
-{
-	b->started = true;
-	queues_start(b);
-	catalogue_start(b);
-}
-
 void broker_stop(struct broker *b, int64_t now_ms)
 {
 	b->now_ms = now_ms;
@@ -511,9 +524,4 @@ void broker_stats(const struct broker *b, struct broker_stats *ret)
 	ret->commit_entries_total = log.entries;
 	ret->commit_bytes_total = log.bytes_appended;
 	ret->disk_bytes_total = log.bytes_written;
-}
-
-struct partition *core_partition(struct broker *b, uint32_t log_partition)
-{
-	return map_get_number(&b->partitions, log_partition);
 }

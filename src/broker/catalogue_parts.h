@@ -86,7 +86,7 @@ struct binding {
 	bool with_x;
 };
 
-struct outcome {                        /* of the change that was applied last */
+struct verdict {                        /* of the change that was applied last */
 	int error;
 	uint32_t channel;
 	char reason[256];
@@ -105,7 +105,7 @@ struct catalogue {
 	struct map by_uuid;
 	struct map exclusive;           /* connection -> struct node list of struct entry.exclusive */
 	uint64_t mark;                  /* of the last route */
-	struct outcome outcome;
+	struct verdict verdict;
 	struct changes *changes;        /* shard 0: catalogue_change.c */
 };
 
@@ -155,9 +155,11 @@ void router_free(struct exchange *x);
 /* ---- catalogue_record.c ---- */
 void record_from_change(const struct cmd_change *c, struct catalogue_record *ret, struct bytes *scratch);
 /* Would this change be carried out now?  Else the error that the client gets, with the reason. */
-int  record_judge(struct catalogue *c, const struct catalogue_record *r, struct outcome *ret);
+int  record_judge(struct catalogue *c, const struct catalogue_record *r, struct verdict *ret);
 void record_encode(const struct catalogue_record *r, struct bytes *out);
+/* The whole of it: as a snapshot's section, and as a record. */
 void catalogue_encode(const struct catalogue *c, struct bytes *out);
+void catalogue_whole(const struct catalogue *c, struct bytes *out);
 
 /* ---- partition.c: what the changes mean for the shard that owns the channel ---- */
 int  partitions_open(struct broker *b, struct entry *e);               /* those that are not open yet */

@@ -112,7 +112,8 @@ void core_ask(struct broker *b, struct cmd *c, void (*done)(struct broker *b, st
 void core_send(struct broker *b, struct cmd *c);
 
 struct partition *core_partition(struct broker *b, uint32_t log_partition);
-const struct channel *core_channel(struct broker *b, uint32_t channel);        /* only if this shard owns it */
+/* Only if this shard owns it.  Keep the id, not the pointer: the catalogue may be replaced as a whole. */
+const struct channel *core_channel(struct broker *b, uint32_t channel);
 uint32_t channel_partition(const struct channel *ch, uint32_t number);         /* its log partition id */
 
 /* ---- catalogue: its single writer (shard 0), and every shard's copy ---- */
@@ -145,6 +146,7 @@ void producers_free(struct producers *ps);
 void fetches_appended(struct broker *b, struct partition *p, const struct log_target *t, const struct log_entry *entry,
 		      const struct batch *batch);
 void fetches_partition_gone(struct broker *b, struct partition *p);
+void publishes_partition_gone(struct broker *b, struct partition *p);
 void fetches_session_gone(struct broker *b, uint16_t shard, uint32_t session);
 bool fetches_cancel(struct broker *b, uint16_t shard, uint32_t session, uint64_t tag);
 void fetches_answer_ripe(struct broker *b);

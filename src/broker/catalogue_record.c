@@ -1,0 +1,866 @@
+/*
+ * catalogue_record.c - changes of the catalogue: as bytes, judged, carried out; and the whole of it as bytes.
+ *
+ * A record asks; whether it is done is decided where it is applied, by the catalogue of that moment.  Every shard
+ * applies the same records in the same order, so every copy decides alike, and a record that is refused changes
+ * nothing anywhere.  Shard 0 asks record_judge() beforehand too, so that hopeless changes are not even written.
+ */
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/own.h"
+#include "base/utf8.h"
+#include "broker/catalogue_parts.h"
+
+enum { FORM_CHANGE = 0, FORM_WHOLE = 1, RECORD_ARENA_BYTES = 256 << 20 };
+
+static_assert(sizeof(struct setting) == sizeof(struct catalogue_record_setting) &&
+	      sizeof(struct setting) == sizeof(struct view_record_setting) &&
+	      sizeof(struct setting) == sizeof(struct channel_record_setting), "settings are passed on as they are");
+
+/* ------------------------------------------------------------------------------------------- views as bytes ---- */
+
+static void encode_view(const struct queue_spec *s, struct bytes *out)
+{
+	const struct queue_policy *p = &s->policy;
+
+	wire_encode(&view_record_msg, 0, &(struct view_record){
+		.origin = (int8_t)s->origin, .durable = s->durable, .exclusive = s->exclusive, .auto_delete = s->auto_delete,
+		.server_named = s->server_named, .arguments = s->arguments,
+		.settings = { (int32_t)s->nsettings, (struct view_record_setting *)s->settings }, .start = s->start,
+		.fifo = p->fifo, .content_dedup = p->content_dedup, .dedup_per_group = p->dedup_per_group,
+		.lease_ms = p->lease_ms, .delay_ms = p->delay_ms, .wait_ms = p->wait_ms, .ttl_ms = p->ttl_ms,
+		.expires_ms = p->expires_ms, .max_length = p->max_length, .max_bytes = p->max_bytes,
+		.reject_publish = p->reject_publish, .max_receives = p->max_receives, .dead_channel = p->dead_channel,
+		.dead_exchange = p->dead_exchange, .dead_key = p->dead_key, .single_active = p->single_active,
+		.max_priority = p->max_priority,
+	}, out);
+}
+
+static int decode_view(struct slice in, struct arena *a, struct queue_spec *ret, struct why *why)
+{
+	struct view_record r;
+	int e = wire_decode(&view_record_msg, 0, in, a, &r, NULL, why);
+
+	if (e < 0)
+		return e;
+	*ret = (struct queue_spec){
+		.origin = (enum origin)r.origin, .durable = r.durable, .exclusive = r.exclusive, .auto_delete = r.auto_delete,
+		.server_named = r.server_named, .arguments = r.arguments, .settings = (struct setting *)r.settings.v,
+		.nsettings = (uint32_t)r.settings.n, .start = r.start,
+		.policy = {
+			.fifo = r.fifo, .content_dedup = r.content_dedup, .dedup_per_group = r.dedup_per_group,
+			.lease_ms = r.lease_ms, .delay_ms = r.delay_ms, .wait_ms = r.wait_ms, .ttl_ms = r.ttl_ms,
+			.expires_ms = r.expires_ms, .max_length = r.max_length, .max_bytes = r.max_bytes,
+			.reject_publish = r.reject_publish, .max_receives = r.max_receives, .dead_channel = r.dead_channel,
+			.dead_exchange = r.dead_exchange, .dead_key = r.dead_key, .single_active = r.single_active,
+			.max_priority = (uint8_t)r.max_priority,
+		},
+	};
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------------ changes as bytes ---- */
+
+void record_from_change(const struct cmd_change *c, struct catalogue_record *ret, struct bytes *scratch)
+{
+	bool describes = c->queue && (c->change == CHANGE_CREATE_CHANNEL || c->change == CHANGE_CREATE_QUEUE ||
+				      c->change == CHANGE_ALTER_QUEUE);
+
+	if (describes)
+		encode_view(c->queue, scratch);
+	*ret = (struct catalogue_record){
+		.kind = (int8_t)c->change, .connection = (int64_t)c->head.connection, .vhost = c->vhost, .name = c->name,
+		.origin = (int8_t)(c->change == CHANGE_CREATE_QUEUE && c->queue ? c->queue->origin : c->origin),
+		.partitions = c->partitions > INT32_MAX ? INT32_MAX : (int32_t)c->partitions, .dedicated = c->dedicated,
+		.settings = { (int32_t)c->nsettings, (struct catalogue_record_setting *)c->settings },
+		.queue = describes ? bytes_slice(scratch) : SLICE_NULL,
+		.type = c->type, .durable = c->durable, .internal = c->internal,
+		.auto_delete = c->change == CHANGE_DELETE_EXCHANGE ? c->if_unused : c->auto_delete,
+		.arguments = c->arguments, .destination = c->destination, .to_exchange = c->to_exchange, .key = c->key,
+	};
+}
+
+void record_encode(const struct catalogue_record *r, struct bytes *out)
+{
+	bytes_add_u8(out, FORM_CHANGE);
+	wire_encode(&catalogue_record_msg, 0, r, out);
+}
+
+/* ------------------------------------------------------------------------------------------------- judgement ---- */
+
+struct scene {
+	struct broker *b;               /* when it is carried out */
+	struct catalogue *c;
+	const struct catalogue_record *r;
+	struct vhost *vhost;
+	struct arena *arena;
+	struct why *why;
+	struct verdict *verdict;
+};
+
+static int refuse(struct scene *s, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static int refuse(struct scene *s, int error, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(s->verdict->reason, sizeof s->verdict->reason, format, args);
+	va_end(args);
+	return s->verdict->error = error;
+}
+
+static int check_name(struct scene *s, struct slice name)
+{
+	if (name.n == 0 || name.n > NAME_MAX_BYTES || memchr(name.p, '\0', name.n) || !utf8_valid(name))
+		return refuse(s, -ERR_BAD_NAME, "a name is 1 to %d bytes of UTF-8 without NUL", NAME_MAX_BYTES);
+	return 0;
+}
+
+static int no_channel(struct scene *s, struct slice name)
+{
+	return refuse(s, -ERR_NO_SUCH_CHANNEL, "no queue or topic '%.*s' in vhost '%.*s'", SLICE_ARGS(name),
+		      SLICE_ARGS(s->vhost->name));
+}
+
+static int no_exchange(struct scene *s, struct slice name)
+{
+	return refuse(s, -ERR_NO_SUCH_EXCHANGE, "no exchange '%.*s' in vhost '%.*s'", SLICE_ARGS(name),
+		      SLICE_ARGS(s->vhost->name));
+}
+
+/* Exclusive queues are for their connection alone; connection 0 is the broker itself. */
+static int check_lock(struct scene *s, const struct entry *e)
+{
+	const struct queue_view *v = e->channel.queue;
+
+	if (!v || !v->owner || !s->r->connection || v->owner == (uint64_t)s->r->connection)
+		return 0;
+	return refuse(s, -ERR_LOCKED, "cannot obtain exclusive access to locked queue '%.*s' in vhost '%.*s'",
+		      SLICE_ARGS(e->channel.name), SLICE_ARGS(s->vhost->name));
+}
+
+static int judge_new_channel(struct scene *s, uint32_t partitions)
+{
+	if (check_name(s, s->r->name) < 0)
+		return s->verdict->error;
+	if (partitions < 1 || partitions > PARTITIONS_MAX)
+		return refuse(s, -ERR_BAD_PARTITIONS, "a topic has 1 to %d partitions", PARTITIONS_MAX);
+	if (s->c->nchannels >= CHANNELS_MAX)
+		return refuse(s, -ERR_OVER_LIMIT, "there are %d topics and queues already", CHANNELS_MAX);
+	return 0;
+}
+
+static int judge_create_channel(struct scene *s)
+{
+	const struct entry *e = find_entry(s->vhost, s->r->name);
+
+	if (e) {
+		s->verdict->channel = e->channel.id;
+		return refuse(s, -ERR_EXISTS, "topic '%.*s' already exists", SLICE_ARGS(s->r->name));
+	}
+	return judge_new_channel(s, (uint32_t)s->r->partitions);
+}
+
+static uint32_t partitions_of_queue(const struct catalogue_record *r)
+{
+	return r->partitions > 0 ? (uint32_t)r->partitions : 1;
+}
+
+static int judge_create_queue(struct scene *s)
+{
+	const struct entry *e = find_entry(s->vhost, s->r->name);
+
+	if (!s->r->queue.p)
+		return refuse(s, -ERR_BAD_ARGUMENT, "no queue is described");
+	if (!e)
+		return judge_new_channel(s, partitions_of_queue(s->r));
+	s->verdict->channel = e->channel.id;
+	if (e->channel.queue)
+		return refuse(s, -ERR_EXISTS, "queue '%.*s' already exists", SLICE_ARGS(s->r->name));
+	return 0;
+}
+
+static int judge_alter_channel(struct scene *s)
+{
+	return find_entry(s->vhost, s->r->name) ? 0 : no_channel(s, s->r->name);
+}
+
+static int judge_queue(struct scene *s)
+{
+	const struct entry *e = find_entry(s->vhost, s->r->name);
+
+	if (!e || !e->channel.queue || (s->r->epoch && e->channel.queue->epoch != (uint64_t)s->r->epoch))
+		return no_channel(s, s->r->name);
+	return check_lock(s, e);
+}
+
+static int judge_alter_queue(struct scene *s)
+{
+	return s->r->queue.p ? judge_queue(s) : refuse(s, -ERR_BAD_ARGUMENT, "no queue is described");
+}
+
+static int judge_add_partitions(struct scene *s)
+{
+	const struct entry *e = find_entry(s->vhost, s->r->name);
+
+	if (!e)
+		return no_channel(s, s->r->name);
+	if (s->r->partitions <= (int64_t)e->channel.partitions || s->r->partitions > PARTITIONS_MAX)
+		return refuse(s, -ERR_BAD_PARTITIONS, "topic '%.*s' has %u partitions; it can grow up to %d",
+			      SLICE_ARGS(s->r->name), e->channel.partitions, PARTITIONS_MAX);
+	return 0;
+}
+
+static int judge_delete_channel(struct scene *s)
+{
+	const struct entry *e = find_entry(s->vhost, s->r->name);
+
+	if (!e || (s->r->epoch && (!e->channel.queue || e->channel.queue->epoch != (uint64_t)s->r->epoch)))
+		return no_channel(s, s->r->name);
+	return check_lock(s, e);
+}
+
+static int judge_create_exchange(struct scene *s)
+{
+	enum exchange_type type;
+
+	if (find_exchange(s->vhost, s->r->name))
+		return refuse(s, -ERR_EXISTS, "exchange '%.*s' already exists", SLICE_ARGS(s->r->name));
+	if (check_name(s, s->r->name) < 0)
+		return s->verdict->error;
+	if (exchange_type_of(s->r->type, &type) < 0)
+		return refuse(s, -ERR_BAD_ARGUMENT, "unknown exchange type '%.*s'", SLICE_ARGS(s->r->type));
+	if (s->c->nexchanges >= EXCHANGES_MAX)
+		return refuse(s, -ERR_OVER_LIMIT, "there are %d exchanges already", EXCHANGES_MAX);
+	return 0;
+}
+
+static int judge_delete_exchange(struct scene *s)
+{
+	const struct exchange *x = find_exchange(s->vhost, s->r->name);
+
+	if (!x)
+		return no_exchange(s, s->r->name);
+	if (x->predeclared)
+		return refuse(s, -ERR_REFUSED, "exchange '%.*s' is predeclared", SLICE_ARGS(x->name));
+	if (s->r->auto_delete && x->nbindings)          /* in a delete, it stands for if_unused */
+		return refuse(s, -ERR_IN_USE, "exchange '%.*s' in vhost '%.*s' in use", SLICE_ARGS(x->name),
+			      SLICE_ARGS(s->vhost->name));
+	return 0;
+}
+
+static int judge_destination(struct scene *s)
+{
+	const struct entry *e = s->r->to_exchange ? NULL : find_entry(s->vhost, s->r->destination);
+
+	if (s->r->to_exchange)
+		return find_exchange(s->vhost, s->r->destination) ? 0 : no_exchange(s, s->r->destination);
+	if (!e || !e->channel.queue)
+		return no_channel(s, s->r->destination);
+	return check_lock(s, e);
+}
+
+static int judge_bind(struct scene *s)
+{
+	const struct exchange *x = find_exchange(s->vhost, s->r->name);
+	struct why why = { "" };
+
+	if (!x)
+		return no_exchange(s, s->r->name);
+	if (x->type == EXCHANGE_DEFAULT || (s->r->to_exchange && s->r->destination.n == 0))
+		return refuse(s, -ERR_REFUSED, "operation not permitted on the default exchange");
+	if (judge_destination(s) < 0)
+		return s->verdict->error;
+	if (router_check(x->type, s->r->key, s->r->arguments, &why) < 0)
+		return refuse(s, -ERR_BAD_ARGUMENT, "%s", why.text);
+	if (s->c->nbindings >= BINDINGS_MAX)
+		return refuse(s, -ERR_OVER_LIMIT, "there are %d bindings already", BINDINGS_MAX);
+	return 0;
+}
+
+static int judge_unbind(struct scene *s)
+{
+	const struct exchange *x = find_exchange(s->vhost, s->r->name);
+
+	if (!x)
+		return no_exchange(s, s->r->name);
+	if (x->type == EXCHANGE_DEFAULT)
+		return refuse(s, -ERR_REFUSED, "operation not permitted on the default exchange");
+	return judge_destination(s);
+}
+
+/* --------------------------------------------------------------------------------------------- carrying it out ---- */
+
+static int open_ours(struct scene *s, struct entry *e, bool new_view)
+{
+	int r = entry_is_ours(s->b, e) ? partitions_open(s->b, e) : 0;
+
+	if (r == 0 && new_view && entry_is_ours(s->b, e))
+		r = view_open(s->b, e);
+	return r;
+}
+
+/* Which shard a new channel lives on; kept with it, so that this may change. */
+static uint16_t place(const struct catalogue *c, const struct vhost *v, struct slice name)
+{
+	uint64_t h = hash_bytes(v->name.p, v->name.n, 0);
+
+	return (uint16_t)(hash_bytes(name.p, name.n, h) % c->shards);
+}
+
+static int create_view(struct scene *s, struct entry *e, bool made_channel)
+{
+	struct queue_view v = { .made_channel = made_channel };
+	int r = decode_view(s->r->queue, s->arena, &v.spec, s->why);
+
+	if (r < 0)
+		return r;
+	v.created_ms = v.modified_ms = s->r->time_ms;
+	v.epoch = (uint64_t)s->r->version;
+	v.owner = v.spec.exclusive ? (uint64_t)s->r->connection : 0;
+	return set_view(s->c, e, &v);
+}
+
+static int create_entry(struct scene *s, uint32_t partitions, bool view_made_it)
+{
+	struct channel like = {
+		.id = s->c->next_channel, .shard = place(s->c, s->vhost, s->r->name), .name = s->r->name,
+		.origin = (enum origin)s->r->origin, .partitions = partitions, .first_partition = s->c->next_partition,
+		.dedicated = s->r->dedicated, .settings = (struct setting *)s->r->settings.v,
+		.nsettings = (uint32_t)s->r->settings.n, .created_ms = s->r->time_ms,
+	};
+	struct entry *e;
+
+	memcpy(like.uuid, s->r->uuid.b, sizeof like.uuid);
+	int r = add_entry(s->c, s->vhost, &like, &e);
+	if (r == 0 && s->r->queue.p)
+		r = create_view(s, e, view_made_it);
+	if (r < 0)
+		return r;
+	s->c->next_channel++;
+	s->c->next_partition += partitions;
+	s->verdict->channel = like.id;
+	return open_ours(s, e, e->channel.queue);
+}
+
+static int do_create_channel(struct scene *s)
+{
+	return create_entry(s, (uint32_t)s->r->partitions, false);
+}
+
+static int do_create_queue(struct scene *s)
+{
+	struct entry *e = find_entry(s->vhost, s->r->name);
+
+	if (!e)
+		return create_entry(s, partitions_of_queue(s->r), true);
+	int r = create_view(s, e, false);
+	return r < 0 ? r : open_ours(s, e, true);
+}
+
+static int do_alter_channel(struct scene *s)
+{
+	struct entry *e = find_entry(s->vhost, s->r->name);
+
+	s->verdict->channel = e->channel.id;
+	return set_settings(e, (struct setting *)s->r->settings.v, (uint32_t)s->r->settings.n);
+}
+
+static int do_alter_queue(struct scene *s)
+{
+	struct entry *e = find_entry(s->vhost, s->r->name);
+	struct queue_view v = *e->channel.queue;
+	struct queue_spec spec;
+	int r = decode_view(s->r->queue, s->arena, &spec, s->why);
+
+	if (r < 0)
+		return r;
+	v.spec.settings = spec.settings;
+	v.spec.nsettings = spec.nsettings;
+	v.spec.policy = spec.policy;
+	v.modified_ms = s->r->time_ms;
+	r = set_view(s->c, e, &v);
+	if (r == 0 && entry_is_ours(s->b, e))
+		queue_alter(s->b, &e->channel);
+	s->verdict->channel = e->channel.id;
+	return r;
+}
+
+static int do_add_partitions(struct scene *s)
+{
+	struct entry *e = find_entry(s->vhost, s->r->name);
+	uint32_t n = (uint32_t)s->r->partitions - e->channel.partitions;
+	OWN(free) uint32_t *ids = malloc(n * sizeof *ids);
+
+	if (!ids)
+		return -ERR_NO_MEMORY;
+	for (uint32_t i = 0; i < n; i++)
+		ids[i] = s->c->next_partition++;
+	int r = add_partitions(e, ids, n);
+	if (r == 0)
+		r = open_ours(s, e, false);
+	if (r == 0 && e->channel.queue && entry_is_ours(s->b, e))
+		queue_alter(s->b, &e->channel);
+	s->verdict->channel = e->channel.id;
+	return r;
+}
+
+static void delete_view(struct scene *s, struct entry *e)
+{
+	if (e->channel.queue && entry_is_ours(s->b, e))
+		view_drop(s->b, e);
+	remove_view(s->c, e);
+}
+
+static void delete_entry(struct scene *s, struct entry *e)
+{
+	delete_view(s, e);
+	if (entry_is_ours(s->b, e))
+		partitions_drop(s->b, e);
+	remove_entry(s->c, e);
+}
+
+static void delete_view_and_what_it_made(struct scene *s, struct entry *e)
+{
+	if (e->channel.queue->made_channel)
+		delete_entry(s, e);
+	else
+		delete_view(s, e);
+}
+
+static int do_delete_channel(struct scene *s)
+{
+	delete_entry(s, find_entry(s->vhost, s->r->name));
+	return 0;
+}
+
+static int do_delete_queue(struct scene *s)
+{
+	delete_view_and_what_it_made(s, find_entry(s->vhost, s->r->name));
+	return 0;
+}
+
+static int do_create_exchange(struct scene *s)
+{
+	return add_exchange(s->c, s->vhost, &(struct exchange_info){
+		.name = s->r->name, .type = s->r->type, .arguments = s->r->arguments, .durable = s->r->durable,
+		.auto_delete = s->r->auto_delete, .internal = s->r->internal,
+	}, NULL);
+}
+
+static int do_delete_exchange(struct scene *s)
+{
+	remove_exchange(s->c, find_exchange(s->vhost, s->r->name));
+	return 0;
+}
+
+static struct binding *binding_of(struct scene *s)
+{
+	return find_binding(s->vhost, s->r->name, s->r->destination, s->r->to_exchange, s->r->key, s->r->arguments);
+}
+
+static int do_bind(struct scene *s)
+{
+	const struct catalogue_record *r = s->r;
+
+	if (binding_of(s))
+		return 0;
+	return add_binding(s->c, find_exchange(s->vhost, r->name),
+			   r->to_exchange ? NULL : find_entry(s->vhost, r->destination),
+			   r->to_exchange ? find_exchange(s->vhost, r->destination) : NULL, r->key, r->arguments);
+}
+
+static int do_unbind(struct scene *s)
+{
+	struct binding *bind = binding_of(s);
+
+	if (bind)
+		remove_binding(s->c, bind);
+	return 0;
+}
+
+static int do_identity(struct scene *s)
+{
+	snprintf(s->c->cluster_id, sizeof s->c->cluster_id, "%.*s", SLICE_ARGS(s->r->cluster_id));
+	s->c->shards = (uint32_t)s->r->shards;
+	return 0;
+}
+
+static int do_restart(struct scene *s)
+{
+	MAP_EACH(&s->c->vhosts, each) {
+		struct vhost *v = each->value;
+		MAP_EACH(&v->channels, m)
+			if (entry_is_transient(m->value))
+				delete_view_and_what_it_made(s, m->value);
+		MAP_EACH(&v->exchanges, m)
+			if (!((struct exchange *)m->value)->durable)
+				remove_exchange(s->c, m->value);
+	}
+	return 0;
+}
+
+static int do_connection_closed(struct scene *s)
+{
+	for (struct node *owned; (owned = map_get_number(&s->c->exclusive, (uint64_t)s->r->connection));)
+		delete_view_and_what_it_made(s, CONTAINER(struct entry, exclusive, owned->next));
+	return 0;
+}
+
+/* Both decide nothing by chance and know nothing but the catalogue: they run on every shard. */
+static const struct { int (*judge)(struct scene *s); int (*carry_out)(struct scene *s); } changes[] = {
+	[CHANGE_CREATE_CHANNEL]    = { judge_create_channel,  do_create_channel },
+	[CHANGE_CREATE_QUEUE]      = { judge_create_queue,    do_create_queue },
+	[CHANGE_ALTER_CHANNEL]     = { judge_alter_channel,   do_alter_channel },
+	[CHANGE_ALTER_QUEUE]       = { judge_alter_queue,     do_alter_queue },
+	[CHANGE_ADD_PARTITIONS]    = { judge_add_partitions,  do_add_partitions },
+	[CHANGE_DELETE_CHANNEL]    = { judge_delete_channel,  do_delete_channel },
+	[CHANGE_DELETE_QUEUE]      = { judge_queue,           do_delete_queue },
+	[CHANGE_CREATE_EXCHANGE]   = { judge_create_exchange, do_create_exchange },
+	[CHANGE_DELETE_EXCHANGE]   = { judge_delete_exchange, do_delete_exchange },
+	[CHANGE_BIND]              = { judge_bind,            do_bind },
+	[CHANGE_UNBIND]            = { judge_unbind,          do_unbind },
+	[RECORD_IDENTITY]          = { NULL,                  do_identity },
+	[RECORD_RESTART]           = { NULL,                  do_restart },
+	[RECORD_CONNECTION_CLOSED] = { NULL,                  do_connection_closed },
+};
+
+enum { CHANGES = sizeof changes / sizeof *changes };
+
+static int judge(struct scene *s)
+{
+	if (s->r->kind < 0 || s->r->kind >= CHANGES || !changes[s->r->kind].carry_out)
+		return refuse(s, -ERR_UNSUPPORTED, "no such change");
+	if (!changes[s->r->kind].judge)
+		return 0;
+	s->vhost = find_vhost(s->c, s->r->vhost);
+	if (!s->vhost)
+		return refuse(s, -ERR_NO_SUCH_VHOST, "no vhost '%.*s'", SLICE_ARGS(s->r->vhost));
+	return changes[s->r->kind].judge(s);
+}
+
+int record_judge(struct catalogue *c, const struct catalogue_record *r, struct verdict *ret)
+{
+	*ret = (struct verdict){ 0 };
+	return judge(&(struct scene){ .c = c, .r = r, .verdict = ret });
+}
+
+static int apply_change(struct broker *b, struct slice in, struct why *why)
+{
+	OWN(arena) struct arena arena = ARENA_MAX(RECORD_ARENA_BYTES);
+	struct catalogue *c = b->catalogue;
+	struct catalogue_record record;
+	struct scene scene = {
+		.b = b, .c = c, .r = &record, .arena = &arena, .why = why, .verdict = &c->verdict,
+	};
+
+	int r = wire_decode(&catalogue_record_msg, 0, in, &arena, &record, NULL, why);
+	if (r < 0)
+		return r;
+	if ((uint64_t)record.version <= c->version)
+		return 0;
+	if (record.kind < 0 || record.kind >= CHANGES || !changes[record.kind].carry_out)
+		return fail(why, -ERR_NEWER_FORMAT, "a change of unknown kind %d", record.kind);
+
+	c->verdict = (struct verdict){ 0 };
+	c->version = (uint64_t)record.version;
+	if (c->appended < c->version)
+		c->appended = c->version;
+	return judge(&scene) < 0 ? 0 : changes[record.kind].carry_out(&scene);
+}
+
+/* ------------------------------------------------------------------------------------------ the whole as bytes ---- */
+
+static void encode_entry(const struct entry *e, struct bytes *out)
+{
+	const struct channel *ch = &e->channel;
+	const struct queue_view *v = ch->queue;
+	OWN(bytes) struct bytes view = BYTES_MAX(UINT32_MAX);
+	uint32_t nmore = ch->partitions - e->first_count;
+	OWN(free) int64_t *more = calloc(nmore + 1, sizeof *more);
+	struct channel_record r = {
+		.id = ch->id, .shard = ch->shard, .vhost = ch->vhost, .name = ch->name, .origin = (int8_t)ch->origin,
+		.dedicated = ch->dedicated, .first = ch->first_partition, .count = (int32_t)e->first_count,
+		.more = { (int32_t)nmore, more },
+		.settings = { (int32_t)ch->nsettings, (struct channel_record_setting *)ch->settings },
+		.created_ms = ch->created_ms,
+	};
+
+	for (uint32_t i = 0; more && i < nmore; i++)
+		more[i] = e->more[i];
+	memcpy(r.uuid.b, ch->uuid, sizeof ch->uuid);
+	if (v) {
+		encode_view(&v->spec, &view);
+		r.queue = bytes_slice(&view);
+		r.owner = (int64_t)v->owner;
+		r.queue_ms = v->created_ms;
+		r.modified_ms = v->modified_ms;
+		r.epoch = (int64_t)v->epoch;
+		r.made_channel = v->made_channel;
+	}
+	wire_encode(&channel_record_msg, 0, &r, out);
+	out->failed |= view.failed || !more;
+}
+
+static void encode_exchange(const struct exchange *x, struct bytes *out)
+{
+	wire_encode(&exchange_record_msg, 0, &(struct exchange_record){
+		.vhost = x->vhost->name, .name = x->name, .type = exchange_type_name(x->type), .durable = x->durable,
+		.auto_delete = x->auto_delete, .internal = x->internal, .arguments = x->arguments,
+	}, out);
+}
+
+static void encode_binding(const struct binding *bind, struct bytes *out)
+{
+	wire_encode(&binding_record_msg, 0, &(struct binding_record){
+		.vhost = bind->source->vhost->name, .source = bind->source->name,
+		.destination = bind->to_exchange ? bind->to_exchange->name : bind->to_channel->channel.name,
+		.to_exchange = bind->to_exchange, .key = bind->key, .arguments = bind->arguments,
+	}, out);
+}
+
+/* Exchanges that every virtual host has are not written. */
+static uint32_t count_declared(const struct catalogue *c)
+{
+	uint32_t n = 0;
+
+	MAP_EACH(&c->vhosts, each)
+		MAP_EACH(&((struct vhost *)each->value)->exchanges, m)
+			n += !((struct exchange *)m->value)->predeclared;
+	return n;
+}
+
+void catalogue_encode(const struct catalogue *c, struct bytes *out)
+{
+	wire_encode(&catalogue_head_msg, 0, &(struct catalogue_head){
+		.version = (int64_t)c->version, .cluster_id = slice_cstr(c->cluster_id), .shards = (int32_t)c->shards,
+		.next_channel = c->next_channel, .next_partition = c->next_partition, .vhosts = (int32_t)c->vhosts.count,
+		.channels = (int32_t)c->nchannels, .exchanges = (int32_t)count_declared(c), .bindings = (int32_t)c->nbindings,
+	}, out);
+	MAP_EACH(&c->vhosts, each)
+		wire_encode(&vhost_record_msg, 0, &(struct vhost_record){ map_key(each) }, out);
+	MAP_EACH(&c->vhosts, each)
+		MAP_EACH(&((struct vhost *)each->value)->channels, m)
+			encode_entry(m->value, out);
+	MAP_EACH(&c->vhosts, each)
+		MAP_EACH(&((struct vhost *)each->value)->exchanges, m)
+			if (!((struct exchange *)m->value)->predeclared)
+				encode_exchange(m->value, out);
+	MAP_EACH(&c->vhosts, each)
+		MAP_EACH(&((struct vhost *)each->value)->bindings, m)
+			encode_binding(m->value, out);
+}
+
+void catalogue_whole(const struct catalogue *c, struct bytes *out)
+{
+	bytes_add_u8(out, FORM_WHOLE);
+	catalogue_encode(c, out);
+}
+
+struct reader {
+	struct slice rest;
+	struct arena arena;
+	struct why *why;
+};
+
+/* The next message; what it allocates lives until the one after it. */
+static int next(struct reader *in, const struct wire_msg *m, void *out)
+{
+	size_t used = 0;
+
+	arena_reset(&in->arena);
+	int r = wire_decode(m, 0, in->rest, &in->arena, out, &used, in->why);
+	in->rest = slice_of(in->rest.p + used, in->rest.n - used);
+	return r;
+}
+
+static int load_entry(struct catalogue *c, struct reader *in)
+{
+	struct channel_record r;
+	struct queue_view view = { 0 };
+	struct entry *e;
+	int err = next(in, &channel_record_msg, &r);
+
+	if (err == 0 && r.queue.p)
+		err = decode_view(r.queue, &in->arena, &view.spec, in->why);
+	if (err < 0)
+		return err;
+	struct vhost *v = find_vhost(c, r.vhost);
+	if (!v)
+		return fail(in->why, -ERR_DAMAGED, "channel '%.*s' has no vhost", SLICE_ARGS(r.name));
+
+	view.owner = (uint64_t)r.owner;
+	view.created_ms = r.queue_ms;
+	view.modified_ms = r.modified_ms;
+	view.epoch = (uint64_t)r.epoch;
+	view.made_channel = r.made_channel;
+	struct channel like = {
+		.id = (uint32_t)r.id, .shard = (uint16_t)r.shard, .name = r.name, .origin = (enum origin)r.origin,
+		.partitions = (uint32_t)r.count, .first_partition = (uint32_t)r.first, .dedicated = r.dedicated,
+		.settings = (struct setting *)r.settings.v, .nsettings = (uint32_t)r.settings.n, .created_ms = r.created_ms,
+		.queue = r.queue.p ? &view : NULL,
+	};
+	memcpy(like.uuid, r.uuid.b, sizeof like.uuid);
+	err = add_entry(c, v, &like, &e);
+	for (int32_t i = 0; err == 0 && i < r.more.n; i++)
+		err = add_partitions(e, &(uint32_t){ (uint32_t)r.more.v[i] }, 1);
+	return err;
+}
+
+static int load_exchange(struct catalogue *c, struct reader *in)
+{
+	struct exchange_record r;
+	int err = next(in, &exchange_record_msg, &r);
+
+	if (err < 0)
+		return err;
+	struct vhost *v = find_vhost(c, r.vhost);
+	if (!v)
+		return fail(in->why, -ERR_DAMAGED, "exchange '%.*s' has no vhost", SLICE_ARGS(r.name));
+	return add_exchange(c, v, &(struct exchange_info){
+		.name = r.name, .type = r.type, .arguments = r.arguments, .durable = r.durable,
+		.auto_delete = r.auto_delete, .internal = r.internal,
+	}, NULL);
+}
+
+static int load_binding(struct catalogue *c, struct reader *in)
+{
+	struct binding_record r;
+	int err = next(in, &binding_record_msg, &r);
+
+	if (err < 0)
+		return err;
+	struct vhost *v = find_vhost(c, r.vhost);
+	struct exchange *source = v ? find_exchange(v, r.source) : NULL;
+	struct exchange *x = v && r.to_exchange ? find_exchange(v, r.destination) : NULL;
+	struct entry *e = v && !r.to_exchange ? find_entry(v, r.destination) : NULL;
+	if (!source || (!x && !e))
+		return fail(in->why, -ERR_DAMAGED, "a binding from '%.*s' to '%.*s' has no ends", SLICE_ARGS(r.source),
+			    SLICE_ARGS(r.destination));
+	return add_binding(c, source, e, x, r.key, r.arguments);
+}
+
+static int load_vhost(struct catalogue *c, struct reader *in)
+{
+	struct vhost_record r;
+	int err = next(in, &vhost_record_msg, &r);
+
+	return err < 0 ? err : catalogue_add_vhost(c, r.name);
+}
+
+static int load_all(struct catalogue *c, struct reader *in, int32_t n, int (*load)(struct catalogue *c, struct reader *in))
+{
+	int r = 0;
+
+	for (int32_t i = 0; r == 0 && i < n; i++)
+		r = load(c, in);
+	return r;
+}
+
+/* Into an empty catalogue. */
+static int load(struct catalogue *c, struct slice bytes, struct why *why)
+{
+	struct reader in = { .rest = bytes, .arena = ARENA_MAX(RECORD_ARENA_BYTES), .why = why };
+	struct catalogue_head head;
+	int r = next(&in, &catalogue_head_msg, &head);
+
+	if (r == 0) {
+		c->version = c->appended = (uint64_t)head.version;
+		snprintf(c->cluster_id, sizeof c->cluster_id, "%.*s", SLICE_ARGS(head.cluster_id));
+		c->shards = (uint32_t)head.shards;
+		c->next_channel = (uint32_t)head.next_channel;
+		c->next_partition = (uint32_t)head.next_partition;
+		r = load_all(c, &in, head.vhosts, load_vhost);
+	}
+	if (r == 0)
+		r = load_all(c, &in, head.channels, load_entry);
+	if (r == 0)
+		r = load_all(c, &in, head.exchanges, load_exchange);
+	if (r == 0)
+		r = load_all(c, &in, head.bindings, load_binding);
+	arena_free(&in.arena);
+	return r;
+}
+
+/* --------------------------------------------------------------------------- another catalogue in this one's place ---- */
+
+static bool has_same_view(const struct entry *a, const struct entry *b)
+{
+	return a && a->channel.queue && b && b->channel.queue && a->channel.queue->epoch == b->channel.queue->epoch;
+}
+
+/* What this shard owns and the new catalogue does not have goes first... */
+static void drop_what_is_missing(struct broker *b, const struct catalogue *old, const struct catalogue *new)
+{
+	MAP_EACH(&old->by_id, m) {
+		struct entry *e = m->value;
+		const struct entry *stays = find_entry_by_id(new, e->channel.id);
+		if (!entry_is_ours(b, e))
+			continue;
+		if (e->channel.queue && !has_same_view(e, stays))
+			view_drop(b, e);
+		if (!stays)
+			partitions_drop(b, e);
+	}
+}
+
+/* ...and what is new comes after the exchange. */
+static int open_what_is_new(struct broker *b, const struct catalogue *old, const struct catalogue *new)
+{
+	MAP_EACH(&new->by_id, m) {
+		struct entry *e = m->value;
+		int r = entry_is_ours(b, e) ? partitions_open(b, e) : 0;
+
+		if (r < 0)
+			return r;
+		if (!entry_is_ours(b, e) || !e->channel.queue)
+			continue;
+		if (has_same_view(find_entry_by_id(old, e->channel.id), e))
+			queue_alter(b, &e->channel);
+		else if ((r = view_open(b, e)) < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int apply_whole(struct broker *b, struct slice in, struct why *why)
+{
+	struct catalogue *c = b->catalogue, new, old = *c;
+
+	catalogue_init(&new, c->seed);
+	int r = load(&new, in, why);
+	if (r < 0 || new.version <= c->version) {
+		catalogue_clear(&new);
+		return r;
+	}
+
+	drop_what_is_missing(b, &old, &new);
+	*c = new;
+	c->mark = old.mark;
+	c->changes = old.changes;
+	r = open_what_is_new(b, &old, c);
+	catalogue_clear(&old);
+	return r;
+}
+
+int catalogue_apply(struct broker *b, struct slice body, struct why *why)
+{
+	struct slice in = body.n ? slice_of(body.p + 1, body.n - 1) : body;
+
+	if (body.n == 0 || body.p[0] > FORM_WHOLE)
+		return fail(why, -ERR_NEWER_FORMAT, "a catalogue record of unknown form");
+	return body.p[0] == FORM_WHOLE ? apply_whole(b, in, why) : apply_change(b, in, why);
+}
+
+void catalogue_snapshot(struct broker *b, struct bytes *out)
+{
+	catalogue_encode(b->catalogue, out);
+}
+
+int catalogue_restore(struct broker *b, struct slice in, struct why *why)
+{
+	return apply_whole(b, in, why);
+}

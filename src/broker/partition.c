@@ -1,0 +1,124 @@
+/*
+ * partition.c - the partitions that this shard owns: opened and dropped as the catalogue says.
+ */
+#include <stdlib.h>
+
+#include "broker/catalogue_parts.h"
+
+struct partition *core_partition(struct broker *b, uint32_t log_partition)
+{
+	return map_get_number(&b->partitions, log_partition);
+}
+
+const struct channel *core_channel(struct broker *b, uint32_t channel)
+{
+	const struct entry *e = find_entry_by_id(b->catalogue, channel);
+
+	return e && entry_is_ours(b, e) ? &e->channel : NULL;
+}
+
+static int open_one(struct broker *b, const struct channel *ch, uint32_t number)
+{
+	uint32_t id = channel_partition(ch, number);
+	struct partition *p = core_partition(b, id);
+
+	if (p)
+		return 0;
+	p = calloc(1, sizeof *p);
+	if (!p)
+		return -ERR_NO_MEMORY;
+	*p = (struct partition){
+		.id = id, .channel = ch->id, .number = number, .slot = ch->dedicated ? SLOT_DEDICATED + id : SLOT_SHARED,
+	};
+	list_init(&p->fetchers);
+	int r = map_put_number(&b->partitions, id, p, NULL);
+	if (r < 0) {
+		free(p);
+		return r;
+	}
+	return log_partition_open(b->log, id, p->slot, ch->dedicated);
+}
+
+int partitions_open(struct broker *b, struct entry *e)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < e->channel.partitions; i++)
+		r = open_one(b, &e->channel, i);
+	return r;
+}
+
+void partitions_drop(struct broker *b, struct entry *e)
+{
+	for (uint32_t i = 0; i < e->channel.partitions; i++) {
+		uint32_t id = channel_partition(&e->channel, i);
+		struct partition *p = map_remove_number(&b->partitions, id);
+
+		if (!p)
+			continue;
+		fetches_partition_gone(b, p);
+		publishes_partition_gone(b, p);
+		log_partition_drop(b->log, id);
+		producers_free(p->producers);
+		free(p);
+	}
+}
+
+int view_open(struct broker *b, struct entry *e)
+{
+	return queue_create(b, &e->channel);
+}
+
+static void set_closing(struct broker *b, const struct channel *ch, bool closing)
+{
+	for (uint32_t i = 0; i < ch->partitions; i++) {
+		struct partition *p = core_partition(b, channel_partition(ch, i));
+		if (p)
+			p->closing = closing;
+	}
+}
+
+void view_drop(struct broker *b, struct entry *e)
+{
+	queue_drop(b, &e->channel);
+	set_closing(b, &e->channel, false);
+}
+
+static bool has_pending(struct broker *b, const struct channel *ch)
+{
+	for (uint32_t i = 0; i < ch->partitions; i++) {
+		uint32_t id = channel_partition(ch, i);
+		if (log_end(b->log, id) != log_committed(b->log, id))
+			return true;
+	}
+	return false;
+}
+
+/* May it be deleted under these conditions?  From a yes on, nobody may come who would have made it a no. */
+void on_shard_inspect(struct broker *b, struct cmd *c)
+{
+	struct shard_inspect *ask = (struct shard_inspect *)c;
+	const struct channel *ch = core_channel(b, ask->channel);
+	const struct partition *p = ch ? core_partition(b, channel_partition(ch, 0)) : NULL;
+
+	if (!p) {
+		core_answer(b, c, -ERR_NO_SUCH_CHANNEL);
+		return;
+	}
+	if (ask->reopen || !p->queue) {
+		set_closing(b, ch, false);
+		core_answer(b, c, 0);
+		return;
+	}
+
+	ask->ret_ready = queue_ready(p->queue);
+	if (ask->if_unused && queue_in_use(p->queue)) {
+		core_answer(b, c, -ERR_IN_USE);
+	} else if (ask->if_empty && (ask->ret_ready || has_pending(b, ch))) {
+		core_answer(b, c, -ERR_NOT_EMPTY);
+	} else {
+		if (ask->if_unused || ask->if_empty)
+			set_closing(b, ch, true);
+		core_answer(b, c, 0);
+	}
+}
