@@ -250,6 +250,8 @@ static int on_apply(void *ctx, const struct log_entry *entry, struct why *why)
 {
 	struct broker *b = ctx;
 	struct pending *p = entry->token;
+	struct why local = { "" };
+	why = why ? why : &local;
 	int r = entry->kind == LOG_BATCH ? publish_apply(b, entry, why) : apply_state(b, view_slice(entry->payload), why);
 
 	if (r < 0) {
