@@ -1,5 +1,5 @@
 /*
- * aws.h - the four texts of an AWS shape: JSON and Query in, JSON and XML out, all from the same table (dialect aws).
+ * aws.h - the four texts of an AWS shape: JSON and Query in, JSON and XML out, all from one table (dialect aws).
  *
  *      {"QueueUrl": "..."}                          --aws_decode_json-->   struct send_message_request
  *      Action=SendMessage&QueueUrl=...              --aws_decode_query->
@@ -44,8 +44,5 @@ bool query_find(struct slice form, const char *name, struct arena *a, struct sli
 /* Append text: as a JSON string with its quotes; as XML character data, with " and CR escaped as SQS does. */
 void json_put_text(struct bytes *out, struct slice text);
 void xml_put_text(struct bytes *out, struct slice text);
-
-/* For the decoders: every required member, at every depth. */
-int aws_check_required(const struct wire_msg *m, const void *structure, struct why *why);
 
 #endif

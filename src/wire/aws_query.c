@@ -1,7 +1,7 @@
 /*
  * aws_query.c - AWS Query: a form becomes a structure.
  *
- *      Attribute.1.Name=DelaySeconds & Attribute.1.Value=5 & QueueName=orders & Tag.2.Key=team & Tag.2.Value=blue
+ *      Attribute.1.Name=DelaySeconds & Attribute.1.Value=5 & QueueName=orders & AttributeName.2=All
  *
  * The parameters are split, decoded and sorted by name; a structure, list or element is then a run of neighbours whose
  * names begin alike, and every step looks only at its own run, so nothing is quadratic in what a peer sends.
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/utf8.h"
+#include "wire/aws_parts.h"
 #include "wire/base64.h"
 #include "wire/walk.h"
 
@@ -50,14 +51,6 @@ static void *take_memory(struct reader *r, size_t n)
 }
 
 /* ---- splitting the form ---- */
-
-static int hex_value(uint8_t c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 static struct slice form_decode(struct reader *r, struct slice s)
 {
@@ -176,23 +169,6 @@ static const struct slice *find_value(const struct reader *r, struct run in, str
 
 /* ---- values ---- */
 
-static void read_integer(struct reader *r, const struct wire_field *f, struct slice text, void *to)
-{
-	bool negative = text.n && text.p[0] == '-';
-	uint64_t v = 0, limit = f->type == WIRE_I32 ? INT32_MAX : INT64_MAX;
-	size_t i = negative;
-	bool good = text.n > i;
-
-	for (; good && i < text.n; i++) {
-		good = text.p[i] >= '0' && text.p[i] <= '9' && v <= (limit - (text.p[i] - '0')) / 10;
-		v = v * 10 + (text.p[i] - '0');
-	}
-	if (!good)
-		spoil(r, -ERR_MALFORMED, "is no whole number that fits");
-	else
-		wire_store(f->type, to, negative ? -(int64_t)v : (int64_t)v);
-}
-
 static void read_scalar(struct reader *r, const struct wire_field *f, struct slice text, void *to)
 {
 	switch (f->type) {
@@ -209,7 +185,8 @@ static void read_scalar(struct reader *r, const struct wire_field *f, struct sli
 			spoil(r, -ERR_MALFORMED, "is neither true nor false");
 		break;
 	default:
-		read_integer(r, f, text, to);
+		if (!aws_parse_integer(f->type, text, to))
+			spoil(r, -ERR_MALFORMED, "is no whole number that fits");
 		break;
 	}
 }

@@ -1,7 +1,8 @@
 /*
  * schemac.h - the schema compiler: reads NAME.schema, writes NAME.gen.h and NAME.gen.c.
  *
- *      read.c    the notation -> the lists below, with file:line errors
+ *      words.c   text -> words
+ *      read.c    words -> the lists below, with file:line errors
  *      write.c   the lists below -> C structures and constant tables
  *
  * It runs once per schema at build time and exits at the first error, so nothing is ever freed.

@@ -46,7 +46,7 @@ static void write_member(const struct schema *s, const struct type *t, const str
 		fprintf(out, "\tstruct { int32_t n; %s *v; } %s;", c, f->name);
 	else
 		fprintf(out, "\t%s %s%s;", c, is_pointer(f) ? "*" : "", f->name);
-	if (f->comment)
+	if (f->comment && !strstr(f->comment, "*/"))
 		fprintf(out, "        /* %s */", f->comment);
 	fputc('\n', out);
 }
