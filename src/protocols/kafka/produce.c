@@ -1,0 +1,233 @@
+/*
+ * produce.c - Produce and InitProducerId.
+ *
+ * Each partition's batch is checked, copied once out of the input into a buffer of its own, and sent to the shard that
+ * owns the topic; from there on nobody copies it.  acks=-1 is answered when the batch is on disk, acks=1 when the shard
+ * has it, acks=0 not at all: an error then closes the connection, so that the client notices.
+ */
+#include "protocols/kafka/kafka.h"
+
+#include "base/bytes.h"
+
+/* The response's partitions in the order in which their commands were sent. */
+struct produce {
+	struct produce_response_partition **partitions;
+	bool append_time;
+};
+
+static void refuse(struct produce_response_partition *p, int16_t code, struct slice message)
+{
+	p->error_code = code;
+	p->error_message = message;
+	p->base_offset = -1;
+}
+
+/* Correct what Kafka's brokers correct too: the time, if it is ours to say, and a maximum that is not the maximum. */
+static void amend(const struct request *r, const struct channel *ch, struct slice sent, const struct batch *b, uint8_t *copy)
+{
+	int64_t max = b->max_timestamp;
+
+	if (config_append_time(ch)) {
+		put_be16(copy + 21, b->attributes | 8);
+		max = host_now(r->k->session.host);
+	} else if (max == (int64_t)get_be64(sent.p + 35)) {
+		return;
+	}
+	batch_set_max_timestamp(copy, sent.n, max);
+}
+
+static void publish(struct request *r, const struct channel *ch, int32_t partition, struct slice sent,
+		    const struct batch *b, uint32_t index)
+{
+	const struct produce_request *in = r->in;
+	struct cmd_publish *c = request_ask(r, CMD_PUBLISH, ch->shard, index);
+
+	if (!c)
+		return;
+	c->ntargets = 1;
+	c->targets = cmd_alloc(&c->head, sizeof *c->targets);
+	c->batch = (struct view){ .buf = buf_copy(sent.p, sent.n), .size = (uint32_t)sent.n };
+	if (!c->targets || !c->batch.buf) {
+		cmd_free(&c->head);
+		request_no_memory(r);
+		return;
+	}
+	amend(r, ch, sent, b, c->batch.buf->data);
+	c->targets[0] = (struct publish_target){ .channel = ch->id, .partition = partition };
+	c->wait_durable = in->acks == -1;
+	request_send(r, &c->head);
+}
+
+/* What is wrong with this partition's records, before the shard is asked?  The codes are Kafka's. */
+static bool check(struct request *r, const struct channel *ch, const struct produce_request_partition *asked,
+		  struct produce_response_partition *p, struct batch *ret)
+{
+	const struct produce_request *in = r->in;
+	struct why why = { "" };
+	int e;
+
+	if (asked->index < 0 || (uint32_t)asked->index >= ch->partitions) {
+		refuse(p, K_UNKNOWN_TOPIC_OR_PARTITION, SLICE_NULL);
+		return false;
+	}
+	if (r->k->session.host->blocked) {
+		refuse(p, kafka_error(-ERR_BLOCKED), slice_cstr(error_info(ERR_BLOCKED)->text));
+		return false;
+	}
+	if (!asked->records.p) {
+		refuse(p, K_INVALID_RECORD, SLICE("there are no records"));
+		return false;
+	}
+	e = batch_validate(asked->records, config_max_message(r, ch), host_now(r->k->session.host), ret, &why);
+	if (e < 0) {
+		refuse(p, kafka_error(e), request_printf(r, "%s", why.text[0] ? why.text : error_info(e)->text));
+		return false;
+	}
+	if (in->transactional_id.p || (ret->attributes & 1 << 4)) {
+		refuse(p, K_INVALID_TXN_STATE, SLICE("transactions are not supported"));
+		return false;
+	}
+	if (batch_codec(ret) == CODEC_ZSTD && r->version < 7) {
+		refuse(p, K_UNSUPPORTED_COMPRESSION, SLICE("zstd needs Produce version 7"));
+		return false;
+	}
+	return true;
+}
+
+static void produce_topic(struct request *r, const struct produce_request_topic *asked, struct produce_response_topic *t,
+			  uint32_t *index)
+{
+	const struct produce_request *in = r->in;
+	struct produce *state = r->state;
+	const struct channel *ch;
+	int16_t error;
+	struct batch b;
+
+	ch = find_topic(r, asked->name, r->version >= 13 ? &asked->topic_id : NULL, OP_WRITE, &error);
+	if (in->acks < -1 || in->acks > 1)
+		error = K_INVALID_REQUIRED_ACKS;
+	for (int32_t i = 0; i < asked->partition_data.n && !r->k->broken; i++) {
+		struct produce_response_partition *p = &t->partition_responses.v[i];
+
+		p->index = asked->partition_data.v[i].index;
+		if (error) {
+			refuse(p, error, SLICE_NULL);
+		} else if (check(r, ch, &asked->partition_data.v[i], p, &b)) {
+			state->partitions[*index] = p;
+			publish(r, ch, p->index, asked->partition_data.v[i].records, &b, (*index)++);
+		}
+	}
+}
+
+static void on_published(struct request *r, struct cmd *cmd)
+{
+	const struct cmd_publish *c = (const struct cmd_publish *)cmd;
+	const struct produce *state = r->state;
+	struct produce_response_partition *p = state->partitions[cmd_index(cmd)];
+	const struct publish_target *target = &c->targets[0];
+	int e = cmd->error ? cmd->error : target->error;
+
+	if (e) {
+		refuse(p, kafka_error(e), cmd->error ? cmd_reason(cmd) : slice_cstr(error_info(e)->text));
+		return;
+	}
+	p->base_offset = target->offset;
+	p->log_start_offset = target->log_start;
+	if (get_be16(c->batch.buf->data + 21) & 8)
+		p->log_append_time_ms = c->ret_append_ms;
+}
+
+/* With acks=0 a failure can only be told by hanging up. */
+static void hang_up_on_error(struct request *r)
+{
+	const struct produce_response *out = r->out;
+
+	for (int32_t i = 0; i < out->responses.n; i++) {
+		const struct produce_response_topic *t = &out->responses.v[i];
+
+		for (int32_t j = 0; j < t->partition_responses.n; j++) {
+			if (t->partition_responses.v[j].error_code) {
+				kafka_break(r->k, "Produce with acks=0 failed with error %d",
+					    t->partition_responses.v[j].error_code);
+				return;
+			}
+		}
+	}
+}
+
+/* The names are needed for the answer, when the host's input is long gone. */
+static bool copy_topics(struct request *r)
+{
+	const struct produce_request *in = r->in;
+	struct produce_response *out = r->out;
+	struct produce *state = request_alloc(r, sizeof *state);
+	size_t n = 0;
+
+	if (!state || !ARRAY(r, out->responses, produce_response_topic_msg, in->topic_data.n))
+		return false;
+	r->state = state;
+	for (int32_t i = 0; i < in->topic_data.n; i++) {
+		const struct produce_request_topic *asked = &in->topic_data.v[i];
+		struct produce_response_topic *t = &out->responses.v[i];
+
+		t->name = request_copy(r, asked->name);
+		t->topic_id = asked->topic_id;
+		if (!ARRAY(r, t->partition_responses, produce_response_partition_msg, asked->partition_data.n))
+			return false;
+		n += (size_t)asked->partition_data.n;
+	}
+	state->partitions = request_alloc(r, n * sizeof *state->partitions);
+	return state->partitions != NULL;
+}
+
+void on_produce(struct request *r)
+{
+	const struct produce_request *in = r->in;
+	struct produce_response *out = r->out;
+	uint32_t index = 0;
+
+	r->silent = in->acks == 0;
+	r->reply = on_published;
+	if (r->silent)
+		r->done = hang_up_on_error;
+	if (!copy_topics(r))
+		return;
+	for (int32_t i = 0; i < in->topic_data.n && !r->k->broken; i++)
+		produce_topic(r, &in->topic_data.v[i], &out->responses.v[i], &index);
+	r->in = NULL;                   /* it points into the host's input */
+}
+
+/* ---- InitProducerId ---- */
+
+static void on_producer_id(struct request *r, struct cmd *cmd)
+{
+	const struct cmd_producer_id *c = (const struct cmd_producer_id *)cmd;
+	struct init_producer_id_response *out = r->out;
+
+	out->error_code = group_error(cmd->error);      /* retriable where a coordinator's would be */
+	if (cmd->error)
+		return;
+	out->producer_id = c->ret_producer_id;
+	out->producer_epoch = c->ret_epoch;
+}
+
+/*
+ * A transactional id is refused with UNSUPPORTED_VERSION: of all codes it is the one that librdkafka and the Java client
+ * both take as final and report in words that are true.
+ */
+void on_init_producer_id(struct request *r)
+{
+	const struct init_producer_id_request *in = r->in;
+	struct init_producer_id_response *out = r->out;
+
+	out->producer_epoch = -1;
+	if (in->transactional_id.p) {
+		out->error_code = in->transactional_id.n ? K_UNSUPPORTED_VERSION : K_INVALID_REQUEST;
+		return;
+	}
+	struct cmd *c = request_ask(r, CMD_PRODUCER_ID, r->k->session.host->shard, 0);
+	if (!c)
+		return;
+	r->reply = on_producer_id;
+	request_send(r, c);
+}

@@ -1,0 +1,52 @@
+/*
+ * versions.c - ApiVersions: what we serve, to whoever asks, in any version that she may ask in.
+ */
+#include "protocols/kafka/kafka.h"
+
+static struct api_versions_response_api row(const struct wire_api *wire)
+{
+	return (struct api_versions_response_api){
+		.api_key = wire->key, .min_version = wire->serve.since, .max_version = wire->serve.until,
+	};
+}
+
+void on_api_versions(struct request *r)
+{
+	struct api_versions_response *out = r->out;
+	const struct wire_api *wire;
+
+	if (!ARRAY(r, out->api_keys, api_versions_response_api_msg, KAFKA_APIS))
+		return;
+	out->api_keys.n = 0;
+	for (int i = 0; i < KAFKA_APIS; i++) {
+		if (api_find(kafka_apis[i].key, &wire))
+			out->api_keys.v[out->api_keys.n++] = row(wire);
+	}
+}
+
+/*
+ * A version that we do not know: KIP-511 wants error 35 in the oldest form, with our range of this very API, so that
+ * the client asks again.  The request is answered in its turn like any other.
+ */
+static void say_our_range(struct request *r)
+{
+	struct api_versions_response *out = r->out;
+
+	if (!ARRAY(r, out->api_keys, api_versions_response_api_msg, 1))
+		return;
+	out->error_code = K_UNSUPPORTED_VERSION;
+	out->api_keys.v[0] = row(r->wire);
+	r->version = 0;
+}
+
+int answer_unknown_api_versions(struct request *r)
+{
+	static const struct api answer = { say_our_range, .stranger = true };
+
+	r->api = &answer;
+	r->out = request_array(r, r->wire->response, 1);
+	if (!r->out)
+		return -ERR_NO_MEMORY;
+	request_run(r);
+	return 0;
+}
