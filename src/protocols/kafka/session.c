@@ -172,58 +172,55 @@ static int dispatch(struct request *r, struct why *why)
 	return serve(r, why);
 }
 
-/* One whole frame, without its size.  A negative result ends the connection. */
-static int on_frame(struct kafka *k, struct slice frame)
+/* One whole frame, without its size. */
+static void on_frame(struct kafka *k, struct slice frame)
 {
 	struct why why = { "" };
 	struct request *r;
 
 	if (k->phase == PHASE_SASL_RAW) {
-		if (sasl_token(k, frame, &why) == 0)
-			return 0;
-		kafka_break(k, "%s", why.text);
-		return -ERR_REFUSED;
+		if (sasl_token(k, frame, &why) < 0)
+			kafka_break(k, "%s", why.text);
+		return;
 	}
 
 	r = request_new(k);
 	if (!r) {
 		kafka_break(k, "out of memory");
-		return -ERR_NO_MEMORY;
+		return;
 	}
 	r->frame = frame;
 	r->bytes = frame.n;
-	int e = dispatch(r, &why);
-	if (e < 0) {
+	if (dispatch(r, &why) < 0) {
 		kafka_break(k, "%s", why.text);
 		request_free(r);
 	}
-	return k->broken ? -ERR_MALFORMED : 0;
 }
 
-/* Is there a whole frame that may begin?  1 yes, 0 no, negative: not Kafka. */
-static int next_frame(struct kafka *k, struct slice in, size_t *want, struct slice *ret)
+/* Is there a whole frame that may begin? */
+static bool next_frame(struct kafka *k, struct slice in, size_t *want, struct slice *ret)
 {
 	const struct wire_api *wire;
 	int32_t size;
 
 	if (in.n < 4)
-		return 0;
+		return false;
 	size = (int32_t)get_be32(in.p);
 	if (size > FRAME_MAX || size < (k->phase == PHASE_SASL_RAW ? 0 : FRAME_MIN)) {
 		kafka_break(k, "a frame of %d bytes: not a Kafka request", size);
-		return -ERR_MALFORMED;
+		return false;
 	}
 	if (in.n - 4 < (size_t)size) {
 		*want = 4 + (size_t)size;
-		return 0;
+		return false;
 	}
 	*ret = slice_of(in.p + 4, (size_t)size);
 	int16_t key = size >= 2 ? (int16_t)get_be16(in.p + 4) : -1;
 	if (!may_start(k, api_find(key, &wire), key)) {
 		hold_back(k, true);
-		return 0;
+		return false;
 	}
-	return 1;
+	return true;
 }
 
 static int64_t on_input(struct session *s, struct slice bytes, size_t *want)
@@ -231,24 +228,14 @@ static int64_t on_input(struct session *s, struct slice bytes, size_t *want)
 	struct kafka *k = (struct kafka *)s;
 	struct slice frame;
 	size_t used = 0;
-	int e;
 
 	*want = 0;
-	for (;;) {
-		struct slice rest = slice_of(bytes.p + used, bytes.n - used);
-
-		if (k->broken)
-			return -ERR_GONE;
-		e = next_frame(k, rest, want, &frame);
-		if (e < 0)
-			return e;
-		if (e == 0)
-			return (int64_t)used;
+	while (!k->broken && next_frame(k, slice_of(bytes.p + used, bytes.n - used), want, &frame)) {
 		used += 4 + frame.n;
-		e = on_frame(k, frame);
-		if (e < 0)
-			return e;
+		on_frame(k, frame);
 	}
+	/* When the connection is being closed the rest is of no use; what was answered still goes out. */
+	return k->broken ? (int64_t)bytes.n : (int64_t)used;
 }
 
 static void on_reply(struct session *s, struct cmd *c)
