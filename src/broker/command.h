@@ -385,6 +385,7 @@ struct cmd_group_join {
 	uint32_t nprotocols;
 	int32_t session_timeout_ms, rebalance_timeout_ms;
 	bool id_required;               /* JoinGroup v4+: first answer MEMBER_ID_REQUIRED with an id */
+	bool can_skip;                  /* JoinGroup v9+: understands ret_skip_assignment */
 	/* back (also ret_member with MEMBER_ID_REQUIRED) */
 	int32_t ret_generation;
 	struct slice ret_protocol, ret_leader, ret_member;
@@ -443,12 +444,12 @@ struct cmd_group_offsets {
 	struct cmd head;
 	struct slice group, member;
 	int32_t member_epoch;
-	bool all;                       /* every offset of the group, instead of those listed */
+	bool all;                       /* every offset of the group by topic and partition, instead of those listed */
 	struct group_offset *offsets;   /* in: those asked for; out: with values (all: filled) */
 	uint32_t noffsets;
 };
 
-struct cmd_group_describe {
+struct cmd_group_describe {             /* a group that is not there is "Dead", with ERR_NO_SUCH_GROUP */
 	struct cmd head;
 	struct slice group;
 	const char *ret_state;          /* "Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead" */
