@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/own.h"
+
 #define TO(state) (1u << GROUP_##state)
 
 /* The names are Kafka's, for DescribeGroups and ListGroups. */
@@ -95,7 +97,7 @@ static bool is_idle(const struct group *g)
 
 void group_forget_if_idle(struct broker *b, struct group *g)
 {
-	if (!is_idle(g) || b->recovering)
+	if (!is_idle(g) || (b->recovering && g->stored))
 		return;
 	if (g->stored && group_append(b, g, GROUP_RECORD_DELETED, NULL, NULL, NULL, NULL) < 0)
 		return;         /* another time */

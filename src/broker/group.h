@@ -13,7 +13,7 @@
  * STABLE      heartbeats.
  *
  * Members live in memory: after a restart clients join again.  Generation, protocol type and committed offsets are
- * durable (docs/formats/state.md).  A group without members, offsets and anything under way is forgotten.
+ * durable (docs/formats/group.md).  A group without members, offsets and anything under way is forgotten.
  *
  *   group.c          the registry, states, describe, list, delete
  *   group_member.c   members and the protocols that they share

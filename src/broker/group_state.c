@@ -4,7 +4,7 @@
 #include "base/bytes.h"
 #include "base/own.h"
 #include "broker/group.h"
-#include "broker/state.gen.h"
+#include "broker/group.gen.h"
 
 enum { RECORD_MAX = 64 << 20, RECORD_ARENA = 256 << 20, SNAPSHOT_OFFSETS = 1000 };
 
@@ -105,7 +105,8 @@ static int apply_record(struct broker *b, const struct group_record *r, struct w
 		group_clear_offsets(g);
 		if (b->recovering)
 			g->generation = 0;
-		break;
+		group_forget_if_idle(b, g);
+		return 0;
 	default:
 		return fail(why, -ERR_NEWER_FORMAT, "a group record of unknown kind %d", r->kind);
 	}
