@@ -207,8 +207,8 @@ def test_two_members_share_the_partitions_and_one_takes_over_when_the_other_leav
 
 def test_an_unknown_topic_is_an_error_for_a_reader_that_may_not_create_it(rd, fresh):
     topic = fresh("missing")
-    consumer = rd.assigned(topic, allow_auto_create_topics=False, topic_metadata_propagation_max_ms=100,
-                           topic_metadata_refresh_interval_ms=200)
+    consumer = rd.consumer(group_id=fresh("g"), allow_auto_create_topics=False)
+    consumer.subscribe([topic])
     with pytest.raises(KafkaException) as caught:
         rd.read(consumer, 1, timeout_s=15)
     assert code_of(caught) == KafkaError.UNKNOWN_TOPIC_OR_PART
