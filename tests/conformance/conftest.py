@@ -9,7 +9,8 @@
 #   HAWSER_TEST_AMQP, HAWSER_TEST_KAFKA, HAWSER_TEST_SQS     its address
 #   HAWSER_TEST_RESTART   a command that restarts it and waits for its port
 #
-# --results FILE appends one JSON line per scenario; table.py reads them.
+# HAWSER_TEST_RESULTS names a file that is given one JSON line per scenario;
+# table.py reads them.
 #
 # Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
 import json
@@ -27,11 +28,6 @@ from broker import Broker  # noqa: E402
 
 os.environ.update(AWS_DEFAULT_REGION="us-east-1", AWS_ACCESS_KEY_ID="local", AWS_SECRET_ACCESS_KEY="local",
                   AWS_EC2_METADATA_DISABLED="true")
-
-
-def pytest_addoption(parser):
-    parser.addoption("--results", help="append one JSON line per scenario to this file")
-    parser.addoption("--label", default="", help="which set of clients this is: debian or current")
 
 
 def pytest_collection_modifyitems(items):
@@ -117,7 +113,7 @@ def sentence(item):
 def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
-    path = item.config.getoption("--results")
+    path = os.environ.get("HAWSER_TEST_RESULTS")
     if not path:
         return
     if report.when == "call" or (report.when == "setup" and report.outcome != "passed") \
@@ -129,7 +125,6 @@ def pytest_runtest_makereport(item, call):
             "scenario": sentence(item),
             "order": [os.path.basename(str(item.fspath)), item.function.__code__.co_firstlineno],
             "client": client,
-            "label": item.config.getoption("--label"),
             "outcome": report.outcome,
             "why": "" if report.outcome == "passed" else str(report.longrepr[-1] if isinstance(report.longrepr, tuple)
                                                              else call.excinfo.exconly() if call.excinfo else "")[:500],

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.skipif(not KCAT, reason="kcat is not installed")
 
 def version():
     said = subprocess.run([KCAT, "-V"], capture_output=True, text=True).stdout if KCAT else ""
-    words = [word for word in said.split() if word[:1].isdigit()]
-    return words[0] if words else ""
+    _, _, after = said.partition("Version ")
+    return after.split()[0] if after else ""
 
 
 CLIENT = "kcat " + version()
