@@ -23,7 +23,7 @@ enum { QUERY_MAX_PARAMETERS = 10000 };
  * All text must be UTF-8; \u escapes must be whole surrogate pairs; JSON nests at most WIRE_MAX_DEPTH deep; a list's
  * numbers may come in any order and with gaps; a whole number may stand in quotes.
  *
- * Fails with ERR_MALFORMED (why: "WaitTimeSeconds: a string that is no number where an integer belongs (byte 20)"),
+ * Fails with ERR_MALFORMED (why: "WaitTimeSeconds: is no whole number that fits (byte 20)"),
  * ERR_BAD_ARGUMENT only if a required member is missing ("The request must contain the parameter QueueUrl."),
  * or ERR_NO_MEMORY (the arena's ceiling).
  */
