@@ -531,6 +531,18 @@ static int append_object(struct ledger *l, uint32_t partition, int64_t offset, c
 	return r;
 }
 
+int ledger_leave_out(struct ledger *l, uint32_t partition, int64_t end)
+{
+	struct ledger_partition *p = &l->partitions[partition];
+
+	if (end <= p->end)
+		return 0;
+	if (settled_add(p, p->end, end - 1) < 0)
+		return -ERR_NO_MEMORY;
+	p->end = end;
+	return 0;
+}
+
 int ledger_append(struct ledger *l, uint32_t partition, int64_t first, int64_t last, const struct birth *birth,
 		  int64_t now_ms)
 {
@@ -540,11 +552,8 @@ int ledger_append(struct ledger *l, uint32_t partition, int64_t first, int64_t l
 	if (last < p->end)
 		return 0;
 	first = first < p->end ? p->end : first;
-	if (first > p->end) {
-		if (settled_add(p, p->end, first - 1) < 0)
-			return -ERR_NO_MEMORY;
-		p->end = first;
-	}
+	if (ledger_leave_out(l, partition, first) < 0)
+		return -ERR_NO_MEMORY;
 	if (l->mark_ms)
 		mark_append(p, first, now_ms, l->mark_ms);
 	if (!birth) {

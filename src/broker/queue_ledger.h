@@ -138,6 +138,9 @@ void ledger_begin(struct ledger *l, uint32_t partition, int64_t floor);
 int ledger_append(struct ledger *l, uint32_t partition, int64_t first, int64_t last, const struct birth *birth,
 		  int64_t now_ms);
 
+/* The messages from its end up to `end` are settled: there is nothing there that this queue owes. */
+int ledger_leave_out(struct ledger *l, uint32_t partition, int64_t end);
+
 /*
  * What would be taken next?  `*lane` (fifo; NULL at first) is the lane that this taker drains: ledger_take() sets it.
  * False: nothing is ready.

@@ -1,0 +1,169 @@
+#include "broker/queue_facts.h"
+
+#include "base/bytes.h"
+
+/* ---- AMQP's property list: flags, then what is present, in this order ---- */
+
+enum property_type { SHORTSTR, TABLE, OCTET, TIMESTAMP };
+enum { P_HEADERS = 2, P_PRIORITY = 4, P_EXPIRATION = 7, PROPERTIES = 14 };
+
+static const uint8_t property_types[PROPERTIES] = {
+	SHORTSTR, SHORTSTR, TABLE, OCTET, OCTET, SHORTSTR, SHORTSTR, SHORTSTR, SHORTSTR, TIMESTAMP, SHORTSTR, SHORTSTR,
+	SHORTSTR, SHORTSTR,
+};
+
+/* The value of property `which`, without its length; null if it is absent or the list is malformed. */
+static struct slice property(struct slice in, int which)
+{
+	if (in.n < 2)
+		return SLICE_NULL;
+
+	uint16_t flags = get_be16(in.p);
+	const uint8_t *at = in.p + 2, *end = in.p + in.n;
+
+	if (!(flags & (0x8000u >> which)) || (flags & 1))
+		return SLICE_NULL;
+	for (int i = 0; i < PROPERTIES; i++) {
+		size_t left = (size_t)(end - at), size;
+		if (!(flags & (0x8000u >> i)))
+			continue;
+		switch (property_types[i]) {
+		case SHORTSTR:
+			if (left < 1)
+				return SLICE_NULL;
+			size = *at++;
+			break;
+		case TABLE:
+			if (left < 4)
+				return SLICE_NULL;
+			size = get_be32(at);
+			at += 4;
+			break;
+		default:
+			size = property_types[i] == OCTET ? 1 : 8;
+		}
+		if (size > (size_t)(end - at))
+			return SLICE_NULL;
+		if (i == which)
+			return slice_of(at, size);
+		at += size;
+	}
+	return SLICE_NULL;
+}
+
+struct slice properties_table(struct slice properties)
+{
+	return property(properties, P_HEADERS);
+}
+
+static int64_t decimal(struct slice s)
+{
+	int64_t v = 0;
+
+	if (!s.n || s.n > 12)
+		return -1;
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return -1;
+		v = 10 * v + (s.p[i] - '0');
+	}
+	return v;
+}
+
+static void read_amqp(struct slice headers, struct facts *ret)
+{
+	struct amqp_native native;
+
+	if (amqp_native_read(headers, &native) < 0 || !native.properties.p)
+		return;
+	struct slice priority = property(native.properties, P_PRIORITY);
+	struct slice expiration = property(native.properties, P_EXPIRATION);
+	if (priority.n == 1)
+		ret->priority = priority.p[0];
+	if (expiration.p)
+		ret->expiration_ms = decimal(expiration);
+}
+
+static void read_sqs(struct slice headers, struct facts *ret)
+{
+	struct arena a = ARENA_MAX(1 << 20);
+	struct sqs_native native;
+
+	if (sqs_native_read(headers, &a, &native) == 0) {
+		ret->dedup_id = native.dedup_id;
+		ret->message_id = native.message_id;
+		ret->delay_ms = native.delay_ms;
+	}
+	arena_free(&a);         /* of which nothing was kept: these strings lie in the headers */
+}
+
+void facts_read(enum origin origin, const struct record *r, struct facts *ret)
+{
+	*ret = (struct facts){ .group = slice_of(r->key.p, r->key.n), .delay_ms = -1, .expiration_ms = -1 };
+	if (origin == ORIGIN_AMQP)
+		read_amqp(r->headers, ret);
+	else if (origin == ORIGIN_SQS)
+		read_sqs(r->headers, ret);
+}
+
+/* ---- where it died ---- */
+
+static uint64_t number(struct slice *in)
+{
+	uint64_t v = 0;
+	unsigned n = get_varint(in->p, in->p + in->n, &v);
+
+	*in = n ? slice_of(in->p + n, in->n - n) : SLICE_NULL;
+	return n ? v : 0;
+}
+
+static bool parse_deaths(struct slice in, struct deaths *ret)
+{
+	if (in.n < 1 || in.p[0] != 1)
+		return false;
+	in = slice_of(in.p + 1, in.n - 1);
+	*ret = (struct deaths){ .receives = (uint32_t)number(&in) };
+	ret->reason = (uint32_t)number(&in);
+
+	uint64_t size = number(&in);
+	if (!in.p || size > in.n)
+		return false;
+	ret->source = slice_of(in.p, size);
+	in = slice_of(in.p + size, in.n - size);
+
+	uint64_t n = number(&in);
+	if (!in.p || n > DEATHS_MAX)
+		return false;
+	for (; ret->n < n; ret->n++) {
+		ret->way[ret->n].channel = (uint32_t)number(&in);
+		ret->way[ret->n].reason = (uint32_t)number(&in);
+	}
+	return in.p != NULL;
+}
+
+bool deaths_read(struct slice headers, struct deaths *ret)
+{
+	struct slice key, value, at = headers;
+
+	*ret = (struct deaths){ .source = SLICE_NULL };
+	if (!headers.n || record_headers(&at) <= 0)
+		return false;
+	while (header_next(&at, &key, &value) == 1)
+		if (slice_eq(key, DEATH_HEADER))
+			return value.p && parse_deaths(value, ret);
+	return false;
+}
+
+void deaths_write(const struct deaths *d, struct bytes *out)
+{
+	bytes_add_u8(out, 1);
+	bytes_add_varint(out, d->receives);
+	bytes_add_varint(out, d->reason);
+	bytes_add_varint(out, d->source.n);
+	bytes_add_slice(out, d->source);
+	bytes_add_varint(out, d->n);
+	for (uint32_t i = 0; i < d->n; i++) {
+		bytes_add_varint(out, d->way[i].channel);
+		bytes_add_varint(out, d->way[i].reason);
+	}
+}

@@ -1,0 +1,181 @@
+#include "broker/queue_reader.h"
+
+#include <stdlib.h>
+
+enum { READ_BYTES = 128 << 10, BATCH_OPEN_MAX = 128 << 20 };
+
+/* A read that may outlive its reader. */
+struct reading {
+	struct log_read io;
+	struct reader *reader;          /* NULL: abandoned */
+	bool done;
+};
+
+struct reader {
+	void (*wake)(void *ctx);
+	void *ctx;
+	struct reading *reading;        /* under way, or done and holding the batches */
+	bool starting;                  /* inside log_read(): not asleep, so nobody must be woken */
+	/* the open batch */
+	const struct log_batch *stored; /* NULL: none */
+	struct batch batch;
+	struct view plain;              /* its records; owned */
+	struct slice rest;              /* records that come next */
+};
+
+struct reader *reader_new(void (*wake)(void *ctx), void *ctx)
+{
+	struct reader *r = calloc(1, sizeof *r);
+
+	if (r) {
+		r->wake = wake;
+		r->ctx = ctx;
+	}
+	return r;
+}
+
+static void close_batch(struct reader *r)
+{
+	buf_unref(r->plain.buf);
+	r->plain = (struct view){ 0 };
+	r->stored = NULL;
+}
+
+static void reading_free(struct reading *g)
+{
+	log_read_free(&g->io);
+	free(g);
+}
+
+static void drop_reading(struct reader *r)
+{
+	close_batch(r);
+	if (!r->reading)
+		return;
+	if (r->reading->done)
+		reading_free(r->reading);
+	else
+		r->reading->reader = NULL;
+	r->reading = NULL;
+}
+
+void reader_free(struct reader *r)
+{
+	if (!r)
+		return;
+	drop_reading(r);
+	free(r);
+}
+
+static void on_read(struct log_read *io)
+{
+	struct reading *g = io->ctx;
+
+	g->done = true;
+	if (!g->reader)
+		reading_free(g);
+	else if (!g->reader->starting)
+		g->reader->wake(g->reader->ctx);
+}
+
+static int start(struct reader *r, struct log *log, uint32_t partition, int64_t offset)
+{
+	struct reading *g = calloc(1, sizeof *g);
+
+	drop_reading(r);
+	if (!g)
+		return -ERR_NO_MEMORY;
+	g->io = (struct log_read){ .partition = partition, .offset = offset, .max_bytes = READ_BYTES, .done = on_read, .ctx = g };
+	g->reader = r;
+	r->reading = g;
+	r->starting = true;
+	log_read(log, &g->io);
+	r->starting = false;
+	return 0;
+}
+
+static const struct log_batch *find_batch(const struct log_read *io, int64_t offset)
+{
+	uint32_t low = 0, high = io->nbatches;
+
+	while (low < high) {
+		uint32_t mid = (low + high) / 2;
+		if (io->batches[mid].last_offset < offset)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < io->nbatches && io->batches[low].base_offset <= offset ? &io->batches[low] : NULL;
+}
+
+static int open_batch(struct reader *r, const struct log_batch *stored)
+{
+	close_batch(r);
+	if (batch_parse(view_slice(stored->bytes), false, &r->batch) < 0 ||
+	    batch_open(&r->batch, stored->bytes, BATCH_OPEN_MAX, &r->plain) < 0)
+		return -ERR_BAD_RECORD;
+	r->stored = stored;
+	r->rest = view_slice(r->plain);
+	return 0;
+}
+
+static enum read_result find_record(struct reader *r, int64_t offset, struct reader_record *ret)
+{
+	enum { ATTRIBUTE_CONTROL = 1 << 5 };
+	bool again = false;
+
+	if (r->batch.attributes & ATTRIBUTE_CONTROL)
+		return READ_MISSING;
+	for (;;) {
+		int n = record_next(&r->rest, &ret->record);
+		int64_t at = r->stored->base_offset + ret->record.offset_delta;
+		if (n < 0)
+			return READ_MISSING;
+		if (n > 0 && at < offset)
+			continue;
+		if (n > 0 && at == offset)
+			break;
+		if (again)
+			return READ_MISSING;
+		r->rest = view_slice(r->plain);         /* it was before our place: look once more from the start */
+		again = true;
+	}
+	ret->origin = batch_origin(&r->batch);
+	ret->timestamp_ms = r->batch.base_timestamp + ret->record.timestamp_delta;
+	ret->hold = r->plain;
+	return READ_DONE;
+}
+
+/* What a finished read that does not hold the offset means. */
+static enum read_result no_batch(const struct log_read *io)
+{
+	return io->error == 0 || io->error == -ERR_OUT_OF_RANGE ? READ_MISSING : READ_BROKEN;
+}
+
+enum read_result reader_get(struct reader *r, struct log *log, uint32_t partition, int64_t offset,
+			    struct reader_record *ret)
+{
+	const struct log_batch *stored = r->stored;
+
+	if (r->reading && !r->reading->done)
+		return READ_LATER;
+	if (!r->reading || r->reading->io.partition != partition)
+		stored = NULL;
+	else if (!stored || offset < stored->base_offset || offset > stored->last_offset)
+		stored = find_batch(&r->reading->io, offset);
+
+	if (!stored) {
+		if (start(r, log, partition, offset) < 0)
+			return READ_BROKEN;
+		if (!r->reading->done)
+			return READ_LATER;
+	}
+	if (!stored || stored != r->stored) {
+		stored = find_batch(&r->reading->io, offset);
+		if (!stored)
+			return no_batch(&r->reading->io);
+		if (open_batch(r, stored) < 0)
+			return READ_BROKEN;
+	}
+	return find_record(r, offset, ret);
+}

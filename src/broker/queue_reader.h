@@ -1,0 +1,36 @@
+/*
+ * queue_reader.h - the payload of a queue's messages, by offset, from memory or from the disk.
+ *
+ * A reader remembers the batches of its last read and its place in the open one, so that messages in their order cost
+ * one step each.  Reading never blocks: READ_LATER means that a read is under way and wake() will be called.
+ */
+#ifndef BROKER_QUEUE_READER_H
+#define BROKER_QUEUE_READER_H
+
+#include "broker/batch.h"
+#include "log/log.h"
+
+struct reader;
+
+enum read_result {
+	READ_DONE,
+	READ_LATER,                     /* wake() will tell */
+	READ_MISSING,                   /* there is no such record: deleted, compacted, a control record */
+	READ_BROKEN,                    /* the disk or its data; also when memory is short */
+};
+
+struct reader_record {
+	struct record record;
+	enum origin origin;
+	int64_t timestamp_ms;
+	struct view hold;               /* the reader's: take a reference to keep the record */
+};
+
+struct reader *reader_new(void (*wake)(void *ctx), void *ctx);
+void reader_free(struct reader *r);     /* also with a read under way; NULL is fine */
+
+/* The record at `offset` of a log partition; valid until the next call. */
+enum read_result reader_get(struct reader *r, struct log *log, uint32_t partition, int64_t offset,
+			    struct reader_record *ret);
+
+#endif

@@ -1,0 +1,45 @@
+/*
+ * queue_state.h - a queue on the disk: one record per turn of what has changed, and snapshots.
+ *
+ * Records and snapshots carry absolute values ("settled 17-19", "received 3 times, leased until ..."), so a snapshot of
+ * any moment with all later records on top, those included whose effect it has already, gives the state of the end.
+ * Messages themselves are not in here: appending is replayed by the log.
+ *
+ * `born` in a snapshot lists the objects that exist from birth, in the order of their offsets, each
+ *      varint offset - (previous offset + 1), varint flags, and what the flags say:
+ *      1 varint lane (index), 2 u8 priority, 4 varint size, 8 varint expires_ms, 16 varint ready_ms (it is delayed),
+ *      32 zigzag varint append_ms - the previous append_ms
+ */
+#ifndef BROKER_QUEUE_STATE_H
+#define BROKER_QUEUE_STATE_H
+
+#include "base/error.h"
+#include "broker/queue_dedup.h"
+#include "broker/queue_ledger.h"
+
+/* Memory for building records, kept from turn to turn; zeroed at first. */
+struct state_scratch {
+	void *settled, *touched;
+	uint32_t settled_capacity, touched_capacity;
+	struct bytes out;
+};
+void state_scratch_free(struct state_scratch *s);
+
+/*
+ * The record of the ledger's changes; `forget`: deduplication was cleared up to the partitions' ends.  The result is in
+ * the scratch until the next call; p == NULL: no memory.
+ */
+struct slice state_record(const struct ledger *l, uint32_t channel, bool forget, struct state_scratch *s);
+
+/* Which channel is it about?  0: malformed. */
+int state_channel(struct slice record, uint32_t *ret);
+/* Replay a record over a ledger; `d` may be NULL. */
+int state_replay(struct ledger *l, struct dedup *d, struct slice record, struct why *why);
+
+void state_snapshot(const struct ledger *l, const struct dedup *d, uint32_t channel, struct bytes *out);
+/* The channel of the snapshot at the front of `in`. */
+int state_snapshot_channel(struct slice in, uint32_t *ret, struct why *why);
+/* Fill an empty ledger from the front of *in, and go on behind it.  With l == NULL it is skipped. */
+int state_restore(struct ledger *l, struct dedup *d, struct slice *in, struct why *why);
+
+#endif
