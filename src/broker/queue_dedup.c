@@ -26,13 +26,14 @@ void dedup_free(struct dedup *d)
 	map_free(&d->entries);
 }
 
-/* The body counts as its SHA-256 in hexadecimal, so that a client that computes the id itself gets the same key. */
+/*
+ * hash(hash(group), hash(id)).  The body counts as its SHA-256 in hexadecimal, as AWS documents it, so that a client
+ * that computes the id itself gets the same key.
+ */
 struct dedup_key dedup_key(struct slice group, struct slice id, struct slice body)
 {
 	static const char digits[] = "0123456789abcdef";
-	uint8_t sum[SHA256_DIGEST_LENGTH], hex[2 * SHA256_DIGEST_LENGTH], size[4];
-	struct dedup_key key;
-	SHA256_CTX ctx;
+	uint8_t sum[SHA256_DIGEST_LENGTH], hex[2 * SHA256_DIGEST_LENGTH], pair[2 * SHA256_DIGEST_LENGTH] = { 0 };
 
 	if (!id.p) {
 		SHA256(body.p, body.n, sum);
@@ -42,15 +43,11 @@ struct dedup_key dedup_key(struct slice group, struct slice id, struct slice bod
 		}
 		id = slice_of(hex, sizeof hex);
 	}
-	put_be32(size, group.p ? (uint32_t)group.n : UINT32_MAX);
-	SHA256_Init(&ctx);
-	SHA256_Update(&ctx, size, sizeof size);
-	SHA256_Update(&ctx, group.p, group.p ? group.n : 0);
-	SHA256_Update(&ctx, id.p, id.n);
-	SHA256_Final(sum, &ctx);
-	key.h[0] = get_be64(sum);
-	key.h[1] = get_be64(sum + 8);
-	return key;
+	if (group.p)
+		SHA256(group.p, group.n, pair);
+	SHA256(id.p, id.n, pair + SHA256_DIGEST_LENGTH);
+	SHA256(pair, sizeof pair, sum);
+	return (struct dedup_key){ { get_be64(sum), get_be64(sum + 8) } };
 }
 
 void dedup_expire(struct dedup *d, int64_t now_ms)

@@ -1,0 +1,764 @@
+/* queue.c - the life of a queue: created, restored, appended to, given its turn, written down, dropped. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "broker/queue_parts.h"
+
+enum { MARKS_PER_TTL = 256 };
+
+/* ------------------------------------------------------------------------------------------------- all queues ---- */
+
+static void on_again(struct broker *b, struct timer *t)
+{
+	/* nothing: the flush of this turn is what was wanted */
+}
+
+int queues_open(struct broker *b)
+{
+	b->queues = calloc(1, sizeof *b->queues);
+	if (!b->queues)
+		return -ERR_NO_MEMORY;
+	list_init(&b->queues->awake);
+	list_init(&b->queues->all);
+	list_init(&b->queues->lost);
+	b->queues->again.fire = on_again;
+	return 0;
+}
+
+void queues_again(struct broker *b)
+{
+	if (!heap_has(&b->queues->again.node))
+		timer_set(b, &b->queues->again, b->now_ms);
+}
+
+struct queue *queue_of(struct broker *b, uint32_t channel)
+{
+	const struct channel *ch = core_channel(b, channel);
+	struct partition *p = ch && ch->queue ? core_partition(b, channel_partition(ch, 0)) : NULL;
+
+	return p ? p->queue : NULL;
+}
+
+void queue_wake(struct queue *q)
+{
+	if (list_empty(&q->awake))
+		list_push(&q->broker->queues->awake, &q->awake);
+}
+
+bool queue_in_use(const struct queue *q)
+{
+	return q->nconsumers > 0;
+}
+
+uint64_t queue_ready(const struct queue *q)
+{
+	uint64_t ready = q->ledger.ready;
+
+	for (uint32_t i = 0; i < q->ledger.npartitions; i++)
+		ready += q->ledger.partitions[i].untouched;
+	return ready;
+}
+
+/* Memory was short where going on would lose something: the process must stop, as after a failed write. */
+static void give_up(struct queue *q)
+{
+	struct why why;
+
+	if (q->broker->failed)
+		return;
+	fail(&why, -ERR_NO_MEMORY, "out of memory: the state of channel %u cannot be kept", q->channel);
+	q->broker->failed = true;
+	q->broker->outlet.failed(q->broker->outlet.ctx, &why);
+}
+
+/* ---------------------------------------------------------------------------------------------------- records ---- */
+
+static void answer_all(struct broker *b, struct node *answers, int error)
+{
+	for (struct node *n; (n = list_pop(answers));)
+		core_answer(b, CONTAINER(struct cmd, link, n), error);
+}
+
+static void move_all(struct node *from, struct node *to)
+{
+	for (struct node *n; (n = list_pop(from));)
+		list_push(to, n);
+}
+
+void queue_answer_durable(struct queue *q, struct cmd *c)
+{
+#if MUTANT_settle_before_durable
+	core_answer(q->broker, c, 0);
+	return;
+#endif
+	list_push(&q->answers, &c->link);
+	queue_wake(q);
+}
+
+static void trim(struct queue *q, const int64_t *floors, uint32_t n)
+{
+	const struct channel *ch = core_channel(q->broker, q->channel);
+
+	if (!ch)
+		return;
+	if (!q->trimmed && !(q->trimmed = calloc(q->ledger.npartitions, sizeof *q->trimmed)))
+		return;
+	for (uint32_t i = 0; i < n; i++) {
+		if (floors[i] <= q->trimmed[i])
+			continue;
+		q->trimmed[i] = floors[i];
+		log_trim(q->broker->log, channel_partition(ch, i), floors[i]);
+	}
+}
+
+static void written_free(struct written *w)
+{
+	free(w->settled);
+	free(w->floors);
+	free(w);
+}
+
+static void on_written(struct broker *b, struct pending *p, const struct log_entry *entry)
+{
+	struct written *w = CONTAINER(struct written, pending, p);
+
+	list_remove(&w->link);
+	answer_all(b, &w->answers, 0);
+	if (w->queue && w->floors)
+		trim(w->queue, w->floors, w->nfloors);
+	written_free(w);
+}
+
+/* What has to be known of the record until it is durable: settled messages that may still come back, and the floors. */
+static struct written *written_new(const struct queue *q)
+{
+	const struct ledger *l = &q->ledger;
+	struct written *w = calloc(1, sizeof *w);
+
+	if (!w)
+		return NULL;
+	w->pending.done = on_written;
+	list_init(&w->link);
+	list_init(&w->answers);
+	w->settled = malloc((l->nchanges + 1) * sizeof *w->settled);
+	w->floors = q->trims ? malloc(l->npartitions * sizeof *w->floors) : NULL;
+	if (!w->settled || (q->trims && !w->floors)) {
+		written_free(w);
+		return NULL;
+	}
+	for (uint32_t i = 0; i < l->nchanges; i++)
+		if (l->changes[i].settled)
+			w->settled[w->nsettled++] = l->changes[i];
+	for (uint32_t i = 0; w->floors && i < l->npartitions; i++)
+		w->floors[w->nfloors++] = l->partitions[i].floor;
+	return w;
+}
+
+static int write_record(struct queue *q)
+{
+	struct slice body = state_record(&q->ledger, q->channel, q->forget, &q->broker->queues->scratch);
+	struct written *w = body.p ? written_new(q) : NULL;
+
+	if (!w)
+		return -ERR_NO_MEMORY;
+	int r = core_append_state(q->broker, STATE_QUEUE, body, &w->pending);
+	if (r < 0) {
+		written_free(w);
+		return r;
+	}
+	w->queue = q;
+	list_push(&q->written, &w->link);
+	move_all(&q->answers, &w->answers);
+	ledger_written(&q->ledger);
+	q->forget = false;
+	return 0;
+}
+
+/* Everything that has changed in this turn goes into one record; who asked for durability waits for it. */
+static void write_down(struct queue *q)
+{
+	if (q->ledger.nchanges || q->forget) {
+		int r = q->ledger.failed ? -ERR_NO_MEMORY : write_record(q);
+		if (r == 0)
+			return;
+		answer_all(q->broker, &q->answers, r);
+		give_up(q);
+	} else if (list_empty(&q->written)) {
+		answer_all(q->broker, &q->answers, 0);
+	} else {
+		move_all(&q->answers, &CONTAINER(struct written, link, q->written.prev)->answers);
+	}
+}
+
+static bool overlaps(const struct change *c, uint32_t n, uint32_t partition, int64_t first, int64_t last)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (c[i].settled && c[i].partition == partition && c[i].first <= last && first <= c[i].last)
+			return true;
+	return false;
+}
+
+bool queue_wanted(struct broker *b, struct queue *q, uint32_t number, int64_t first, int64_t last)
+{
+	const struct ledger *l = &q->ledger;
+	struct run run;
+
+	if (number >= l->npartitions || last >= l->partitions[number].end)
+		return true;
+	/* Settled in memory, but not on the disk yet: after a crash they are owed again. */
+	if (overlaps(l->changes, l->nchanges, number, first, last))
+		return true;
+	LIST_EACH(n, &q->written) {
+		const struct written *w = CONTAINER(struct written, link, n);
+		if (overlaps(w->settled, w->nsettled, number, first, last))
+			return true;
+	}
+	if (first < l->partitions[number].floor)
+		first = l->partitions[number].floor;
+	if (first > last)
+		return false;
+	return !runs_seek(&l->partitions[number].settled, first, &run) || run.first > first || run.last < last;
+}
+
+/* ---------------------------------------------------------------------------------------------------- its turn ---- */
+
+static void on_timer(struct broker *b, struct timer *t)
+{
+	struct queue *q = CONTAINER(struct queue, timer, t);
+
+	q->timer_ms = LEDGER_NEVER;
+	queue_wake(q);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void set_timer(struct queue *q)
+{
+	int64_t at = earlier(ledger_due_ms(&q->ledger), earlier(queue_limit_ms(q), queue_unused_ms(q)));
+
+	if (!list_empty(&q->ledger.dying) && q->bury_after_ms > q->broker->now_ms)
+		at = earlier(at, q->bury_after_ms);
+	if (at == q->timer_ms)
+		return;
+	q->timer_ms = at;
+	if (at == LEDGER_NEVER)
+		timer_cancel(q->broker, &q->timer);
+	else
+		timer_set(q->broker, &q->timer, at);
+}
+
+static void count(struct queue *q)
+{
+	struct broker_stats *s = &q->broker->stats;
+	uint64_t ready = queue_ready(q), leased = q->ledger.leased;
+
+	s->messages_ready += ready - q->counted_ready;
+	s->messages_leased += leased - q->counted_leased;
+	q->counted_ready = ready;
+	q->counted_leased = leased;
+}
+
+static void turn(struct queue *q)
+{
+	ledger_expire(&q->ledger, q->broker->now_ms);
+	if (q->dedup)
+		dedup_expire(q->dedup, q->broker->now_ms);
+	queue_check_unused(q);
+	queue_limit(q);
+	queue_deliver(q);
+	queue_bury(q);
+	write_down(q);
+	set_timer(q);
+	count(q);
+}
+
+void queues_flush(struct broker *b)
+{
+	struct node now;
+
+	if (list_empty(&b->queues->awake) || b->failed)
+		return;
+	/* Those that wake in this turn have theirs in the next one. */
+	list_init(&now);
+	move_all(&b->queues->awake, &now);
+	for (struct node *n; (n = list_pop(&now));)
+		turn(CONTAINER(struct queue, awake, n));
+}
+
+void queues_start(struct broker *b)
+{
+	LIST_EACH(n, &b->queues->all) {
+		struct queue *q = CONTAINER(struct queue, link, n);
+#if MUTANT_lose_lease_at_restart
+		ledger_expire(&q->ledger, LEDGER_NEVER - 1);
+#endif
+		ledger_orphans(&q->ledger);
+		ledger_written(&q->ledger);
+		q->used_ms = b->now_ms;
+		for (uint32_t i = 0; q->trims && i < q->ledger.npartitions; i++) {
+			const struct channel *ch = core_channel(b, q->channel);
+			if (ch && q->ledger.partitions[i].floor > 0)
+				log_trim(b->log, channel_partition(ch, i), q->ledger.partitions[i].floor);
+		}
+		queue_wake(q);
+	}
+}
+
+/* ------------------------------------------------------------------------------------------- created and dropped ---- */
+
+static bool keeps_settled(const struct channel *ch)
+{
+	struct slice ms = channel_setting(ch, "x-retention-ms");
+
+	return !ch->queue->made_channel || (ms.p && !slice_is(ms, "0"));
+}
+
+static void adopt(struct queue *q, const struct channel *ch)
+{
+	int64_t delay_ms = q->policy.delay_ms;
+
+	q->policy = ch->queue->spec.policy;
+	q->origin = ch->queue->spec.origin;
+	q->auto_delete = ch->queue->spec.auto_delete;
+	q->trims = !keeps_settled(ch);
+	q->ledger.mark_ms = q->policy.ttl_ms < 0 ? 0 : q->policy.ttl_ms < MARKS_PER_TTL ? 1 : q->policy.ttl_ms / MARKS_PER_TTL;
+	if (q->policy.delay_ms != delay_ms)
+		ledger_delay_again(&q->ledger, q->policy.delay_ms);
+}
+
+/* Where does the view of this partition begin? */
+static int64_t first_owed(struct broker *b, const struct channel *ch, uint32_t number)
+{
+	uint32_t partition = channel_partition(ch, number);
+	int64_t start = log_start(b->log, partition), end = log_committed(b->log, partition), at = ch->queue->spec.start;
+
+	start = start < 0 ? 0 : start;
+	end = end < start ? start : end;
+	if (ch->queue->made_channel || at == -2)
+		return start;
+	if (at < 0)
+		return end;
+	return at < start ? start : at > end ? end : at;
+}
+
+static int set_partitions(struct queue *q, const struct channel *ch, bool created)
+{
+	uint32_t before = q->ledger.npartitions;
+
+	if (ledger_grow(&q->ledger, ch->partitions) < 0)
+		return -ERR_NO_MEMORY;
+	if (q->trimmed && before != ch->partitions) {
+		free(q->trimmed);
+		q->trimmed = NULL;
+	}
+	for (uint32_t i = before; i < ch->partitions; i++) {
+		struct partition *p = core_partition(q->broker, channel_partition(ch, i));
+		if (p)
+			p->queue = q;
+		ledger_begin(&q->ledger, i, created ? first_owed(q->broker, ch, i) : 0);
+	}
+	return 0;
+}
+
+static void queue_free(struct queue *q)
+{
+	ledger_free(&q->ledger);
+	if (q->dedup)
+		dedup_free(q->dedup);
+	free(q->dedup);
+	free(q->trimmed);
+	reader_free(q->reader);
+	reader_free(q->dead_reader);
+	free(q);
+}
+
+static int init_contents(struct queue *q, const struct channel *ch)
+{
+	const struct queue_policy *policy = &ch->queue->spec.policy;
+
+	ledger_init(&q->ledger, policy->fifo, rng_next(&q->broker->rng));
+	if (policy->fifo && !q->dedup && !(q->dedup = malloc(sizeof *q->dedup)))
+		return -ERR_NO_MEMORY;
+	if (q->dedup)
+		dedup_init(q->dedup);
+	return 0;
+}
+
+int queue_create(struct broker *b, const struct channel *ch)
+{
+	struct queue *q = calloc(1, sizeof *q);
+
+	if (!q)
+		return -ERR_NO_MEMORY;
+	q->broker = b;
+	q->channel = ch->id;
+	q->timer.fire = on_timer;
+	q->timer_ms = LEDGER_NEVER;
+	q->used_ms = b->now_ms;
+	list_init(&q->awake);
+	list_init(&q->consumers);
+	list_init(&q->hungry);
+	list_init(&q->waiters);
+	list_init(&q->answers);
+	list_init(&q->written);
+	list_init(&q->moving);
+	list_init(&q->burials);
+	list_push(&b->queues->all, &q->link);
+	if (init_contents(q, ch) < 0 || set_partitions(q, ch, /* created = */ true) < 0) {
+		list_remove(&q->link);
+		queue_free(q);
+		return -ERR_NO_MEMORY;
+	}
+	adopt(q, ch);
+	if (!b->recovering)
+		queue_wake(q);
+	return 0;
+}
+
+void queue_alter(struct broker *b, const struct channel *ch)
+{
+	struct queue *q = queue_of(b, ch->id);
+
+	if (!q)
+		return;
+	if (set_partitions(q, ch, /* created = */ false) < 0)
+		give_up(q);
+	adopt(q, ch);
+	queue_wake(q);
+}
+
+static void cancel_consumer(struct holder *h)
+{
+	struct event_cancelled *e = (struct event_cancelled *)cmd_new(EVENT_CANCELLED);
+
+	if (!e)
+		return;
+	e->head.from_shard = h->party->shard;
+	e->head.session = h->party->session;
+	e->channel = h->queue->channel;
+	e->consumer = h->number;
+	core_send(h->queue->broker, &e->head);
+}
+
+/* Leases die with the queue; those who hold them learn it when they settle. */
+static void let_go(struct queue *q)
+{
+	for (uint32_t i = 0; i < q->ledger.npartitions; i++) {
+		const struct ledger_partition *p = &q->ledger.partitions[i];
+		for (uint32_t c = 0; c < p->ncells; c++)
+			if (p->cells[c])
+				lease_release(p->cells[c]);
+	}
+}
+
+static void answer_at_the_end(struct queue *q)
+{
+	while (!list_empty(&q->waiters)) {
+		struct waiter *w = CONTAINER(struct waiter, in_queue, q->waiters.next);
+		struct cmd *c = &w->cmd->head;
+		waiter_free(w);
+		core_answer(q->broker, c, -ERR_NO_SUCH_CHANNEL);
+	}
+	for (struct node *n; (n = list_pop(&q->answers));) {
+		struct cmd *c = CONTAINER(struct cmd, link, n);
+		core_answer(q->broker, c, c->kind == CMD_RECEIVE ? -ERR_NO_SUCH_CHANNEL : 0);
+	}
+	for (struct node *n; (n = list_pop(&q->written));) {
+		CONTAINER(struct written, link, n)->queue = NULL;
+		list_push(&q->broker->queues->lost, n);
+	}
+}
+
+void queue_drop(struct broker *b, const struct channel *ch)
+{
+	struct queue *q = queue_of(b, ch->id);
+
+	if (!q)
+		return;
+	q->auto_delete = false;
+	let_go(q);
+	while (!list_empty(&q->consumers)) {
+		struct holder *h = CONTAINER(struct holder, in_queue, q->consumers.next);
+		cancel_consumer(h);
+		consumer_leave(h);
+	}
+	answer_at_the_end(q);
+	queue_burials_forget(q);
+	timer_cancel(b, &q->timer);
+	b->stats.messages_ready -= q->counted_ready;
+	b->stats.messages_leased -= q->counted_leased;
+	for (uint32_t i = 0; i < ch->partitions; i++) {
+		struct partition *p = core_partition(b, channel_partition(ch, i));
+		if (p && p->queue == q)
+			p->queue = NULL;
+	}
+	list_remove(&q->awake);
+	list_remove(&q->link);
+	queue_free(q);
+}
+
+/* Everything in memory goes; nobody is told. */
+void queues_close(struct broker *b)
+{
+	struct queues *qs = b->queues;
+
+	MAP_EACH(&qs->parties, e) {
+		struct party *p = e->value;
+		for (struct node *n; (n = list_pop(&p->holders));)
+			free(CONTAINER(struct holder, in_party, n));
+		for (struct node *n; (n = list_pop(&p->waiters));) {
+			struct waiter *w = CONTAINER(struct waiter, in_party, n);
+			cmd_free(&w->cmd->head);
+			free(w);
+		}
+		map_free(&p->consumers);
+		free(p);
+	}
+	map_free(&qs->parties);
+	for (struct node *n; (n = list_pop(&qs->all));) {
+		struct queue *q = CONTAINER(struct queue, link, n);
+		move_all(&q->written, &qs->lost);
+		for (struct node *a; (a = list_pop(&q->answers));)
+			cmd_free(CONTAINER(struct cmd, link, a));
+		for (struct node *g; (g = list_pop(&q->burials));)
+			queue_burial_free(g);
+		queue_free(q);
+	}
+	for (struct node *n; (n = list_pop(&qs->lost));) {
+		struct written *w = CONTAINER(struct written, link, n);
+		for (struct node *a; (a = list_pop(&w->answers));)
+			cmd_free(CONTAINER(struct cmd, link, a));
+		written_free(w);
+	}
+	state_scratch_free(&qs->scratch);
+	free(qs);
+	b->queues = NULL;
+}
+
+/* --------------------------------------------------------------------------------------------------- appending ---- */
+
+static uint64_t on_their_way(struct broker *b, const struct queue *q, const struct channel *ch)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < q->ledger.npartitions; i++) {
+		int64_t end = log_end(b->log, channel_partition(ch, i));
+		n += end > q->ledger.partitions[i].end ? (uint64_t)(end - q->ledger.partitions[i].end) : 0;
+	}
+	return n;
+}
+
+static bool overflows(struct broker *b, const struct queue *q, const struct channel *ch, const struct batch *batch)
+{
+	if (!q->policy.reject_publish)
+		return false;
+	if (q->policy.max_length >= 0 &&
+	    queue_ready(q) + on_their_way(b, q, ch) + (uint64_t)batch->count > (uint64_t)q->policy.max_length)
+		return true;
+	return q->policy.max_bytes >= 0 && q->ledger.ready_bytes + batch->records.n > (uint64_t)q->policy.max_bytes;
+}
+
+/* The key under which this message is remembered; false: it is not deduplicated. */
+static bool dedup_key_of(const struct queue *q, const struct batch *batch, struct facts *facts, struct dedup_key *ret)
+{
+	struct slice records = batch->records;
+	struct record r;
+	struct deaths deaths;
+
+	if (!q->dedup || batch_origin(batch) == ORIGIN_KAFKA || batch->count != 1 || record_next(&records, &r) != 1 ||
+	    deaths_read(r.headers, &deaths))
+		return false;
+	facts_read(batch_origin(batch), &r, facts);
+	if (!facts->dedup_id.p && !q->policy.content_dedup)
+		return false;
+	*ret = dedup_key(q->policy.dedup_per_group ? facts->group : SLICE_NULL, facts->dedup_id, slice_of(r.value.p, r.value.n));
+	return true;
+}
+
+int queue_admit(struct broker *b, struct queue *q, const struct batch *batch, struct cmd_publish *c, struct publish_target *t)
+{
+	const struct channel *ch = core_channel(b, q->channel);
+	uint32_t number = t->partition > 0 ? (uint32_t)t->partition : 0;
+	struct dedup_key key;
+	struct facts facts;
+
+	if (!ch || number >= q->ledger.npartitions)
+		return -ERR_NO_SUCH_PARTITION;
+	if (!c->from_queue && overflows(b, q, ch, batch))
+		return -ERR_OVERFLOW;
+	if (!q->ledger.fifo)
+		return 0;
+
+	int64_t offset = log_end(b->log, channel_partition(ch, number));
+	c->ret_sequence = (uint64_t)offset + 1;
+	if (c->from_queue || !dedup_key_of(q, batch, &facts, &key))
+		return 0;
+
+	/* What was announced for this offset, or a later one, was not appended after all. */
+	dedup_undo(q->dedup, number, offset);
+	const struct dedup_entry *e = dedup_find(q->dedup, key, b->now_ms);
+	if (e) {
+		t->duplicate = true;
+		t->offset = e->offset;
+		c->ret_sqs_id = cmd_copy(&c->head, slice_of(e->id, e->id_size));
+		c->ret_sequence = (uint64_t)e->offset + 1;
+		return 0;
+	}
+	return dedup_add(q->dedup, key, number, offset, b->now_ms, facts.message_id);
+}
+
+static bool needs_objects(const struct queue *q)
+{
+	return q->ledger.fifo || q->policy.max_priority > 0 || q->policy.max_bytes >= 0 || q->policy.delay_ms > 0;
+}
+
+/* What the message is born with; false: it is plain. */
+static bool birth_of(struct queue *q, const struct record *r, enum origin origin, int64_t now_ms, struct birth *ret)
+{
+	struct facts facts;
+	int64_t delay_ms;
+
+	facts_read(origin, r, &facts);
+	delay_ms = facts.delay_ms >= 0 && !q->ledger.fifo ? facts.delay_ms : q->policy.delay_ms;
+	*ret = (struct birth){
+		.group = facts.group,
+		.priority = facts.priority < q->policy.max_priority ? facts.priority : q->policy.max_priority,
+		.size = q->policy.max_bytes >= 0 ? (uint32_t)r->value.n : 0,
+		.ready_ms = delay_ms > 0 ? now_ms + delay_ms : 0,
+		.expires_ms = facts.expiration_ms >= 0 ? now_ms + facts.expiration_ms : LEDGER_NEVER,
+	};
+	q->expiring |= ret->expires_ms != LEDGER_NEVER;
+	return needs_objects(q) || ret->ready_ms || ret->expires_ms != LEDGER_NEVER;
+}
+
+static int append_each(struct queue *q, uint32_t number, int64_t base, int64_t last, const struct batch *batch,
+		       struct view bytes, int64_t now_ms)
+{
+	enum { OPEN_MAX = 128 << 20 };
+	struct ledger *l = &q->ledger;
+	struct view plain = { 0 };
+	struct record r;
+	int e = 0;
+
+	if (batch_open(batch, bytes, OPEN_MAX, &plain) < 0)
+		return ledger_leave_out(l, number, last + 1);   /* checked when it came: nobody can read it now */
+	for (struct slice at = view_slice(plain); e == 0 && record_next(&at, &r) == 1;) {
+		int64_t offset = base + r.offset_delta;
+		struct birth birth;
+		bool born = birth_of(q, &r, batch_origin(batch), now_ms, &birth);
+		if (offset <= last)
+			e = ledger_append(l, number, offset, offset, born ? &birth : NULL, now_ms);
+	}
+	buf_unref(plain.buf);
+	return e < 0 ? e : ledger_leave_out(l, number, last + 1);
+}
+
+/* When was it appended?  In recovery the batch's own time is the best that is known. */
+static int64_t append_time(const struct broker *b, const struct batch *batch)
+{
+	if (!b->recovering || batch->max_timestamp <= 0 || batch->max_timestamp > b->now_ms)
+		return b->now_ms;
+	return batch->max_timestamp;
+}
+
+void queue_appended(struct broker *b, struct queue *q, uint32_t number, int64_t base_offset, const struct batch *batch, struct view bytes)
+{
+	enum { ATTRIBUTE_CONTROL = 1 << 5 };
+	int64_t last = base_offset + batch->last_delta, now_ms = append_time(b, batch);
+	int r;
+
+	if (number >= q->ledger.npartitions)
+		return;
+	if (batch->attributes & ATTRIBUTE_CONTROL)
+		r = ledger_leave_out(&q->ledger, number, last + 1);
+	else if (needs_objects(q) || batch_origin(batch) != ORIGIN_KAFKA)
+		r = append_each(q, number, base_offset, last, batch, bytes, now_ms);
+	else
+		r = ledger_append(&q->ledger, number, base_offset, last, NULL, now_ms);
+
+#if !MUTANT_forget_dedup
+	struct dedup_key key;
+	struct facts facts;
+	if (b->recovering && dedup_key_of(q, batch, &facts, &key) &&
+	    dedup_add(q->dedup, key, number, base_offset, now_ms, facts.message_id) < 0)
+		r = -ERR_NO_MEMORY;
+#endif
+	if (r < 0)
+		give_up(q);
+	if (!b->recovering)
+		queue_wake(q);
+}
+
+/* ----------------------------------------------------------------------------------------- snapshots and replay ---- */
+
+int queue_state_apply(struct broker *b, struct slice body, struct why *why)
+{
+	uint32_t channel;
+	struct queue *q;
+
+	/* Live, it was carried out before it was written. */
+	if (!b->recovering)
+		return 0;
+	if (state_channel(body, &channel) < 0)
+		return fail(why, -ERR_DAMAGED, "a queue's record is malformed");
+	q = queue_of(b, channel);
+	return q ? state_replay(&q->ledger, q->dedup, body, why) : 0;
+}
+
+void queues_snapshot(struct broker *b, struct bytes *out)
+{
+	LIST_EACH(n, &b->queues->all) {
+		const struct queue *q = CONTAINER(struct queue, link, n);
+		state_snapshot(&q->ledger, q->dedup, q->channel, out);
+	}
+}
+
+static bool has_expiring(const struct ledger *l)
+{
+	for (uint32_t i = 0; i < l->npartitions; i++)
+		for (uint32_t c = 0; c < l->partitions[i].ncells; c++)
+			if (l->partitions[i].cells[c] && l->partitions[i].cells[c]->expires_ms != LEDGER_NEVER)
+				return true;
+	return false;
+}
+
+static int restore_queue(struct broker *b, struct queue *q, struct slice *in, struct why *why)
+{
+	const struct channel *ch = core_channel(b, q->channel);
+	int64_t mark_ms = q->ledger.mark_ms;
+
+	/* It was created with the catalogue, as if it began now. */
+	ledger_free(&q->ledger);
+	if (q->dedup)
+		dedup_free(q->dedup);
+	if (init_contents(q, ch) < 0)
+		return fail(why, -ERR_NO_MEMORY, "restore queue '%.*s'", SLICE_ARGS(ch->name));
+	q->ledger.mark_ms = mark_ms;
+#if MUTANT_forget_dedup
+	int r = state_restore(&q->ledger, NULL, in, why);
+#else
+	int r = state_restore(&q->ledger, q->dedup, in, why);
+#endif
+	if (r < 0)
+		return because(why, r, "restore queue '%.*s'", SLICE_ARGS(ch->name));
+	q->expiring = has_expiring(&q->ledger);
+	return 0;
+}
+
+int queues_restore(struct broker *b, struct slice in, struct why *why)
+{
+	while (in.n) {
+		uint32_t channel;
+		int r = state_snapshot_channel(in, &channel, why);
+		if (r < 0)
+			return r;
+		struct queue *q = queue_of(b, channel);
+		r = q ? restore_queue(b, q, &in, why) : state_restore(NULL, NULL, &in, why);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}

@@ -1,0 +1,310 @@
+/* queue_commands.c - what sessions ask of a queue.  Nothing is delivered here: commands wake the queue for its turn. */
+#include <stdlib.h>
+
+#include "broker/queue_parts.h"
+
+/* ---- consumers ---- */
+
+static int may_subscribe(const struct queue *q, const struct cmd_subscribe *c, struct party *p)
+{
+	if (map_get_number(&p->consumers, c->consumer))
+		return -ERR_EXISTS;
+	if (q->exclusive || (c->exclusive && q->nconsumers))
+		return -ERR_EXCLUSIVE_USE;
+	return 0;
+}
+
+void on_subscribe(struct broker *b, struct cmd *cmd)
+{
+	struct cmd_subscribe *c = (struct cmd_subscribe *)cmd;
+	struct queue *q = queue_of(b, c->channel);
+	struct party *p = q ? party_get(b, cmd) : NULL;
+	struct holder *h = NULL;
+	int r = !q ? -ERR_NO_SUCH_CHANNEL : !p ? -ERR_NO_MEMORY : may_subscribe(q, c, p);
+
+	if (r == 0 && !(h = holder_new(q, p, c->consumer, /* consumer = */ true)))
+		r = -ERR_NO_MEMORY;
+	if (r < 0) {
+		if (p)
+			party_tidy(b, p);
+		core_answer(b, cmd, r);
+		return;
+	}
+	h->no_ack = c->no_ack;
+	h->exclusive = c->exclusive;
+	h->priority = c->priority;
+	h->prefetch = c->prefetch;
+	h->windowed = c->window > 0;
+	h->credit = c->window;
+	list_push(&q->consumers, &h->in_queue);
+	q->nconsumers++;
+	q->exclusive |= c->exclusive;
+	q->had_consumer = true;
+	b->stats.consumers++;
+	/* The answer goes before the first delivery, which is made in the queue's turn. */
+	core_answer(b, cmd, 0);
+	holder_update(h);
+	queue_wake(q);
+}
+
+static struct holder *find_consumer(struct broker *b, const struct cmd *c, uint64_t number)
+{
+	struct party *p = party_find(b, c->from_shard, c->session);
+
+	return p ? map_get_number(&p->consumers, number) : NULL;
+}
+
+void on_credit(struct broker *b, struct cmd *cmd)
+{
+	struct cmd_credit *c = (struct cmd_credit *)cmd;
+	struct holder *h = find_consumer(b, cmd, c->consumer);
+
+	if (h) {
+		h->credit += c->messages;
+		holder_update(h);
+	}
+	cmd_free(cmd);
+}
+
+void on_unsubscribe(struct broker *b, struct cmd *cmd)
+{
+	struct cmd_unsubscribe *c = (struct cmd_unsubscribe *)cmd;
+	struct holder *h = find_consumer(b, cmd, c->consumer);
+
+	if (h && h->queue->channel == c->channel)
+		consumer_leave(h);
+	core_answer(b, cmd, 0);
+}
+
+/* ---- receivers ---- */
+
+static void on_deadline(struct broker *b, struct timer *t)
+{
+	struct waiter *w = CONTAINER(struct waiter, timer, t);
+
+	w->patient = false;
+	queue_wake(w->queue);
+}
+
+void on_receive(struct broker *b, struct cmd *cmd)
+{
+	struct cmd_receive *c = (struct cmd_receive *)cmd;
+	struct queue *q = queue_of(b, c->channel);
+	struct party *p = q ? party_get(b, cmd) : NULL;
+	struct waiter *w = p ? calloc(1, sizeof *w) : NULL;
+
+	if (c->max == 0)
+		c->max = 1;
+	c->ndeliveries = 0;
+	c->deliveries = w ? cmd_alloc(cmd, c->max * sizeof *c->deliveries) : NULL;
+	if (!c->deliveries) {
+		free(w);
+		if (p)
+			party_tidy(b, p);
+		core_answer(b, cmd, q ? -ERR_NO_MEMORY : -ERR_NO_SUCH_CHANNEL);
+		return;
+	}
+	/* A repeated ReceiveRequestAttemptId (c->attempt) is not recognised yet: it is a receive like any other. */
+	*w = (struct waiter){ .queue = q, .party = p, .cmd = c, .patient = c->deadline_ms > b->now_ms };
+	list_push(&q->waiters, &w->in_queue);
+	list_push(&p->waiters, &w->in_party);
+	if (w->patient) {
+		w->timer.fire = on_deadline;
+		timer_set(b, &w->timer, c->deadline_ms);
+	}
+	q->used_ms = b->now_ms;
+	queue_wake(q);
+}
+
+bool queues_cancel(struct broker *b, uint16_t shard, uint32_t session, uint64_t tag)
+{
+	struct party *p = party_find(b, shard, session);
+
+	if (!p)
+		return false;
+	LIST_EACH(n, &p->waiters) {
+		struct waiter *w = CONTAINER(struct waiter, in_party, n);
+		if (w->cmd->head.tag == tag) {
+			waiter_answer(w, 0);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ---- settling ---- */
+
+static void requeue(struct queue *q, struct message *m)
+{
+	lease_release(m);
+	ledger_requeue(&q->ledger, m);
+}
+
+static int extend(struct queue *q, struct message *m, int64_t lease_ms)
+{
+	if (lease_ms > 0)
+		return ledger_extend(&q->ledger, m, q->broker->now_ms + lease_ms);
+	requeue(q, m);
+	return 0;
+}
+
+/* The message is LEASED and the caller may settle it. */
+static int settle_lease(struct queue *q, struct message *m, const struct settle_item *i)
+{
+	int r = 0;
+
+	if (i->outcome == SETTLE_EXTEND)
+		return extend(q, m, i->lease_ms);
+	if (i->outcome == SETTLE_REQUEUE) {
+		requeue(q, m);
+		return 0;
+	}
+	lease_release(m);
+	if (i->outcome == SETTLE_REJECT)
+		lease_die(q, m, DEATH_REJECTED);
+	else
+		r = ledger_settle(&q->ledger, m);
+	q->broker->stats.settled_total++;
+	return r;
+}
+
+/* AMQP: only what this session holds. */
+static int settle_held(struct queue *q, const struct settle_item *i, const struct party *p)
+{
+	struct message *m;
+
+	ledger_find(&q->ledger, i->partition, i->offset, &m);
+	if (!p || !m || m->place != PLACE_LEASED || !m->holder || ((struct holder *)m->holder)->party != p)
+		return -ERR_NO_SUCH_LEASE;
+	return settle_lease(q, m, i);
+}
+
+/*
+ * SQS fifo: the handle must be of the lease that is running.  A message that is gone may be deleted again.
+ */
+static int settle_strict(struct queue *q, const struct settle_item *i)
+{
+	struct message *m;
+	enum known known = ledger_find(&q->ledger, i->partition, i->offset, &m);
+
+	if (known == KNOWN_BEYOND)
+		return -ERR_STALE_LEASE;
+	if (known == KNOWN_SETTLED)
+		return i->outcome == SETTLE_EXTEND ? -ERR_NO_SUCH_LEASE : 0;
+	if (!m || m->place != PLACE_LEASED || m->holder || m->receives != i->generation)
+		return -ERR_STALE_LEASE;
+	return settle_lease(q, m, i);
+}
+
+/*
+ * SQS standard: an old handle is as good as a new one for deleting, whether the lease has ended or the message is gone.
+ * Changing the visibility of a message that is visible again, by its last handle, succeeds and changes nothing, as at
+ * AWS; one that has been deleted is not in flight.  What a session of AMQP holds is left alone.
+ */
+static int settle_lenient(struct queue *q, const struct settle_item *i)
+{
+	struct message *m;
+	enum known known = ledger_find(&q->ledger, i->partition, i->offset, &m);
+	bool extends = i->outcome == SETTLE_EXTEND;
+
+	if (known == KNOWN_BEYOND)
+		return extends ? -ERR_NO_SUCH_LEASE : -ERR_STALE_LEASE;
+	if (known == KNOWN_SETTLED)
+		return extends ? -ERR_NO_SUCH_LEASE : 0;
+	if (known == KNOWN_UNTOUCHED || m->place == PLACE_DYING || m->holder)
+		return extends ? -ERR_NO_SUCH_LEASE : 0;
+	if (m->place == PLACE_LEASED)
+		return settle_lease(q, m, i);
+	if (extends)
+		return m->receives >= i->generation ? 0 : -ERR_NO_SUCH_LEASE;
+	if (i->outcome != SETTLE_ACK)
+		return 0;
+	q->broker->stats.settled_total++;
+	return ledger_settle(&q->ledger, m);
+}
+
+void on_settle(struct broker *b, struct cmd *cmd)
+{
+	struct cmd_settle *c = (struct cmd_settle *)cmd;
+	struct queue *q = queue_of(b, c->channel);
+
+	if (!q) {
+		core_answer(b, cmd, -ERR_NO_SUCH_CHANNEL);
+		return;
+	}
+	ledger_expire(&q->ledger, b->now_ms);
+	for (uint32_t k = 0; k < c->nitems; k++) {
+		struct settle_item *i = &c->items[k];
+		/* Looked up each time: a party goes with the last lease that it holds. */
+		if (i->generation == 0)
+			i->error = settle_held(q, i, party_find(b, cmd->from_shard, cmd->session));
+		else
+			i->error = q->ledger.fifo ? settle_strict(q, i) : settle_lenient(q, i);
+	}
+	queue_wake(q);
+	if (c->wait_durable)
+		queue_answer_durable(q, cmd);
+	else
+		core_answer(b, cmd, 0);
+}
+
+/* ---- the rest ---- */
+
+void on_purge(struct broker *b, struct cmd *cmd)
+{
+	struct cmd_purge *c = (struct cmd_purge *)cmd;
+	struct queue *q = queue_of(b, c->channel);
+
+	if (!q) {
+		core_answer(b, cmd, -ERR_NO_SUCH_CHANNEL);
+		return;
+	}
+	int64_t purged = ledger_purge(&q->ledger, c->leased || q->origin == ORIGIN_SQS);
+	if (purged < 0) {
+		core_answer(b, cmd, (int)purged);
+		return;
+	}
+	c->ret_messages = (uint64_t)purged;
+	if (q->dedup) {
+		for (uint32_t i = 0; i < q->ledger.npartitions; i++)
+			dedup_forget(q->dedup, i, 0, q->ledger.partitions[i].end);
+		q->forget = true;
+	}
+	queue_wake(q);
+	queue_answer_durable(q, cmd);
+}
+
+static uint64_t bytes_kept(const struct queue *q, const struct channel *ch)
+{
+	uint64_t bytes = 0;
+
+	if (q->policy.max_bytes >= 0)
+		return q->ledger.ready_bytes;
+	for (uint32_t i = 0; i < ch->partitions; i++) {
+		int64_t size = log_size(q->broker->log, channel_partition(ch, i));
+		bytes += size > 0 ? (uint64_t)size : 0;
+	}
+	return bytes;
+}
+
+void on_queue_stats(struct broker *b, struct cmd *cmd)
+{
+	struct cmd_queue_stats *c = (struct cmd_queue_stats *)cmd;
+	struct queue *q = queue_of(b, c->channel);
+	const struct channel *ch = core_channel(b, c->channel);
+
+	if (!q || !ch) {
+		core_answer(b, cmd, -ERR_NO_SUCH_CHANNEL);
+		return;
+	}
+	ledger_expire(&q->ledger, b->now_ms);
+	queue_limit(q);
+	queue_wake(q);
+	c->ret_ready = queue_ready(q);
+	c->ret_leased = q->ledger.leased;
+	c->ret_delayed = q->ledger.delayed;
+	c->ret_bytes = bytes_kept(q, ch);
+	c->ret_consumers = q->nconsumers;
+	c->ret_exclusive_consumer = q->exclusive;
+	core_answer(b, cmd, 0);
+}

@@ -1,0 +1,384 @@
+/*
+ * queue_dead.c - dead-lettering: a copy goes to where the queue's policy says, and the original is settled when the
+ * copy is durable there.  A crash in between leaves both: at least once.
+ *
+ * SQS queues name a queue; message id, attributes, sent time and the count of receives go along (queue_facts.h).  AMQP
+ * queues name an exchange; the copy carries the way that it has come, and a message that would come round to a queue
+ * where it died, without ever having been rejected on the way, is dropped, as in RabbitMQ.  The x-death headers that
+ * AMQP clients read are to be made from that way by the AMQP session; they are not in the copy's properties.
+ */
+#include <stdlib.h>
+
+#include "broker/queue_parts.h"
+
+enum { ROUTES_MAX = 256 };
+
+/* One message under way: waits for its copies on up to all shards. */
+struct burial {
+	struct node link;               /* in q->burials */
+	struct queue *queue;            /* NULL: gone */
+	uint32_t partition;
+	int64_t offset;
+	uint32_t waiting;               /* for so many shards */
+	bool must_arrive;               /* a queue that has gone is no reason to drop it (SQS) */
+	int error;
+};
+
+static const struct queue_policy *policy_now(const struct queue *q, const struct channel **ret)
+{
+	*ret = core_channel(q->broker, q->channel);
+	return *ret && (*ret)->queue ? &(*ret)->queue->spec.policy : NULL;
+}
+
+bool queue_has_grave(const struct queue *q)
+{
+	const struct channel *ch;
+	const struct queue_policy *policy = policy_now(q, &ch);
+
+	if (!policy)
+		return false;
+	if (policy->dead_channel.p) {
+		const struct channel *to = catalogue_channel(q->broker->catalogue, ch->vhost, policy->dead_channel);
+		return to && to->queue;
+	}
+	/* A delivery limit without an exchange drops; a missing dead-letter queue of SQS keeps the message here. */
+	return q->origin != ORIGIN_SQS;
+}
+
+/* Messages whose retention is over are not dead letters in SQS. */
+static bool moves(const struct queue *q, enum death death)
+{
+	const struct channel *ch;
+	const struct queue_policy *policy = policy_now(q, &ch);
+
+	if (!policy)
+		return false;
+	if (policy->dead_channel.p)
+		return death != DEATH_EXPIRED && queue_has_grave(q);
+	return policy->dead_exchange.p != NULL;
+}
+
+void spot_die(struct queue *q, const struct spot *s, enum death death)
+{
+	if (moves(q, death)) {
+		ledger_kill(&q->ledger, s, death);
+		queue_wake(q);
+	} else {
+		ledger_skip(&q->ledger, s);
+	}
+}
+
+void lease_die(struct queue *q, struct message *m, enum death death)
+{
+	if (moves(q, death)) {
+		ledger_doom(&q->ledger, m, death);
+		queue_wake(q);
+	} else {
+		ledger_settle(&q->ledger, m);
+	}
+}
+
+/* ---- the copy ---- */
+
+static bool same_death(const struct queue *q, const struct deaths *d, uint32_t channel)
+{
+	bool there = false;
+
+	for (uint32_t i = 0; i < d->n; i++) {
+		if (d->way[i].reason == DEATH_REJECTED)
+			return false;
+		there |= d->way[i].channel == channel;
+	}
+	return there;
+}
+
+static void deaths_add(const struct queue *q, const struct channel *ch, const struct message *m, struct deaths *d)
+{
+	if (d->n == DEATHS_MAX) {
+		memmove(&d->way[0], &d->way[1], (DEATHS_MAX - 1) * sizeof d->way[0]);
+		d->n--;
+	}
+	d->way[d->n].channel = q->channel;
+	d->way[d->n].reason = m->death;
+	d->n++;
+	d->receives += m->receives;
+	d->reason = m->death;
+	d->source = ch->name;
+}
+
+/* The value of the native header that names the dead-letter exchange instead of the message's own. */
+static struct buf *readdress(const struct record *r, struct slice exchange, struct slice key, struct slice *ret_native)
+{
+	struct amqp_native native;
+	struct buf *made;
+	struct batch batch;
+	struct record copy;
+
+	if (amqp_native_read(r->headers, &native) < 0)
+		return NULL;
+	native.exchange = exchange;
+	made = batch_from_amqp(&native, key, SLICE(""), 0, SIZE_MAX >> 1);
+	if (!made)
+		return NULL;
+	if (batch_parse(buf_slice(made), false, &batch) == 0 && record_next(&batch.records, &copy) == 1) {
+		struct slice at = copy.headers, name;
+		if (record_headers(&at) == 1 && header_next(&at, &name, ret_native) == 1)
+			return made;
+	}
+	buf_unref(made);
+	return NULL;
+}
+
+static struct buf *copy_message(const struct reader_record *r, struct slice key, struct slice exchange, const struct deaths *d)
+{
+	enum { HEADERS_MAX = 1024 };
+	struct bytes death = BYTES_MAX(64 << 10);
+	struct slice at = r->record.headers, name, value, native;
+	int n = at.n ? record_headers(&at) : 0;
+	struct setting *headers = malloc((size_t)(n < 0 || n > HEADERS_MAX ? 1 : n + 1) * sizeof *headers);
+	struct buf *made = NULL, *result = NULL;
+	struct batch_builder bb;
+	uint32_t kept = 0;
+
+	if (exchange.p && r->origin == ORIGIN_AMQP)
+		made = readdress(&r->record, exchange, key, &native);
+	for (int i = 0; headers && i < n && n <= HEADERS_MAX && header_next(&at, &name, &value) == 1; i++) {
+		if (slice_eq(name, DEATH_HEADER))
+			continue;
+		if (made && slice_is(name, "h"))
+			value = native;
+		headers[kept++] = (struct setting){ name, value };
+	}
+	deaths_write(d, &death);
+	if (headers && !death.failed) {
+		headers[kept++] = (struct setting){ DEATH_HEADER, bytes_slice(&death) };
+		batch_begin(&bb, r->origin, SIZE_MAX >> 1);
+		batch_add(&bb, r->timestamp_ms, key, r->record.value, headers, kept);
+		result = batch_finish(&bb);
+	}
+	free(headers);
+	bytes_free(&death);
+	buf_unref(made);
+	return result;
+}
+
+/* ---- the way there ---- */
+
+/* Channel ids that the copy goes to; 0: nowhere. */
+static int find_graves(struct queue *q, const struct reader_record *r, struct slice key, const struct deaths *d, uint32_t ret[ROUTES_MAX])
+{
+	const struct channel *ch;
+	const struct queue_policy *policy = policy_now(q, &ch);
+	struct amqp_native native;
+	struct slice table = SLICE_NULL;
+
+	if (policy->dead_channel.p) {
+		const struct channel *to = catalogue_channel(q->broker->catalogue, ch->vhost, policy->dead_channel);
+		if (!to || !to->queue)
+			return 0;
+		ret[0] = to->id;
+		return 1;
+	}
+	if (!policy->dead_exchange.p)
+		return 0;
+	if (r->origin == ORIGIN_AMQP && amqp_native_read(r->record.headers, &native) == 0)
+		table = properties_table(native.properties);
+	int n = catalogue_route(q->broker->catalogue, ch->vhost, policy->dead_exchange, key, table, ret, ROUTES_MAX);
+	int kept = 0;
+	for (int i = 0; i < n && i < ROUTES_MAX; i++)
+		if (!same_death(q, d, ret[i]))
+			ret[kept++] = ret[i];
+	return kept;
+}
+
+static void burial_end(struct burial *g)
+{
+	struct queue *q = g->queue;
+	struct message *m;
+
+	if (q && ledger_find(&q->ledger, g->partition, g->offset, &m) == KNOWN_OBJECT && m->place == PLACE_DYING) {
+		if (g->error == 0) {
+			ledger_settle(&q->ledger, m);
+			q->broker->stats.dead_lettered_total++;
+		} else {
+			list_remove(&m->held);
+			list_push(&q->ledger.dying, &m->held);
+			q->bury_after_ms = q->broker->now_ms + RETRY_MS;
+		}
+	}
+	if (q) {
+		list_remove(&g->link);
+		q->nburials--;
+		queue_wake(q);
+		queues_again(q->broker);
+	}
+	free(g);
+}
+
+/* A channel that has gone in the meantime is nowhere, which AMQP finds fine; anything else is tried again. */
+static void on_published(struct broker *b, struct cmd *c, void *ctx)
+{
+	struct burial *g = ctx;
+	const struct cmd_publish *p = (struct cmd_publish *)c;
+
+	if (c->error)
+		g->error = c->error;
+	for (uint32_t i = 0; i < p->ntargets; i++)
+		if (p->targets[i].error && (g->must_arrive || p->targets[i].error != -ERR_NO_SUCH_CHANNEL))
+			g->error = p->targets[i].error;
+	cmd_free(c);
+	if (--g->waiting == 0)
+		burial_end(g);
+}
+
+static struct cmd_publish *publish_to(struct queue *q, struct buf *copy, uint16_t shard, const uint32_t *ids, int n)
+{
+	struct cmd_publish *c = (struct cmd_publish *)cmd_new(CMD_PUBLISH);
+
+	if (!c)
+		return NULL;
+	c->targets = cmd_alloc(&c->head, (size_t)n * sizeof *c->targets);
+	if (!c->targets) {
+		cmd_free(&c->head);
+		return NULL;
+	}
+	for (int i = 0; i < n; i++) {
+		const struct channel *to = catalogue_channel_by_id(q->broker->catalogue, ids[i]);
+		if (to && to->shard == shard)
+			c->targets[c->ntargets++] = (struct publish_target){ .channel = ids[i], .partition = -1 };
+	}
+	c->head.to_shard = shard;
+	c->batch = (struct view){ buf_ref(copy), 0, copy->size };
+	c->wait_durable = true;
+	c->from_queue = true;
+	return c;
+}
+
+static bool shard_has(struct queue *q, uint16_t shard, const uint32_t *ids, int n)
+{
+	for (int i = 0; i < n; i++) {
+		const struct channel *to = catalogue_channel_by_id(q->broker->catalogue, ids[i]);
+		if (to && to->shard == shard)
+			return true;
+	}
+	return false;
+}
+
+/* False: memory was short; it is tried again later. */
+static bool send_copies(struct queue *q, struct message *m, struct buf *copy, const uint32_t *ids, int n, bool must_arrive)
+{
+	struct burial *g = calloc(1, sizeof *g);
+
+	if (!g)
+		return false;
+	*g = (struct burial){ .queue = q, .partition = m->partition, .offset = m->offset, .waiting = 1,
+			      .must_arrive = must_arrive };
+	list_push(&q->burials, &g->link);
+	q->nburials++;
+	list_remove(&m->held);
+	list_push(&q->moving, &m->held);
+	for (uint16_t shard = 0; shard < q->broker->options.shards; shard++) {
+		if (!shard_has(q, shard, ids, n))
+			continue;
+		struct cmd_publish *c = publish_to(q, copy, shard, ids, n);
+		if (!c) {
+			g->error = -ERR_NO_MEMORY;
+			continue;
+		}
+		g->waiting++;
+		core_ask(q->broker, &c->head, on_published, g);
+	}
+	if (--g->waiting == 0)
+		burial_end(g);
+	return true;
+}
+
+static bool bury(struct queue *q, struct message *m, const struct reader_record *r)
+{
+	const struct channel *ch;
+	const struct queue_policy *policy = policy_now(q, &ch);
+	uint32_t ids[ROUTES_MAX];
+	struct deaths deaths;
+	struct slice key;
+
+	if (!policy)
+		return false;
+#if MUTANT_drop_dead_letter
+	ledger_settle(&q->ledger, m);
+	return true;
+#endif
+	key = policy->dead_exchange.p && policy->dead_key.p ? policy->dead_key : r->record.key;
+	deaths_read(r->record.headers, &deaths);
+	int n = find_graves(q, r, key, &deaths, ids);
+	if (n == 0) {
+		if (policy->dead_channel.p)
+			ledger_requeue(&q->ledger, m);
+		else
+			ledger_settle(&q->ledger, m);
+		return true;
+	}
+	deaths_add(q, ch, m, &deaths);
+	struct buf *copy = copy_message(r, key, policy->dead_channel.p ? SLICE_NULL : policy->dead_exchange, &deaths);
+	if (!copy)
+		return false;
+	bool sent = send_copies(q, m, copy, ids, n, policy->dead_channel.p != NULL);
+	buf_unref(copy);
+	return sent;
+}
+
+static void wake_from_read(void *ctx)
+{
+	struct queue *q = ctx;
+
+	queue_wake(q);
+	queues_again(q->broker);
+}
+
+/* Start what can be started; the rest waits for reads, for burials to end, or for bury_after_ms. */
+void queue_bury(struct queue *q)
+{
+	const struct channel *ch = core_channel(q->broker, q->channel);
+	struct ledger *l = &q->ledger;
+	struct reader_record r;
+
+	if (list_empty(&l->dying) || q->bury_after_ms > q->broker->now_ms || !ch)
+		return;
+	if (!q->dead_reader && !(q->dead_reader = reader_new(wake_from_read, q)))
+		return;
+	while (!list_empty(&l->dying) && q->nburials < BURIALS_MAX && q->bury_after_ms <= q->broker->now_ms) {
+		struct message *m = CONTAINER(struct message, held, l->dying.next);
+		bool done = true;
+		switch (reader_get(q->dead_reader, q->broker->log, channel_partition(ch, m->partition), m->offset, &r)) {
+		case READ_LATER:
+			return;
+		case READ_MISSING:
+			ledger_settle(l, m);
+			break;
+		case READ_BROKEN:
+			done = false;
+			break;
+		case READ_DONE:
+			done = bury(q, m, &r);
+			break;
+		}
+		if (!done) {
+			q->bury_after_ms = q->broker->now_ms + RETRY_MS;
+			return;
+		}
+	}
+	if (list_empty(&l->dying)) {
+		reader_free(q->dead_reader);
+		q->dead_reader = NULL;
+	}
+}
+
+void queue_burials_forget(struct queue *q)
+{
+	for (struct node *n; (n = list_pop(&q->burials));)
+		CONTAINER(struct burial, link, n)->queue = NULL;
+}
+
+void queue_burial_free(struct node *burial)
+{
+	free(CONTAINER(struct burial, link, burial));
+}

@@ -1,0 +1,283 @@
+/*
+ * queue_deliver.c - one turn's deliveries: receivers first, in the order in which they came, then consumers in turn.
+ *
+ * The payload is there before a message is leased, so nothing that happens while the disk is read (a purge, a consumer
+ * that leaves, the end of the queue) finds a message that is half delivered.
+ */
+#include <assert.h>
+
+#include "broker/queue_parts.h"
+
+static void wake_from_read(void *ctx)
+{
+	struct queue *q = ctx;
+
+	queue_wake(q);
+	queues_again(q->broker);
+}
+
+/* ---- one delivery ---- */
+
+static void fill(struct delivery *d, const struct spot *s, uint32_t receives, const struct message *leased,
+		 const struct reader_record *r, int64_t append_ms)
+{
+	struct deaths deaths;
+	bool died = deaths_read(r->record.headers, &deaths);
+
+	*d = (struct delivery){
+		.partition = s->partition, .offset = s->offset, .generation = receives,
+		.receives = receives + (died ? deaths.receives : 0),
+		.redelivered = receives > 1,
+		.first_receive_ms = leased && receives > 1 ? leased->first_receive_ms : 0,
+		.append_ms = r->origin != ORIGIN_SQS && append_ms ? append_ms : r->timestamp_ms,
+		.timestamp_ms = r->timestamp_ms, .origin = r->origin,
+		.key = r->record.key, .value = r->record.value, .headers = r->record.headers,
+		.sequence = (uint64_t)s->offset + 1,
+		.dead_source = died ? deaths.source : SLICE_NULL,
+		.hold = { buf_ref(r->hold.buf), r->hold.offset, r->hold.size },
+	};
+}
+
+/* Take the message off the queue, for good or as a lease.  False: memory is short. */
+static bool take(struct queue *q, const struct spot *s, bool no_ack, struct holder *h, int64_t lease_ms, struct lane **lane,
+		 const struct reader_record *r, struct delivery *d)
+{
+	int64_t now_ms = q->broker->now_ms, append_ms = ledger_append_ms(&q->ledger, s);
+	struct message *m = NULL;
+
+	if (no_ack) {
+		uint32_t receives = s->message ? s->message->receives + 1 : 1;
+		fill(d, s, receives, s->message, r, append_ms);
+		if (ledger_skip(&q->ledger, s) < 0) {
+			buf_unref(d->hold.buf);
+			return false;
+		}
+		q->broker->stats.settled_total++;
+	} else {
+		m = ledger_take(&q->ledger, s, now_ms, lease_ms < 0 ? LEDGER_NEVER : now_ms + lease_ms, lane);
+		if (!m)
+			return false;
+		if (h)
+			holder_take(h, m);
+		fill(d, s, m->receives, m, r, append_ms);
+	}
+	q->broker->stats.delivered_total++;
+	q->broker->stats.redelivered_total += d->redelivered;
+	return true;
+}
+
+/* ---- to a receiver ---- */
+
+static bool give_waiter(struct queue *q, struct waiter *w, const struct spot *s, const struct reader_record *r)
+{
+	struct cmd_receive *c = w->cmd;
+	struct holder *h = NULL;
+
+	if (!c->no_ack && c->lease_ms < 0 && !(h = holder_getter(q, w->party)))
+		return false;
+	bool taken = take(q, s, c->no_ack, h, c->lease_ms, &w->lane, r, &c->deliveries[c->ndeliveries]);
+	if (taken)
+		c->ndeliveries++;
+	if (h)
+		holder_tidy(h);
+	return taken;
+}
+
+/* A lease with an end must survive a restart before anybody relies on it. */
+void waiter_answer(struct waiter *w, int error)
+{
+	struct queue *q = w->queue;
+	struct cmd_receive *c = w->cmd;
+
+	waiter_free(w);
+	c->ret_ready = queue_ready(q);
+	if (c->ndeliveries && !c->no_ack && c->lease_ms >= 0)
+		queue_answer_durable(q, &c->head);
+	else
+		core_answer(q->broker, &c->head, c->ndeliveries ? 0 : error);
+}
+
+/* ---- to a consumer ---- */
+
+static struct delivery *next_delivery(struct holder *h)
+{
+	struct event_deliver *e = h->event;
+
+	if (!e) {
+		e = (struct event_deliver *)cmd_new(EVENT_DELIVER);
+		if (!e)
+			return NULL;
+		e->head.from_shard = h->party->shard;
+		e->head.session = h->party->session;
+		e->channel = h->queue->channel;
+		e->consumer = h->number;
+		h->event = e;
+		h->event_capacity = 0;
+		h->event_bytes = 0;
+	}
+	if (e->ndeliveries == h->event_capacity) {
+		uint32_t capacity = h->event_capacity ? DELIVER_MESSAGES : 4;
+		struct delivery *more = cmd_alloc(&e->head, capacity * sizeof *more);
+		if (!more)
+			return NULL;
+		if (e->ndeliveries)
+			memcpy(more, e->deliveries, e->ndeliveries * sizeof *more);
+		e->deliveries = more;
+		h->event_capacity = capacity;
+	}
+	return &e->deliveries[e->ndeliveries];
+}
+
+static bool give_consumer(struct queue *q, struct holder *h, const struct spot *s, const struct reader_record *r,
+			  struct node *served)
+{
+	bool first = !h->event;
+	struct delivery *d = next_delivery(h);
+
+	if (first && h->event)
+		list_push(served, &h->served);
+	if (!d || !take(q, s, h->no_ack, h->no_ack ? NULL : h, -1, &h->lane, r, d))
+		return false;
+	h->event->ndeliveries++;
+	h->event_bytes += d->key.n + d->value.n + d->headers.n;
+	h->credit -= h->windowed;
+	h->full = h->event->ndeliveries >= DELIVER_MESSAGES || h->event_bytes >= DELIVER_BYTES;
+	/* The next one is its equal that waits longest. */
+	list_remove(&h->hungry);
+	holder_update(h);
+	return true;
+}
+
+static void send_events(struct queue *q, struct node *served)
+{
+	for (struct node *n; (n = list_pop(served));) {
+		struct holder *h = CONTAINER(struct holder, served, n);
+		struct event_deliver *e = TAKE(h->event);
+		h->lane = NULL;
+		h->full = false;
+		holder_update(h);
+		if (e->ndeliveries)
+			core_send(q->broker, &e->head);
+		else
+			cmd_free(&e->head);
+	}
+}
+
+/* ---- the turn ---- */
+
+/* What is at the head that is not to be delivered?  True: it is gone now, look again. */
+static bool head_dies(struct queue *q, const struct spot *s)
+{
+	if (spot_expired(q, s)) {
+		spot_die(q, s, DEATH_EXPIRED);
+		return true;
+	}
+	if (s->message && q->policy.max_receives > 0 && s->message->receives >= (uint32_t)q->policy.max_receives &&
+	    queue_has_grave(q)) {
+		spot_die(q, s, DEATH_RECEIVES);
+		return true;
+	}
+	return false;
+}
+
+static enum read_result read_spot(struct queue *q, const struct spot *s, struct reader_record *ret)
+{
+	const struct channel *ch = core_channel(q->broker, q->channel);
+
+	if (!q->reader)
+		q->reader = reader_new(wake_from_read, q);
+	if (!ch || !q->reader)
+		return READ_BROKEN;
+	return reader_get(q->reader, q->broker->log, channel_partition(ch, s->partition), s->offset, ret);
+}
+
+/* There is no such record, and maybe nothing else up to the log's start: the queue does not owe it. */
+static void leave_missing(struct queue *q, const struct spot *s)
+{
+	const struct channel *ch = core_channel(q->broker, q->channel);
+	int64_t start = ch ? log_start(q->broker->log, channel_partition(ch, s->partition)) : 0;
+
+	if (start > s->offset)
+		ledger_settle_range(&q->ledger, s->partition, q->ledger.partitions[s->partition].floor, start - 1);
+	else
+		ledger_skip(&q->ledger, s);
+}
+
+static bool any_broken(const struct queue *q)
+{
+	for (uint32_t i = 0; i < q->ledger.npartitions; i++)
+		if (q->ledger.partitions[i].broken)
+			return true;
+	return false;
+}
+
+/* Give the first taker the first message.  False: there is no more to do now. */
+static bool step(struct queue *q, struct node *served)
+{
+	struct waiter *w = list_empty(&q->waiters) ? NULL : CONTAINER(struct waiter, in_queue, q->waiters.next);
+	struct holder *h = w || list_empty(&q->hungry) ? NULL : CONTAINER(struct holder, hungry, q->hungry.next);
+	struct reader_record r;
+	struct spot s;
+
+	if ((!w && !h) || !ledger_peek(&q->ledger, w ? w->lane : h->lane, &s))
+		return false;
+	if (head_dies(q, &s))
+		return true;
+	switch (read_spot(q, &s, &r)) {
+	case READ_LATER:
+		q->reading = true;
+		return false;
+	case READ_MISSING:
+		leave_missing(q, &s);
+		return true;
+	case READ_BROKEN:
+		q->ledger.partitions[s.partition].broken = true;
+		return true;
+	case READ_DONE:
+		break;
+	}
+	if (!w)
+		return give_consumer(q, h, &s, &r, served);
+	if (!give_waiter(q, w, &s, &r))
+		return false;
+	if (w->cmd->ndeliveries == w->cmd->max)
+		waiter_answer(w, 0);
+	return true;
+}
+
+/* Whoever has something is answered; whoever does not wait is answered unless the disk is still being asked. */
+static void answer_waiters(struct queue *q)
+{
+	LIST_EACH(n, &q->waiters) {
+		struct waiter *w = CONTAINER(struct waiter, in_queue, n);
+		w->lane = NULL;
+		if (w->cmd->ndeliveries || (!w->patient && !q->reading))
+			waiter_answer(w, any_broken(q) ? -ERR_DAMAGED : 0);
+	}
+}
+
+void queue_deliver(struct queue *q)
+{
+	struct node served;
+	int left = TURN_MESSAGES;
+
+	list_init(&served);
+	q->reading = false;
+	while (left > 0 && step(q, &served))
+		left--;
+	if (left > 0 || q->ledger.ready == 0)
+		answer_waiters(q);
+	send_events(q, &served);
+
+	if (!list_empty(&q->waiters) && left == 0)
+		queue_wake(q);
+	if (!q->reading && queue_ready(q) && (!list_empty(&q->hungry) || left == 0)) {
+		queue_wake(q);
+		queues_again(q->broker);
+	}
+	/* Buffers are held for those who will want more soon. */
+	if (list_empty(&q->consumers) && list_empty(&q->waiters) && !q->reading) {
+		reader_free(q->reader);
+		q->reader = NULL;
+	}
+}

@@ -1,0 +1,176 @@
+/*
+ * queue_parts.h - inside the delivery engine only: a queue, who takes from it, and the doors between its files.
+ *
+ *   queue_runs, queue_ledger     where each message is                       (pure)
+ *   queue_state, queue_dedup     on disk; deduplication                      (pure)
+ *   queue_facts, queue_reader    what a message says; its payload
+ *   queue.c                      life of a queue: create, append, restore, turn, record
+ *   queue_commands.c             subscribe, credit, receive, settle, purge, stats
+ *   queue_deliver.c              from ready to consumers and receivers
+ *   queue_limits.c               expiry, length, unused queues
+ *   queue_dead.c                 dead-lettering
+ *   lease.c                      parties and holders: whose leases they are
+ *
+ * A queue that may have something to do is *awake*: commands, appends, timers and finished reads wake it.  At the end of
+ * the shard's turn queues_flush() gives each queue that is awake a turn: leases end, messages are delivered, and one
+ * record says what has changed.  What must be durable before it is answered hangs on that record.
+ */
+#ifndef BROKER_QUEUE_PARTS_H
+#define BROKER_QUEUE_PARTS_H
+
+#include "broker/core.h"
+#include "broker/queue_dedup.h"
+#include "broker/queue_facts.h"
+#include "broker/queue_ledger.h"
+#include "broker/queue_reader.h"
+#include "broker/queue_state.h"
+
+enum {
+	DELIVER_MESSAGES = 64,          /* per consumer and turn */
+	DELIVER_BYTES    = 256 << 10,
+	TURN_MESSAGES    = 1024,        /* taken from one queue in one turn */
+	BURIALS_MAX      = 64,          /* dead-lettering under way, per queue */
+	RETRY_MS         = 1000,
+};
+
+struct queues {
+	struct map parties;             /* shard << 32 | session -> struct party */
+	struct node awake;              /* struct queue */
+	struct node all;
+	struct node lost;               /* struct written whose queue has gone */
+	struct timer again;             /* due at once: somebody has more to do */
+	struct state_scratch scratch;
+};
+
+/* A session, as far as it holds leases here, or waits. */
+struct party {
+	uint16_t shard;
+	uint32_t session;
+	struct map consumers;           /* the session's number -> struct holder */
+	struct node holders;            /* those that only hold (AMQP get) come first */
+	struct node waiters;
+};
+
+/* Who holds leases of one queue for one session: a consumer, or what the session got by itself (number 0 and !consumer). */
+struct holder {
+	struct node in_party;
+	struct node in_queue;           /* in q->consumers, in the order of subscribing; a getter is in none */
+	struct node hungry;             /* in q->hungry, while it can take */
+	struct node served;             /* in the list of this turn, while it has an event */
+	struct party *party;
+	struct queue *queue;
+	uint64_t number;
+	bool consumer;                  /* false also after unsubscribing, while leases are left */
+	bool no_ack, exclusive;
+	bool full;                      /* has had enough in this turn */
+	int32_t priority;
+	uint32_t prefetch;              /* 0: no limit */
+	bool windowed;
+	int64_t credit;                 /* deliveries that may still go out, if windowed */
+	uint32_t nheld;
+	struct node held;               /* struct message */
+	struct lane *lane;              /* fifo: drained in this turn */
+	struct event_deliver *event;    /* of this turn */
+	uint32_t event_capacity;
+	size_t event_bytes;
+};
+
+/* A receive that has not been answered. */
+struct waiter {
+	struct node in_queue, in_party;
+	struct timer timer;
+	struct queue *queue;
+	struct party *party;
+	struct cmd_receive *cmd;
+	bool patient;                   /* it has a deadline that has not come */
+	struct lane *lane;
+};
+
+/* A record on its way to the disk, and who is answered then. */
+struct written {
+	struct pending pending;
+	struct node link;               /* in q->written */
+	struct queue *queue;            /* NULL: gone */
+	struct node answers;            /* struct cmd */
+	struct change *settled;         /* what the log must keep until then */
+	uint32_t nsettled;
+	int64_t *floors;                /* NULL: nothing to trim */
+	uint32_t nfloors;
+};
+
+struct queue {
+	struct node link;               /* in queues->all */
+	struct node awake;              /* in queues->awake */
+	uint32_t channel;
+	struct broker *broker;
+	enum origin origin;             /* of the declaration */
+	bool auto_delete, trims;        /* trims: settled messages give their space back */
+	bool had_consumer, exclusive, deleting;
+	bool expiring;                  /* there have been messages with an expiry of their own */
+	bool forget;                    /* purged: deduplication is to be forgotten with the next record */
+	bool reading;                   /* deliveries wait for the reader */
+	struct queue_policy policy;     /* its strings are the catalogue's: see queue_policy() */
+	struct ledger ledger;
+	struct dedup *dedup;            /* fifo */
+	struct reader *reader, *dead_reader;
+	struct node consumers, hungry;
+	uint32_t nconsumers;
+	struct node waiters;
+	struct node answers;            /* to be sent when the next record is durable */
+	struct node written;            /* records under way, oldest first */
+	struct node moving;             /* dying messages whose copy is under way */
+	struct node burials;
+	uint32_t nburials;
+	int64_t bury_after_ms;          /* not before: the last attempt failed */
+	int64_t used_ms;                /* for expires_ms */
+	struct timer timer;
+	int64_t timer_ms;               /* LEDGER_NEVER: not set */
+	uint64_t counted_ready, counted_leased;         /* in b->stats */
+	int64_t *trimmed;               /* per partition, once something was */
+};
+
+/* ---- queue.c ---- */
+struct queue *queue_of(struct broker *b, uint32_t channel);     /* NULL: no such queue here */
+void queue_wake(struct queue *q);
+/* Answer `c` when all that has happened to the queue until now is durable. */
+void queue_answer_durable(struct queue *q, struct cmd *c);
+/* Deliver in the next turn even if nothing else happens. */
+void queues_again(struct broker *b);
+
+/* ---- lease.c ---- */
+struct party *party_find(struct broker *b, uint16_t shard, uint32_t session);
+struct party *party_get(struct broker *b, const struct cmd *c);        /* made if there is none; NULL: no memory */
+void party_tidy(struct broker *b, struct party *p);     /* gone if it neither holds nor waits */
+struct holder *holder_new(struct queue *q, struct party *p, uint64_t number, bool consumer);
+struct holder *holder_getter(struct queue *q, struct party *p);
+void holder_tidy(struct holder *h);                     /* gone if it is no consumer and holds nothing */
+void holder_take(struct holder *h, struct message *m);
+void lease_release(struct message *m);                  /* nobody holds it any more */
+void holder_requeue_all(struct holder *h);
+void holder_update(struct holder *h);                   /* is it hungry? */
+void consumer_leave(struct holder *h);                  /* it subscribes no more; may free it */
+void waiter_free(struct waiter *w);
+
+/* ---- queue_deliver.c ---- */
+void queue_deliver(struct queue *q);
+void waiter_answer(struct waiter *w, int error);        /* with what it has */
+void queue_reader_woken(void *queue);
+
+/* ---- queue_limits.c ---- */
+bool spot_expired(const struct queue *q, const struct spot *s);
+void queue_limit(struct queue *q);                      /* expiry and length */
+int64_t queue_limit_ms(struct queue *q);                /* when the head expires; LEDGER_NEVER */
+int64_t queue_unused_ms(const struct queue *q);         /* when it is deleted as unused */
+void queue_check_unused(struct queue *q);
+void queue_delete_unused(struct queue *q);
+
+/* ---- queue_dead.c ---- */
+/* The message is to be moved, or dropped if there is nowhere to go. */
+void spot_die(struct queue *q, const struct spot *s, enum death death);
+void lease_die(struct queue *q, struct message *m, enum death death);
+bool queue_has_grave(const struct queue *q);            /* there is somewhere to move the dead to */
+void queue_bury(struct queue *q);
+void queue_burials_forget(struct queue *q);             /* it is about to vanish */
+void queue_burial_free(struct node *burial);            /* everything ends */
+
+#endif
