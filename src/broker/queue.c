@@ -21,6 +21,7 @@ int queues_open(struct broker *b)
 	list_init(&b->queues->awake);
 	list_init(&b->queues->all);
 	list_init(&b->queues->lost);
+	list_init(&b->queues->lost_burials);
 	b->queues->again.fire = on_again;
 	return 0;
 }
@@ -523,8 +524,7 @@ void queues_close(struct broker *b)
 		move_all(&q->written, &qs->lost);
 		for (struct node *a; (a = list_pop(&q->answers));)
 			cmd_free(CONTAINER(struct cmd, link, a));
-		for (struct node *g; (g = list_pop(&q->burials));)
-			queue_burial_free(g);
+		queue_burials_forget(q);
 		queue_free(q);
 	}
 	for (struct node *n; (n = list_pop(&qs->lost));) {
@@ -533,6 +533,8 @@ void queues_close(struct broker *b)
 			cmd_free(CONTAINER(struct cmd, link, a));
 		written_free(w);
 	}
+	for (struct node *n; (n = list_pop(&qs->lost_burials));)
+		queue_burial_free(n);
 	state_scratch_free(&qs->scratch);
 	free(qs);
 	b->queues = NULL;

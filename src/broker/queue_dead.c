@@ -206,8 +206,8 @@ static void burial_end(struct burial *g)
 			q->bury_after_ms = q->broker->now_ms + RETRY_MS;
 		}
 	}
+	list_remove(&g->link);
 	if (q) {
-		list_remove(&g->link);
 		q->nburials--;
 		queue_wake(q);
 		queues_again(q->broker);
@@ -374,8 +374,10 @@ void queue_bury(struct queue *q)
 
 void queue_burials_forget(struct queue *q)
 {
-	for (struct node *n; (n = list_pop(&q->burials));)
+	for (struct node *n; (n = list_pop(&q->burials));) {
 		CONTAINER(struct burial, link, n)->queue = NULL;
+		list_push(&q->broker->queues->lost_burials, n);
+	}
 }
 
 void queue_burial_free(struct node *burial)

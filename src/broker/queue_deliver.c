@@ -4,8 +4,7 @@
  * The payload is there before a message is leased, so nothing that happens while the disk is read (a purge, a consumer
  * that leaves, the end of the queue) finds a message that is half delivered.
  */
-#include <assert.h>
-
+#include "base/own.h"
 #include "broker/queue_parts.h"
 
 static void wake_from_read(void *ctx)

@@ -88,7 +88,6 @@ void queue_delete_unused(struct queue *q)
 	c->name = cmd_copy(&c->head, ch->name);
 	c->if_unused = true;
 	c->ret_channel = q->channel;
-	c->head.connection = ch->queue ? ch->queue->owner : 0;
 	q->deleting = true;
 	core_ask(q->broker, &c->head, on_deleted, NULL);
 }

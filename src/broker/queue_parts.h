@@ -38,6 +38,7 @@ struct queues {
 	struct node awake;              /* struct queue */
 	struct node all;
 	struct node lost;               /* struct written whose queue has gone */
+	struct node lost_burials;
 	struct timer again;             /* due at once: somebody has more to do */
 	struct state_scratch scratch;
 };
