@@ -274,7 +274,7 @@ def test_transient_queues_are_gone_after_a_restart(amqp, fresh):
     assert not exists(amqp, queue)
 
 
-def test_transient_messages_are_gone_after_a_restart(amqp, fresh):
+def test_a_restart_may_lose_transient_messages_but_no_persistent_ones(amqp, fresh, peer):
     queue = fresh()
     channel = amqp.channel()
     channel.confirm_delivery()
@@ -286,9 +286,14 @@ def test_transient_messages_are_gone_after_a_restart(amqp, fresh):
     amqp.restart()
 
     channel = amqp.channel()
-    assert channel.queue_declare(queue, passive=True).method.message_count == 1
-    assert channel.basic_get(queue, auto_ack=True)[2] == b"persistent"
+    count = channel.queue_declare(queue, passive=True).method.message_count
+    got = [channel.basic_get(queue, auto_ack=True)[2] for _ in range(count)]
     channel.queue_delete(queue)
+    # RabbitMQ always loses the first two; Hawser may keep them (docs/decisions/0007).
+    if peer == "rabbitmq":
+        assert got == [b"persistent"]
+    assert [body for body in (b"transient", b"unsaid", b"persistent") if body in got] == got
+    assert got[-1] == b"persistent"
 
 
 def test_acknowledged_messages_stay_away_after_a_restart(amqp, fresh):

@@ -1,0 +1,105 @@
+# The configuration file: what it says is done, and what makes no sense is refused.
+#
+# Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
+import os
+import time
+
+import boto3
+import botocore.config
+import botocore.exceptions
+import pika
+import pika.exceptions
+import pytest
+
+from broker import ROOT, Broker, BrokerFailed
+
+CLIENT = "the shell"
+CHAPTER = "The command"
+
+
+@pytest.fixture
+def configured():
+    brokers = []
+
+    def one(text):
+        broker = Broker(config=text)
+        brokers.append(broker)
+        return broker.start()
+    yield one
+    for broker in brokers:
+        broker.close()
+
+
+def amqp(broker, user="guest", password="guest", **more):
+    host, port = broker.amqp.split(":")
+    return pika.BlockingConnection(pika.ConnectionParameters(
+        host, int(port), credentials=pika.PlainCredentials(user, password), **more))
+
+
+def sqs(broker):
+    return boto3.client("sqs", endpoint_url="http://" + broker.sqs,
+                        config=botocore.config.Config(retries={"max_attempts": 0}, read_timeout=20))
+
+
+def test_the_configuration_of_the_article_starts(configured):
+    with open(os.path.join(ROOT, "examples", "hawser.conf")) as f:
+        broker = configured(f.read())
+    amqp(broker).close()
+
+
+def test_the_configured_user_replaces_guest(configured):
+    broker = configured("default_user = ada\ndefault_pass = secret\n")
+    amqp(broker, "ada", "secret").close()
+    for user, password in (("guest", "guest"), ("ada", "guest"), ("ada", "")):
+        with pytest.raises(pika.exceptions.AMQPConnectionError):
+            amqp(broker, user, password)
+
+
+def test_configured_keys_are_required_of_SQS(configured):
+    broker = configured("sqs.access_key = local\nsqs.secret_key = local\n")
+    sqs(broker).create_queue(QueueName="allowed")
+    stranger = boto3.client("sqs", endpoint_url="http://" + broker.sqs, aws_access_key_id="local",
+                            aws_secret_access_key="wrong")
+    with pytest.raises(botocore.exceptions.ClientError) as caught:
+        stranger.create_queue(QueueName="refused")
+    assert caught.value.response["Error"]["Code"] == "SignatureDoesNotMatch"
+
+
+@pytest.mark.parametrize("setting", ["disk_free_limit = 1000000GB", "memory_high_watermark.absolute = 1MB"],
+                         ids=["disk_free_limit", "memory_high_watermark"])
+def test_a_publisher_is_blocked_when_a_limit_is_reached(configured, setting):
+    broker = configured(setting + "\n")
+    connection = amqp(broker, blocked_connection_timeout=30)
+    blocked = []
+    connection.add_on_connection_blocked_callback(lambda *what: blocked.append(what))
+    channel = connection.channel()
+    queue = channel.queue_declare("", exclusive=True).method.queue
+    end = time.monotonic() + 15
+    while not blocked and time.monotonic() < end:
+        channel.basic_publish("", queue, b"x")
+        connection.process_data_events(time_limit=0.1)
+    assert blocked, "the publisher was never told"
+    with pytest.raises(botocore.exceptions.ClientError) as caught:
+        client = sqs(broker)
+        url = client.create_queue(QueueName="q")["QueueUrl"]
+        client.send_message(QueueUrl=url, MessageBody="x")
+    assert caught.value.response["Error"]["Code"] in ("OverLimit", "RequestThrottled", "ServiceUnavailable")
+
+
+@pytest.mark.parametrize("line", ["colour = blue", "shards = many", "memory_high_watermark = 2", "disk_free_limit = plenty",
+                                  "no equals sign", "shards = 1\nshards = 2"],
+                         ids=["name", "number", "fraction", "size", "syntax", "twice"])
+def test_a_line_that_makes_no_sense_is_named(line):
+    broker = Broker(config="# a comment\n" + line + "\n")
+    with pytest.raises(BrokerFailed) as failed:
+        broker.start()
+    broker.close()
+    number = 1 + len(line.split("\n"))
+    assert "hawser.conf:%d: " % number in str(failed.value)
+
+
+@pytest.mark.parametrize("name", ["vm_memory_high_watermark = 0.4", "vm_memory_high_watermark.relative = 0.4",
+                                  "vm_memory_high_watermark.absolute = 1GB", "disk_free_limit.absolute = 50MB"],
+                         ids=lambda line: line.split()[0])
+def test_RabbitMQs_names_are_known(configured, name):
+    amqp(configured(name + "\n")).close()
