@@ -377,6 +377,7 @@ static struct broker *broker_new(struct env *env, const struct broker_options *o
 	list_init(&b->inbox);
 	list_init(&b->ripe);
 	list_init(&b->repeats);
+	list_init(&b->lookups);
 	list_init(&b->producer_asks);
 	return b;
 }
@@ -416,15 +417,21 @@ static void partitions_free(struct broker *b)
 	map_free(&b->partitions);
 }
 
+static void free_commands(struct node *list)
+{
+	for (struct node *n; (n = list_pop(list));)
+		cmd_free(CONTAINER(struct cmd, link, n));
+}
+
 void broker_close(struct broker *b)
 {
 	if (!b)
 		return;
-	for (struct node *n; (n = list_pop(&b->inbox));)
-		cmd_free(CONTAINER(struct cmd, link, n));
-	for (struct node *n; (n = list_pop(&b->producer_asks));)
-		cmd_free(CONTAINER(struct cmd, link, n));
-	fetches_stop(b);
+	free_commands(&b->inbox);
+	free_commands(&b->producer_asks);
+	fetches_close(b);
+	lookups_close(b);
+	publishes_close(b);
 	if (b->queues)
 		queues_close(b);
 	if (b->groups)
@@ -435,7 +442,6 @@ void broker_close(struct broker *b)
 	MAP_EACH(&b->asks, e)
 		free(e->value);
 	map_free(&b->asks);
-	map_free(&b->waiting);
 	heap_free(&b->timers);
 	free(b);
 }

@@ -47,6 +47,12 @@ struct queues;                  /* queue.c */
 struct groups;                  /* group.c */
 struct producers;               /* producer.c: idempotence windows per partition */
 
+/* ---- timers: one-shot, on b->now_ms ---- */
+struct timer {
+	struct heap_node node;
+	void (*fire)(struct broker *b, struct timer *t);
+};
+
 struct broker {
 	struct broker_options options;
 	struct outlet outlet;
@@ -68,11 +74,15 @@ struct broker {
 	struct map asks;                /* tag -> struct ask: core_ask()s under way */
 	uint64_t last_ask;
 	uint64_t pending_bytes;         /* appended and not yet applied */
-	struct map waiting;             /* fetches: see fetch.c */
+	struct map waiting;             /* shard and session -> list of fetches: see fetch.c */
 	struct node ripe;               /* fetches that have enough: answered at the next flush */
 	struct node repeats;            /* publishes that repeat a batch which is not durable yet: see publish.c */
+	struct node lookups;            /* CMD_OFFSETS under way: see offsets.c */
+	uint64_t publishes;             /* commands so far: marks partitions */
 	int64_t next_producer_id, producer_ids_end;     /* the block of producer ids in hand */
-	struct node producer_asks;      /* commands that wait for the next block */
+	struct node producer_asks;      /* commands that wait for the next block... */
+	bool reserving;                 /* ...which is on its way to the disk */
+	struct timer housekeeping;
 	struct broker_stats stats;      /* each part counts its own; the gauges (groups, consumers, messages_*) too */
 };
 
@@ -90,11 +100,6 @@ struct partition {
 	uint64_t mark;                  /* of the last publish that named it */
 };
 
-/* ---- timers: one-shot, on b->now_ms ---- */
-struct timer {
-	struct heap_node node;
-	void (*fire)(struct broker *b, struct timer *t);
-};
 void timer_set(struct broker *b, struct timer *t, int64_t at_ms);      /* replaces an earlier setting */
 void timer_cancel(struct broker *b, struct timer *t);
 
@@ -112,6 +117,11 @@ void core_ask(struct broker *b, struct cmd *c, void (*done)(struct broker *b, st
 void core_send(struct broker *b, struct cmd *c);
 
 struct partition *core_partition(struct broker *b, uint32_t log_partition);
+/* By channel and number; NULL with -ERR_NO_SUCH_CHANNEL or -ERR_NO_SUCH_PARTITION in *ret_error (else 0). */
+struct partition *core_partition_of(struct broker *b, uint32_t channel, uint32_t number, int *ret_error);
+int64_t core_start(struct broker *b, const struct partition *p);       /* the first offset that readers may see */
+void partition_trim(struct broker *b, struct partition *p);            /* give back what lies below the floor, if no queue owes it */
+void core_need_housekeeping(struct broker *b);                         /* producers to forget, floors to reach: some minutes later */
 /* Only if this shard owns it.  Keep the id, not the pointer: the catalogue may be replaced as a whole. */
 const struct channel *core_channel(struct broker *b, uint32_t channel);
 uint32_t channel_partition(const struct channel *ch, uint32_t number);         /* its log partition id */
@@ -151,6 +161,11 @@ void fetches_session_gone(struct broker *b, uint16_t shard, uint32_t session);
 bool fetches_cancel(struct broker *b, uint16_t shard, uint32_t session, uint64_t tag);
 void fetches_answer_ripe(struct broker *b);
 void fetches_stop(struct broker *b);            /* answer all that wait, with what they have */
+void fetches_close(struct broker *b);
+void publishes_close(struct broker *b);
+void lookups_close(struct broker *b);
+/* Where a keyed record goes, as Kafka's clients decide it. */
+uint32_t partition_for_key(struct slice key, uint32_t partitions);
 
 /* ---- commands between shards ---- */
 struct shard_catalogue {        /* SHARD_CATALOGUE: one change; SHARD_RESYNC: the whole, or a null body that asks "are you at `version`?" */

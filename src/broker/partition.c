@@ -17,6 +17,30 @@ const struct channel *core_channel(struct broker *b, uint32_t channel)
 	return e && entry_is_ours(b, e) ? &e->channel : NULL;
 }
 
+struct partition *core_partition_of(struct broker *b, uint32_t channel, uint32_t number, int *ret_error)
+{
+	const struct channel *ch = core_channel(b, channel);
+	struct partition *p = ch && number < ch->partitions ? core_partition(b, channel_partition(ch, number)) : NULL;
+
+	*ret_error = !ch ? -ERR_NO_SUCH_CHANNEL : !p ? -ERR_NO_SUCH_PARTITION : 0;
+	return p;
+}
+
+int64_t core_start(struct broker *b, const struct partition *p)
+{
+	int64_t start = log_start(b->log, p->id);
+
+	return start > p->floor ? start : p->floor;
+}
+
+void partition_trim(struct broker *b, struct partition *p)
+{
+	int64_t start = log_start(b->log, p->id);
+
+	if (start < p->floor && !(p->queue && queue_wanted(b, p->queue, p->number, start, p->floor - 1)))
+		log_trim(b->log, p->id, p->floor);
+}
+
 static int open_one(struct broker *b, const struct channel *ch, uint32_t number)
 {
 	uint32_t id = channel_partition(ch, number);

@@ -1,0 +1,330 @@
+#include "broker/producer.h"
+
+#include <stdlib.h>
+
+#include "base/own.h"
+#include "broker/state.gen.h"
+
+enum {
+	WINDOW = 5,                     /* batches: as many as a client may have in flight */
+	PRODUCERS_MAX = 10000,          /* per partition; beyond it the one that came first is forgotten */
+	BLOCK = 1000,                   /* producer ids that one record reserves */
+	SHARD_SHIFT = 40,               /* a producer id is shard << 40 | number */
+	EXPIRY_MS = 24 * 60 * 60 * 1000,
+	HOUSEKEEPING_MS = 10 * 60 * 1000,
+	SNAPSHOT_ARENA_BYTES = 1 << 30,
+};
+
+struct producer {
+	int64_t id;
+	int64_t seen_ms;
+	int16_t epoch;
+	uint8_t n;
+	struct producer_batch batches[WINDOW];  /* oldest first */
+};
+
+struct producers {
+	struct map by_id;               /* in the order of their first batch */
+};
+
+/* Sequence numbers are 31 bits: after 2^31 - 1 comes 0. */
+static int32_t sequence_after(int32_t sequence, int32_t n)
+{
+	return (int32_t)(((uint32_t)sequence + (uint32_t)n) & INT32_MAX);
+}
+
+static int32_t last_sequence(const struct batch *batch)
+{
+	return sequence_after(batch->base_sequence, batch->last_delta);
+}
+
+static struct producer *find(const struct partition *p, int64_t id)
+{
+	return p->producers ? map_get_number(&p->producers->by_id, (uint64_t)id) : NULL;
+}
+
+int producer_check(const struct partition *p, const struct batch *batch, struct producer_batch *ret)
+{
+	const struct producer *known = find(p, batch->producer_id);
+
+	if (!known)
+		return 0;
+	if (batch->producer_epoch < known->epoch)
+		return -ERR_OLD_PRODUCER;
+	if (batch->producer_epoch > known->epoch)
+		return batch->base_sequence == 0 ? 0 : -ERR_OUT_OF_ORDER;
+	if (known->n == 0)
+		return 0;
+
+	for (int i = 0; i < known->n; i++) {
+		if (known->batches[i].first == batch->base_sequence && known->batches[i].last == last_sequence(batch)) {
+			*ret = known->batches[i];
+			return 1;
+		}
+	}
+	return batch->base_sequence == sequence_after(known->batches[known->n - 1].last, 1) ? 0 : -ERR_OUT_OF_ORDER;
+}
+
+static struct producer *add(struct partition *p, int64_t id)
+{
+	OWN(free) struct producer *made = calloc(1, sizeof *made);
+
+	if (!p->producers)
+		p->producers = calloc(1, sizeof *p->producers);
+	if (!made || !p->producers)
+		return NULL;
+	if (p->producers->by_id.count >= PRODUCERS_MAX) {
+		uint32_t at = 0;
+		const struct map_entry *first = map_next(&p->producers->by_id, &at);
+		free(map_remove_number(&p->producers->by_id, first->number));
+	}
+	made->id = id;
+	if (map_put_number(&p->producers->by_id, (uint64_t)id, made, NULL) < 0)
+		return NULL;
+	return TAKE(made);
+}
+
+static void remember(struct producer *known, struct producer_batch batch)
+{
+	if (known->n == WINDOW)
+		memmove(known->batches, known->batches + 1, sizeof *known->batches * (WINDOW - 1));
+	else
+		known->n++;
+	known->batches[known->n - 1] = batch;
+}
+
+int producer_note(struct broker *b, struct partition *p, const struct batch *batch, int64_t offset)
+{
+	struct producer *known = find(p, batch->producer_id);
+
+	if (!known)
+		known = add(p, batch->producer_id);
+	if (!known)
+		return -ERR_NO_MEMORY;
+	if (known->n && known->batches[known->n - 1].offset >= offset)
+		return 0;       /* replayed over a snapshot that has it */
+	if (batch->producer_epoch != known->epoch)
+		known->n = 0;
+	known->epoch = batch->producer_epoch;
+	known->seen_ms = b->now_ms;
+	remember(known, (struct producer_batch){ offset, batch->base_sequence, last_sequence(batch), b->now_ms });
+	core_need_housekeeping(b);
+	return 0;
+}
+
+void producers_free(struct producers *ps)
+{
+	if (!ps)
+		return;
+	MAP_EACH(&ps->by_id, e)
+		free(e->value);
+	map_free(&ps->by_id);
+	free(ps);
+}
+
+/* --------------------------------------------------------------------------------------------- housekeeping ---- */
+
+static void forget_the_silent(struct broker *b, struct partition *p)
+{
+	MAP_EACH(&p->producers->by_id, e) {
+		struct producer *known = e->value;
+		if (known->seen_ms + EXPIRY_MS <= b->now_ms)
+			free(map_remove_number(&p->producers->by_id, (uint64_t)known->id));
+	}
+	if (p->producers->by_id.count == 0) {
+		producers_free(p->producers);
+		p->producers = NULL;
+	}
+}
+
+static void keep_house(struct broker *b, struct timer *t)
+{
+	bool again = false;
+
+	MAP_EACH(&b->partitions, e) {
+		struct partition *p = e->value;
+		if (p->producers)
+			forget_the_silent(b, p);
+		if (p->floor > log_start(b->log, p->id))
+			partition_trim(b, p);
+		again |= p->producers || p->floor > log_start(b->log, p->id);
+	}
+	if (again)
+		core_need_housekeeping(b);
+}
+
+void core_need_housekeeping(struct broker *b)
+{
+	if (heap_has(&b->housekeeping.node))
+		return;
+	b->housekeeping.fire = keep_house;
+	timer_set(b, &b->housekeeping, b->now_ms + HOUSEKEEPING_MS);
+}
+
+/* ---------------------------------------------------------------------------------------------- producer ids ---- */
+
+static int64_t first_id(const struct broker *b)
+{
+	return (int64_t)b->options.shard << SHARD_SHIFT;
+}
+
+struct reservation {
+	struct pending pending;
+};
+
+static void answer_from_block(struct broker *b)
+{
+	while (b->next_producer_id < b->producer_ids_end && !list_empty(&b->producer_asks)) {
+		struct cmd *c = CONTAINER(struct cmd, link, list_pop(&b->producer_asks));
+		((struct cmd_producer_id *)c)->ret_producer_id = b->next_producer_id++;
+		core_answer(b, c, 0);
+	}
+}
+
+static int reserve_block(struct broker *b);
+
+static void reserved(struct broker *b, struct pending *p, const struct log_entry *entry)
+{
+	free(CONTAINER(struct reservation, pending, p));
+	b->reserving = false;
+	answer_from_block(b);
+	if (!list_empty(&b->producer_asks))
+		reserve_block(b);
+}
+
+static int reserve_block(struct broker *b)
+{
+	OWN(free) struct reservation *r = calloc(1, sizeof *r);
+	OWN(bytes) struct bytes body = BYTES_MAX(64);
+	int64_t end = b->producer_ids_end > first_id(b) ? b->producer_ids_end : first_id(b);
+
+	if (!r)
+		return -ERR_NO_MEMORY;
+	r->pending.done = reserved;
+	wire_encode(&producer_block_msg, 0, &(struct producer_block){ .end = end + BLOCK }, &body);
+	int e = core_append_state(b, STATE_PRODUCER, bytes_slice(&body), &r->pending);
+	if (e < 0)
+		return e;
+	(void)TAKE(r);
+	b->reserving = true;
+	return 0;
+}
+
+void on_producer_id(struct broker *b, struct cmd *c)
+{
+	list_push(&b->producer_asks, &c->link);
+	answer_from_block(b);
+	if (list_empty(&b->producer_asks) || b->reserving)
+		return;
+
+	int e = reserve_block(b);
+	while (e < 0 && !list_empty(&b->producer_asks))
+		core_answer(b, CONTAINER(struct cmd, link, list_pop(&b->producer_asks)), e);
+}
+
+int producer_state_apply(struct broker *b, struct slice body, struct why *why)
+{
+	struct producer_block block;
+	int r = wire_decode(&producer_block_msg, 0, body, NULL, &block, NULL, why);
+
+	if (r < 0 || block.end <= b->producer_ids_end)
+		return r;
+	/* After a restart nothing of an old block is given out again. */
+	b->next_producer_id = b->recovering ? block.end : block.end - BLOCK;
+	b->producer_ids_end = block.end;
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------- snapshots ---- */
+
+static bool has_state(const struct partition *p)
+{
+	return p->producers || p->floor;
+}
+
+/* Only what is durable: see producer.h. */
+static void save_producer(const struct producer *known, int64_t committed, struct producers_snapshot_producer *to,
+			  struct producers_snapshot_batch *batches)
+{
+	*to = (struct producers_snapshot_producer){ .id = known->id, .epoch = known->epoch, .seen_ms = known->seen_ms };
+	to->batches.v = batches;
+	for (int i = 0; i < known->n && known->batches[i].offset < committed; i++)
+		batches[to->batches.n++] = (struct producers_snapshot_batch){
+			.offset = known->batches[i].offset, .first = known->batches[i].first,
+			.last = known->batches[i].last, .time_ms = known->batches[i].time_ms,
+		};
+}
+
+static int save_partition(struct broker *b, struct arena *a, const struct partition *p,
+			  struct producers_snapshot_partition *to)
+{
+	uint32_t n = p->producers ? p->producers->by_id.count : 0;
+
+	*to = (struct producers_snapshot_partition){ .id = p->id, .floor = p->floor };
+	to->producers.v = arena_alloc(a, (n + 1) * sizeof *to->producers.v);
+	if (!to->producers.v)
+		return -ERR_NO_MEMORY;
+	if (!p->producers)
+		return 0;
+	MAP_EACH(&p->producers->by_id, e) {
+		struct producers_snapshot_batch *batches = arena_alloc(a, WINDOW * sizeof *batches);
+		if (!batches)
+			return -ERR_NO_MEMORY;
+		save_producer(e->value, log_committed(b->log, p->id), &to->producers.v[to->producers.n++], batches);
+	}
+	return 0;
+}
+
+void producers_snapshot(struct broker *b, struct bytes *out)
+{
+	OWN(arena) struct arena arena = ARENA_MAX(SNAPSHOT_ARENA_BYTES);
+	struct producers_snapshot s = { .ids_end = b->producer_ids_end };
+	int32_t n = 0;
+
+	MAP_EACH(&b->partitions, e)
+		n += has_state(e->value);
+	s.partitions.v = arena_alloc(&arena, ((size_t)n + 1) * sizeof *s.partitions.v);
+	if (!s.partitions.v)
+		out->failed = true;
+	MAP_EACH(&b->partitions, e)
+		if (!out->failed && has_state(e->value) &&
+		    save_partition(b, &arena, e->value, &s.partitions.v[s.partitions.n++]) < 0)
+			out->failed = true;
+	if (!out->failed)
+		wire_encode(&producers_snapshot_msg, 0, &s, out);
+}
+
+static int load_producer(struct partition *p, const struct producers_snapshot_producer *from)
+{
+	struct producer *known = add(p, from->id);
+
+	if (!known)
+		return -ERR_NO_MEMORY;
+	known->epoch = from->epoch;
+	known->seen_ms = from->seen_ms;
+	for (int32_t i = 0; i < from->batches.n; i++)
+		remember(known, (struct producer_batch){ from->batches.v[i].offset, from->batches.v[i].first,
+							 from->batches.v[i].last, from->batches.v[i].time_ms });
+	return 0;
+}
+
+int producers_restore(struct broker *b, struct slice in, struct why *why)
+{
+	OWN(arena) struct arena arena = ARENA_MAX(SNAPSHOT_ARENA_BYTES);
+	struct producers_snapshot s;
+	int r = wire_decode(&producers_snapshot_msg, 0, in, &arena, &s, NULL, why);
+
+	if (r < 0)
+		return r;
+	b->producer_ids_end = b->next_producer_id = s.ids_end;
+	for (int32_t i = 0; r == 0 && i < s.partitions.n; i++) {
+		struct partition *p = core_partition(b, (uint32_t)s.partitions.v[i].id);
+		if (!p)
+			return fail(why, -ERR_DAMAGED, "partition %lld is in no channel", (long long)s.partitions.v[i].id);
+		p->floor = s.partitions.v[i].floor;
+		for (int32_t j = 0; r == 0 && j < s.partitions.v[i].producers.n; j++)
+			r = load_producer(p, &s.partitions.v[i].producers.v[j]);
+		core_need_housekeeping(b);
+	}
+	return r;
+}

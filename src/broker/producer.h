@@ -1,0 +1,39 @@
+/*
+ * producer.h - idempotent producers: per partition and producer id, the last batches that it wrote.
+ *
+ *      sequence  0 1 2 | 3 4 | 5 6 7 8 |  9 ...           each batch says where it begins; the next must follow
+ *                -----   ---   -------                    the last WINDOW of them are remembered with their offsets
+ *
+ * A batch that is exactly one of the window was sent again because its answer was lost: it is answered with the
+ * original offset and not stored.  Nothing is known of a producer after a day of silence, or when its batches were
+ * deleted: then it may go on with any sequence, as in Kafka.
+ *
+ * Windows are filled when a batch is appended, because the next one may follow before it is durable; what is not durable
+ * yet is left out of snapshots, so a crash forgets it here exactly if it is lost there.
+ */
+#ifndef BROKER_PRODUCER_H
+#define BROKER_PRODUCER_H
+
+#include "broker/core.h"
+
+struct producer_batch {
+	int64_t offset;
+	int32_t first, last;            /* sequence numbers */
+	int64_t time_ms;                /* of the append */
+};
+
+/*
+ * May this batch be appended to the partition?  0: yes.  1: it is there already, *ret says where.
+ * Fails with ERR_OLD_PRODUCER (a newer epoch has written) or ERR_OUT_OF_ORDER (a gap, or a new epoch not from 0).
+ */
+int producer_check(const struct partition *p, const struct batch *batch, struct producer_batch *ret);
+
+/* It was appended (or is replayed) at this offset.  0 or -ERR_NO_MEMORY. */
+int producer_note(struct broker *b, struct partition *p, const struct batch *batch, int64_t offset);
+
+static inline bool batch_is_idempotent(const struct batch *batch)
+{
+	return batch->producer_id >= 0;
+}
+
+#endif

@@ -1,0 +1,299 @@
+/*
+ * publish.c - CMD_PUBLISH: one batch, stored once, for one partition or for a thousand queues.
+ *
+ *      check ──> choose partition ──> producer window ──> queue_admit ──> one log entry ──durable──> publish_apply ──> answer
+ *                (per target; what is refused or a repeat drops out)                        queues and fetches are told
+ *
+ * A repeat of a batch that is not durable yet must not be answered before the original is: it waits in b->repeats.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/own.h"
+#include "broker/catalogue_parts.h"
+#include "broker/producer.h"
+
+enum { PLAIN_MAX_BYTES = 128 << 20 };   /* a batch's records, unpacked to find their key */
+
+struct publish {
+	struct pending pending;
+	struct cmd_publish *cmd;
+	struct node repeats;            /* in b->repeats */
+	uint32_t n;
+	struct log_target targets[];    /* those that get the batch */
+};
+
+/* -------------------------------------------------------------------------------------------- which partition ---- */
+
+/* Kafka's murmur2: clients hash keys in the same way, so ours must land where theirs do. */
+static uint32_t murmur2(struct slice s)
+{
+	const uint32_t m = 0x5bd1e995;
+	uint32_t h = 0x9747b28c ^ (uint32_t)s.n;
+	const uint8_t *p = s.p;
+	size_t left = s.n;
+
+	for (; left >= 4; left -= 4, p += 4) {
+		uint32_t k = get_le32(p) * m;
+		h = h * m ^ (k ^ k >> 24) * m;
+	}
+	for (size_t i = left; i-- > 0;)
+		h ^= (uint32_t)p[i] << (8 * i);
+	if (left)
+		h *= m;
+	h = (h ^ h >> 13) * m;
+	return h ^ h >> 15;
+}
+
+/* The key of the first record; false if it has none.  `hold` keeps what it points into. */
+static bool first_key(const struct batch *batch, struct view stored, struct view *hold, struct slice *ret)
+{
+	struct record record;
+
+	if (batch_open(batch, stored, PLAIN_MAX_BYTES, hold) < 0)
+		return false;
+	struct slice records = view_slice(*hold);
+	if (record_next(&records, &record) != 1)
+		return false;
+	*ret = record.key;
+	return record.key.p;
+}
+
+uint32_t partition_for_key(struct slice key, uint32_t partitions)
+{
+	return (murmur2(key) & INT32_MAX) % partitions;
+}
+
+static uint32_t choose_partition(struct entry *e, const struct batch *batch, struct view stored)
+{
+	struct view hold = { 0 };
+	struct slice key;
+	uint32_t n = e->channel.partitions, number;
+
+	if (n == 1)
+		return 0;
+	number = first_key(batch, stored, &hold, &key) ? partition_for_key(key, n) : e->turn++ % n;
+	buf_unref(hold.buf);
+	return number;
+}
+
+/* ------------------------------------------------------------------------------------------------- answering ---- */
+
+static struct partition *target_partition(struct broker *b, const struct publish_target *t)
+{
+	const struct channel *ch = core_channel(b, t->channel);
+
+	if (!ch || t->partition < 0 || (uint32_t)t->partition >= ch->partitions)
+		return NULL;
+	return core_partition(b, channel_partition(ch, (uint32_t)t->partition));
+}
+
+/* Is the original of every repeat durable?  A channel that is gone has nothing to wait for. */
+static bool repeats_are_durable(struct broker *b, struct publish *p)
+{
+	for (uint32_t i = 0; i < p->cmd->ntargets; i++) {
+		struct publish_target *t = &p->cmd->targets[i];
+		const struct partition *to = t->duplicate && !t->error ? target_partition(b, t) : NULL;
+
+		if (to && log_committed(b->log, to->id) <= t->offset)
+			return false;
+	}
+	return true;
+}
+
+static void answer(struct broker *b, struct publish *p)
+{
+	for (uint32_t i = 0; i < p->cmd->ntargets; i++) {
+		struct publish_target *t = &p->cmd->targets[i];
+		const struct partition *to = t->error ? NULL : target_partition(b, t);
+
+		if (to)
+			t->log_start = core_start(b, to);
+		else if (!t->error)
+			t->error = -ERR_NO_SUCH_CHANNEL;        /* deleted while the batch was on its way */
+	}
+	list_remove(&p->repeats);
+	core_answer(b, &p->cmd->head, 0);
+	free(p);
+}
+
+static void answer_or_wait(struct broker *b, struct publish *p)
+{
+	if (!p->cmd->wait_durable || repeats_are_durable(b, p))
+		answer(b, p);
+	else
+		list_push(&b->repeats, &p->repeats);
+}
+
+static void look_at_repeats(struct broker *b)
+{
+	LIST_EACH(n, &b->repeats) {
+		struct publish *p = CONTAINER(struct publish, repeats, n);
+		if (repeats_are_durable(b, p))
+			answer(b, p);
+	}
+}
+
+void publishes_partition_gone(struct broker *b, struct partition *p)
+{
+	look_at_repeats(b);
+}
+
+void publishes_close(struct broker *b)
+{
+	for (struct node *n; (n = list_pop(&b->repeats));) {
+		struct publish *p = CONTAINER(struct publish, repeats, n);
+		cmd_free(&p->cmd->head);
+		free(p);
+	}
+}
+
+static void durable(struct broker *b, struct pending *pending, const struct log_entry *entry)
+{
+	answer_or_wait(b, CONTAINER(struct publish, pending, pending));
+}
+
+static void refuse_all(struct broker *b, struct cmd_publish *c, int error)
+{
+	for (uint32_t i = 0; i < c->ntargets; i++)
+		if (!c->targets[i].error)
+			c->targets[i].error = error;
+	core_answer(b, &c->head, error);
+}
+
+/* ------------------------------------------------------------------------------------------------- accepting ---- */
+
+static int admit_producer(struct partition *p, const struct batch *batch, struct cmd_publish *c, struct publish_target *t)
+{
+	struct producer_batch original;
+	int r = batch_is_idempotent(batch) ? producer_check(p, batch, &original) : 0;
+
+	if (r == 1) {
+		t->duplicate = true;
+		t->offset = original.offset;
+		c->ret_append_ms = original.time_ms;
+	}
+	return r < 0 ? r : 0;
+}
+
+static int admit(struct broker *b, struct publish *p, const struct batch *batch, struct publish_target *t)
+{
+	struct cmd_publish *c = p->cmd;
+	struct entry *e = (struct entry *)(uintptr_t)core_channel(b, t->channel);
+
+	if (!e)
+		return -ERR_NO_SUCH_CHANNEL;
+	if (t->partition < 0)
+		t->partition = (int32_t)choose_partition(e, batch, c->batch);
+	struct partition *to = target_partition(b, t);
+	if (!to)
+		return -ERR_NO_SUCH_PARTITION;
+	if (to->closing)
+		return -ERR_NO_SUCH_CHANNEL;
+	if (to->mark == b->publishes)
+		return -ERR_BAD_ARGUMENT;       /* the same partition twice */
+	to->mark = b->publishes;
+
+	int r = admit_producer(to, batch, c, t);
+	if (r == 0 && !t->duplicate && to->queue)
+		r = queue_admit(b, to->queue, batch, c, t);
+	if (r < 0 || t->duplicate)
+		return r;
+	t->offset = log_end(b->log, to->id);
+	p->targets[p->n++] = (struct log_target){ .slot = to->slot, .partition = to->id, .base_offset = t->offset };
+	return 0;
+}
+
+static void note_producers(struct broker *b, const struct publish *p, const struct batch *batch)
+{
+	for (uint32_t i = 0; batch_is_idempotent(batch) && i < p->n; i++) {
+		int r = producer_note(b, core_partition(b, p->targets[i].partition), batch, p->targets[i].base_offset);
+		assert(r == 0);
+	}
+}
+
+static struct publish *publish_new(struct cmd_publish *c)
+{
+	struct publish *p = malloc(sizeof *p + c->ntargets * sizeof *p->targets);
+
+	if (!p)
+		return NULL;
+	p->pending.done = durable;
+	p->cmd = c;
+	p->n = 0;
+	list_init(&p->repeats);
+	return p;
+}
+
+/* An alarm, or more waiting for the disk than we want to hold. */
+static bool is_blocked(const struct broker *b, const struct cmd_publish *c)
+{
+	return !c->from_queue && (b->blocked || b->pending_bytes + c->batch.size > b->options.max_pending_bytes);
+}
+
+void on_publish(struct broker *b, struct cmd *cmd)
+{
+	struct cmd_publish *c = (struct cmd_publish *)cmd;
+	struct batch batch;
+
+	if (is_blocked(b, c)) {
+		refuse_all(b, c, -ERR_BLOCKED);
+		return;
+	}
+	if (batch_parse(view_slice(c->batch), /* check_crc = */ false, &batch) < 0 || batch.size != (int64_t)c->batch.size) {
+		refuse_all(b, c, -ERR_BAD_RECORD);
+		return;
+	}
+	struct publish *p = publish_new(c);
+	if (!p) {
+		refuse_all(b, c, -ERR_NO_MEMORY);
+		return;
+	}
+
+	b->publishes++;
+	c->ret_append_ms = b->now_ms;
+	for (uint32_t i = 0; i < c->ntargets; i++)
+		c->targets[i].error = admit(b, p, &batch, &c->targets[i]);
+
+	int r = p->n ? core_append_batch(b, p->targets, p->n, c->batch, c->wait_durable ? &p->pending : NULL) : 0;
+	if (r < 0) {
+		free(p);
+		refuse_all(b, c, r);
+		return;
+	}
+	note_producers(b, p, &batch);
+	b->stats.published_total += p->n > 0;
+	if (!p->n || !c->wait_durable)
+		answer_or_wait(b, p);
+}
+
+/* -------------------------------------------------------------------------------------------------- applying ---- */
+
+static int apply_target(struct broker *b, const struct log_target *t, const struct log_entry *entry, const struct batch *batch)
+{
+	struct partition *p = core_partition(b, t->partition);
+
+	if (!p)                 /* its channel was deleted meanwhile */
+		return 0;
+	if (b->recovering && batch_is_idempotent(batch) && producer_note(b, p, batch, t->base_offset) < 0)
+		return -ERR_NO_MEMORY;
+	if (p->queue)
+		queue_appended(b, p->queue, p->number, t->base_offset, batch, entry->payload);
+	fetches_appended(b, p, t, entry, batch);
+	return 0;
+}
+
+int publish_apply(struct broker *b, const struct log_entry *entry, struct why *why)
+{
+	struct batch batch;
+	int r = batch_parse(view_slice(entry->payload), /* check_crc = */ false, &batch);
+
+	if (r < 0)
+		return fail(why, r, "a stored batch cannot be read");
+	for (uint32_t i = 0; r == 0 && i < entry->ntargets; i++)
+		r = apply_target(b, &entry->targets[i], entry, &batch);
+	if (!list_empty(&b->repeats))
+		look_at_repeats(b);
+	return r;
+}
