@@ -1,0 +1,617 @@
+/*
+ * connection.c - channel 0: the handshake, heartbeats, alarms, and the end.
+ *
+ *   GREETING ─header─> STARTING ─start-ok─> TUNING ─tune-ok─> OPENING ─open─> OPEN ─> CLOSING ─close-ok─> CLOSED
+ *       │                  │                   │                 │                       ▲
+ *       └──────────────────┴───────────────────┴─────────────────┴─── any may end ───────┘
+ *
+ * A client that fails to log in is told so if it can be told (authentication_failure_close), else it is kept waiting
+ * for a second and then dropped.  Whoever has not reached OPEN within 10 s is dropped.
+ */
+#include "protocols/amqp/amqp.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "wire/table.h"
+
+#define TO(p) (1u << (p))
+
+static const struct { const char *name; uint32_t may_become; } phases[PHASES] = {
+	[GREETING] = { "greeting", TO(STARTING) | TO(CLOSED) },
+	[STARTING] = { "starting", TO(TUNING)  | TO(CLOSING) | TO(CLOSED) },
+	[TUNING]   = { "tuning",   TO(OPENING) | TO(CLOSING) | TO(CLOSED) },
+	[OPENING]  = { "opening",  TO(OPEN)    | TO(CLOSING) | TO(CLOSED) },
+	[OPEN]     = { "open",     TO(CLOSING) | TO(CLOSED) },
+	[CLOSING]  = { "closing",  TO(CLOSING) | TO(CLOSED) },
+	[CLOSED]   = { "closed",   TO(CLOSED) },
+};
+
+static void become(struct conn *c, enum phase next)     /* the only assignment */
+{
+	assert(phases[c->phase].may_become & TO(next));
+	c->phase = next;
+}
+
+
+bool allowed(struct conn *c, enum operation op, struct slice name)
+{
+	return gate_allows(host_of(c)->gate, &c->who, op, vhost_of(c), name);
+}
+
+/* -------------------------------------------------------------------------------------------------------- timers ---- */
+
+static void earlier(int64_t *at, int64_t other)
+{
+	if (other && (!*at || other < *at))
+		*at = other;
+}
+
+void connection_timer(struct conn *c)
+{
+	int64_t at = c->deadline_ms;
+
+	if (c->phase != CLOSED) {
+		earlier(&at, c->beat_ms);
+		earlier(&at, c->check_ms);
+	}
+	host_timer(host_of(c), at);
+}
+
+static void start_heartbeats(struct conn *c)
+{
+	int64_t now = host_now(host_of(c));
+
+	if (!c->heartbeat_s)
+		return;
+	c->beat_ms = now + c->heartbeat_s * 500;
+	c->check_ms = now + c->heartbeat_s * 1000;
+}
+
+/* Every half interval: a heartbeat if nothing else was sent. */
+static void beat(struct conn *c, int64_t now)
+{
+	if (!c->sent)
+		frame_finish(c, frame_begin(c, FRAME_HEARTBEAT, 0));
+	flush_out(c);
+	c->sent = false;
+	c->beat_ms = now + c->heartbeat_s * 500;
+}
+
+/* Every interval: two in a row without a byte from the peer, and it is gone.  While we do not read, it is not judged. */
+static void check_peer(struct conn *c, int64_t now)
+{
+	c->missed = c->received || c->paused ? 0 : c->missed + 1;
+	c->received = false;
+	c->check_ms = now + c->heartbeat_s * 1000;
+	if (c->missed < 2)
+		return;
+	host_of(c)->calls->note(host_of(c), "missed heartbeats from client, timeout: %us", c->heartbeat_s);
+	connection_end(c);
+}
+
+static void amqp_timer(struct session *s, int64_t now)
+{
+	struct conn *c = CONTAINER(struct conn, session, s);
+
+	if (c->deadline_ms && c->deadline_ms <= now) {
+		if (c->phase < OPEN && c->deadline_ms)
+			host_of(c)->calls->note(host_of(c), "handshake: not finished in state '%s'", phases[c->phase].name);
+		c->deadline_ms = 0;
+		connection_end(c);
+	}
+	if (c->phase != CLOSED && c->beat_ms && c->beat_ms <= now)
+		beat(c, now);
+	if (c->phase != CLOSED && c->check_ms && c->check_ms <= now)
+		check_peer(c, now);
+	connection_timer(c);
+}
+
+/* ------------------------------------------------------------------------------------------------- the beginning ---- */
+
+static void put_capabilities(struct bytes *t)
+{
+	static const char *const names[] = {
+		"publisher_confirms", "exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify", "connection.blocked",
+		"consumer_priorities", "authentication_failure_close", "per_consumer_qos", "direct_reply_to",
+	};
+	size_t at = table_open(t, SLICE("capabilities"), 'F');
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		table_put_boolean(t, slice_cstr(names[i]), true);
+	table_close(t, at);
+}
+
+static void send_start(struct conn *c)
+{
+	const struct host_settings *settings = host_of(c)->settings;
+	const char *product = settings->amqp_product, *version = settings->amqp_version;
+	OWN(bytes) struct bytes t = BYTES_MAX(4096);
+
+	put_capabilities(&t);
+	table_put_text(&t, SLICE("cluster_name"), slice_cstr(settings->cluster_id ? settings->cluster_id : "hawser"));
+	table_put_text(&t, SLICE("copyright"), SLICE("The Hawser authors"));
+	table_put_text(&t, SLICE("information"), SLICE("Licensed under the Apache License 2.0"));
+	table_put_text(&t, SLICE("platform"), SLICE("C"));
+	table_put_text(&t, SLICE("product"), slice_cstr(product ? product : "Hawser"));
+	table_put_text(&t, SLICE("version"), slice_cstr(version ? version : HAWSER_VERSION));
+	c->out.failed |= t.failed;
+
+	struct connection_start start = { .version_major = 0, .version_minor = 9, .server_properties = bytes_slice(&t),
+		.mechanisms = SLICE("PLAIN AMQPLAIN"), .locales = SLICE("en_US") };
+	send_method(c, 0, &connection_start_msg, &start);
+}
+
+/* What we speak is 0-9-1, also under its old header; whoever asks for another version is told so and dropped. */
+size_t connection_greeting(struct conn *c, struct slice bytes, size_t *want)
+{
+	static const uint8_t ours[8] = "AMQP\0\0\x09\x01", old[8] = "AMQP\x01\x01\0\x09", sasl[8] = "AMQP\x03\x01\0\0";
+	size_t n = bytes.n < 8 ? bytes.n : 8;
+
+	if (n < 8 && memcmp(bytes.p, "AMQP", n < 4 ? n : 4) == 0) {
+		*want = 8;
+		return 0;
+	}
+	if (n == 8 && (memcmp(bytes.p, ours, 8) == 0 || memcmp(bytes.p, old, 8) == 0)) {
+		become(c, STARTING);
+		send_start(c);
+		return 8;
+	}
+	/* RabbitMQ 4: a wrong 0-9-1 version is answered with the right one, anything else with the AMQP 1.0 header. */
+	bool nearly = n == 8 && memcmp(bytes.p, "AMQP\0\0", 6) == 0;
+	bytes_add(&c->out, nearly ? ours : sasl, 8);
+	host_of(c)->calls->note(host_of(c), "bad header %s", octets_of(slice_of(bytes.p, n), 8).text);
+	connection_end(c);
+	return bytes.n;
+}
+
+/* -------------------------------------------------------------------------------------------------- logging in ---- */
+
+static bool capability(struct slice capabilities, const char *name)
+{
+	struct table_value v;
+
+	return table_find(capabilities, slice_cstr(name), &v) && v.type == 't' && v.integer;
+}
+
+static void read_capabilities(struct conn *c, struct slice properties)
+{
+	struct table_value v;
+
+	if (!table_find(properties, SLICE("capabilities"), &v) || v.type != 'F')
+		return;
+	c->may_cancel = capability(v.bytes, "consumer_cancel_notify");
+	c->may_block = capability(v.bytes, "connection.blocked");
+	c->may_close = capability(v.bytes, "authentication_failure_close");
+}
+
+/* PLAIN: [authorisation identity] NUL user NUL password. */
+static bool read_plain(struct slice r, struct slice *user, struct slice *password)
+{
+	const uint8_t *first = r.n ? memchr(r.p, 0, r.n) : NULL, *end = r.p + r.n;
+	const uint8_t *second = first ? memchr(first + 1, 0, (size_t)(end - first - 1)) : NULL;
+
+	if (!second)
+		return false;
+	*user = slice_of(first + 1, (size_t)(second - first - 1));
+	*password = slice_of(second + 1, (size_t)(end - second - 1));
+	return true;
+}
+
+/* AMQPLAIN: a field table with LOGIN and PASSWORD, without its length. */
+static bool read_amqplain(struct slice r, struct slice *user, struct slice *password)
+{
+	struct table_value login, secret;
+
+	if (table_check(r, NULL) < 0 || !table_find(r, SLICE("LOGIN"), &login) || !table_find(r, SLICE("PASSWORD"), &secret))
+		return false;
+	*user = login.bytes;
+	*password = secret.bytes;
+	return login.type == 'S' && secret.type == 'S';
+}
+
+/* Nobody gets to guess passwords quickly: the answer, or the end, comes after a while. */
+static int refuse_login(struct conn *c, struct slice mechanism, const char *why)
+{
+	host_of(c)->calls->note(host_of(c), "login refused using authentication mechanism %.*s: %s", SLICE_ARGS(mechanism), why);
+	c->method = 0;
+	if (c->may_close)
+		return refuse(c, 403, "Login was refused using authentication mechanism %.*s. For details see the broker logfile.",
+			      SLICE_ARGS(mechanism));
+	become(c, CLOSING);
+	c->deaf = true;
+	c->deadline_ms = host_now(host_of(c)) + REFUSED_MS;
+	return 0;
+}
+
+static int on_start_ok(struct conn *c, const void *m)
+{
+	const struct connection_start_ok *ok = m;
+	struct slice user = SLICE(""), password = SLICE("");
+	struct why why = { "" };
+	bool readable;
+
+	if (table_check(ok->client_properties, NULL) < 0)
+		return refuse(c, 502, "malformed client properties");
+	read_capabilities(c, ok->client_properties);
+
+	if (slice_is(ok->mechanism, "PLAIN"))
+		readable = read_plain(ok->response, &user, &password);
+	else if (slice_is(ok->mechanism, "AMQPLAIN"))
+		readable = read_amqplain(ok->response, &user, &password);
+	else
+		return refuse(c, 503, "unknown authentication mechanism '%.*s'", SLICE_ARGS(ok->mechanism));
+
+	if (!readable)
+		return refuse_login(c, ok->mechanism, "malformed response");
+	if (gate_password(host_of(c)->gate, user, password, host_of(c)->peer->loopback, &c->who, &why) < 0)
+		return refuse_login(c, ok->mechanism, why.text);
+
+	become(c, TUNING);
+	struct connection_tune tune = { .channel_max = CHANNEL_MAX, .frame_max = FRAME_MAX, .heartbeat = HEARTBEAT_S };
+	send_method(c, 0, &connection_tune_msg, &tune);
+	return 0;
+}
+
+static int check_tuned(struct conn *c, const char *what, uint32_t value, uint32_t least, uint32_t most)
+{
+	if (value && value < least)
+		return refuse(c, 530, "negotiated %s = %u is lower than the minimum allowed value (%u)", what, value, least);
+	if (!value || value > most)
+		return refuse(c, 530, "negotiated %s = %u is higher than the maximum allowed value (%u)", what, value, most);
+	return 0;
+}
+
+static int on_tune_ok(struct conn *c, const void *m)
+{
+	const struct connection_tune_ok *ok = m;
+	int r = check_tuned(c, "frame_max", ok->frame_max, FRAME_MIN, FRAME_MAX);
+
+	if (r == 0)
+		r = check_tuned(c, "channel_max", ok->channel_max, 1, CHANNEL_MAX);
+	if (r < 0)
+		return r;
+	c->frame_max = ok->frame_max;
+	c->channel_max = ok->channel_max;
+	c->heartbeat_s = ok->heartbeat;
+	start_heartbeats(c);
+	become(c, OPENING);
+	return 0;
+}
+
+static int on_open(struct conn *c, const void *m)
+{
+	const struct connection_open *open = m;
+
+	if (!catalogue_has_vhost(host_of(c)->catalogue, open->virtual_host))
+		return refuse(c, 530, "vhost %.*s not found", SLICE_ARGS(open->virtual_host));
+	name_set(&c->vhost, open->virtual_host);
+	c->deadline_ms = 0;
+	become(c, OPEN);
+	send_method(c, 0, &connection_open_ok_msg, &(struct connection_open_ok){ .known_hosts = SLICE("") });
+	return 0;
+}
+
+/* The new secret must be this user's password still; nobody is thrown out who was in. */
+static int on_update_secret(struct conn *c, const void *m)
+{
+	const struct connection_update_secret *u = m;
+	struct principal who;
+	struct why why = { "" };
+
+	if (gate_password(host_of(c)->gate, slice_cstr(c->who.name), u->new_secret, host_of(c)->peer->loopback, &who, &why) < 0)
+		return refuse(c, 530, "secret update was refused: %s", why.text);
+	c->who = who;
+	send_method(c, 0, &connection_update_secret_ok_msg, &(struct connection_update_secret_ok){ 0 });
+	return 0;
+}
+
+/* -------------------------------------------------------------------------------------------------------- the end ---- */
+
+static void release_channels(struct conn *c)
+{
+	MAP_EACH(&c->channels, e)
+		channel_release(c, e->value);
+	settle_flush(c);
+}
+
+void connection_end(struct conn *c)
+{
+	if (c->phase == CLOSED)
+		return;
+	become(c, CLOSED);
+	flush_out(c);
+	host_close(host_of(c));
+	connection_timer(c);
+}
+
+void connection_fail(struct conn *c, int code)
+{
+	bool named = c->method != 0;
+
+	if (c->phase == CLOSED || c->phase == CLOSING)
+		return;
+	host_of(c)->calls->note(host_of(c), "closing the connection: %s", c->reason);
+	if (c->phase == GREETING) {
+		connection_end(c);
+		return;
+	}
+	release_channels(c);
+	struct connection_close close = { .reply_code = (uint16_t)code, .reply_text = slice_cstr(c->reason),
+		.failed_class = named ? (uint16_t)(c->method >> 16) : 0, .failed_method = named ? (uint16_t)c->method : 0 };
+	send_method(c, 0, &connection_close_msg, &close);
+	c->deadline_ms = host_now(host_of(c)) + (c->phase < OPEN ? REFUSED_MS : CLOSING_MS);
+	become(c, CLOSING);
+	flush_out(c);
+	connection_timer(c);
+}
+
+static void send_close_ok(struct conn *c)
+{
+	send_method(c, 0, &connection_close_ok_msg, &(struct connection_close_ok){ 0 });
+	connection_end(c);
+}
+
+static int exclusive_gone(struct conn *c, struct chan *ch, struct cmd *cmd)
+{
+	send_close_ok(c);
+	return 0;
+}
+
+/* Every publish has been answered; exclusive queues must be gone before the client hears close-ok. */
+static int on_close(struct conn *c, const void *m)
+{
+	struct cmd *cmd;
+
+	if (c->inflight && c->phase == OPEN) {
+		c->fence_all = true;
+		return WAIT;
+	}
+	release_channels(c);
+	if (!c->has_exclusive || c->phase == CLOSING || !(cmd = cmd_new(CMD_CLOSE_CONNECTION))) {
+		send_close_ok(c);
+		return 0;
+	}
+	c->closing_asked = true;
+	return ask(c, NULL, cmd, 0, /* no_wait = */ false, exclusive_gone);
+}
+
+static int on_close_ok(struct conn *c, const void *m)
+{
+	connection_end(c);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------- what channel 0 understands ---- */
+
+typedef int on_connection(struct conn *c, const void *m);
+
+/* All of channel 0 on one screen: in which phases a method may come. */
+static const struct { const struct wire_msg *msg; on_connection *handler; uint32_t phases; } methods[] = {
+	{ &connection_start_ok_msg,      on_start_ok,      TO(STARTING) },
+	{ &connection_tune_ok_msg,       on_tune_ok,       TO(TUNING) },
+	{ &connection_open_msg,          on_open,          TO(OPENING) },
+	{ &connection_update_secret_msg, on_update_secret, TO(OPEN) },
+	{ &connection_close_msg,         on_close,         TO(STARTING) | TO(TUNING) | TO(OPENING) | TO(OPEN) | TO(CLOSING) },
+	{ &connection_close_ok_msg,      on_close_ok,      TO(CLOSING) },
+};
+
+union connection_args {
+	struct connection_start_ok start_ok;
+	struct connection_tune_ok tune_ok;
+	struct connection_open open;
+	struct connection_update_secret update_secret;
+	struct connection_close close;
+	struct connection_close_ok close_ok;
+};
+
+int connection_method(struct conn *c, struct slice payload)
+{
+	struct slice fields = slice_of(payload.p + 4, payload.n - 4);
+	union connection_args args;
+	size_t i = 0;
+
+	c->method = get_be32(payload.p);
+	while (i < sizeof methods / sizeof *methods && methods[i].msg->id != c->method)
+		i++;
+	bool known = i < sizeof methods / sizeof *methods && methods[i].phases & TO(c->phase);
+	if (c->phase == CLOSING && !known)
+		return 0;
+	if (!known && !wire_find(amqp_methods, AMQP_METHODS, c->method))
+		return refuse(c, 503, "unknown method %u of class %u", c->method & 0xffff, c->method >> 16);
+	if (!known)
+		return refuse(c, 504, "unexpected method in connection state %s", c->phase == OPEN ? "running" : phases[c->phase].name);
+	if (wire_decode(methods[i].msg, 0, fields, NULL, &args, NULL, NULL) < 0)
+		return refuse(c, 501, "cannot decode %s", octets_of(fields, 40).text);
+	return methods[i].handler(c, &args);
+}
+
+/* -------------------------------------------------------------------------------------------- order and back-pressure ---- */
+
+bool connection_must_wait(const struct conn *c)
+{
+	return c->ask.then || c->fence || c->fence_all || c->waiting_publisher || c->inflight_bytes > INFLIGHT_BYTES ||
+	       c->session.host->calls->unsent(c->session.host) > INPUT_UNSENT_BYTES;
+}
+
+void connection_pause(struct conn *c)
+{
+	bool wait = c->phase != CLOSED && connection_must_wait(c);
+
+	if (wait == c->paused)
+		return;
+	c->paused = wait;
+	host_of(c)->calls->pause(host_of(c), wait);
+}
+
+int ask(struct conn *c, struct chan *ch, struct cmd *cmd, uint16_t to_shard, bool no_wait, answer *then)
+{
+	if (!cmd)
+		return refuse(c, 506, "out of memory");
+	assert(!c->ask.then);
+	settle_flush(c);
+	c->ask.then = then;
+	c->ask.no_wait = no_wait;
+	c->ask.method = c->method;
+	c->ask.channel = ch ? ch->number : 0;
+	c->ask.generation = ch ? ch->generation : 0;
+	cmd->to_shard = to_shard;
+	host_send(host_of(c), cmd);
+	return 0;
+}
+
+int refuse_answer(struct conn *c, const struct cmd *cmd)
+{
+	const struct error_info *info = error_info(cmd->error);
+
+	return refuse(c, info->amqp, "%s", cmd->reason ? cmd->reason : info->text);
+}
+
+/* The answer to ask(); its channel may have been closed meanwhile, by an error that came from elsewhere. */
+static void answered(struct conn *c, struct cmd *cmd)
+{
+	answer *then = c->ask.then;
+	struct chan *ch = c->ask.channel ? channel_find(c, c->ask.channel) : NULL;
+	int r;
+
+	c->ask.then = NULL;
+	c->method = c->ask.method;
+	if (c->ask.channel && (!ch || ch->closing || ch->generation != c->ask.generation)) {
+		if (cmd->kind == CMD_RECEIVE)
+			consume_lost(c, (struct cmd_receive *)cmd);
+		return;
+	}
+	r = then(c, ch, cmd);
+	if (r < 0)
+		failed(c, ch, -r);
+}
+
+static void release_fences(struct conn *c)
+{
+	if (c->fence && (c->fence->inflight == 0 || c->fence->closing))
+		c->fence = NULL;
+	if (c->inflight == 0)
+		c->fence_all = false;
+}
+
+static void amqp_reply(struct session *s, struct cmd *cmd)
+{
+	struct conn *c = CONTAINER(struct conn, session, s);
+
+	switch (cmd->kind) {
+	case EVENT_DELIVER:
+		consume_deliver(c, (struct event_deliver *)cmd);
+		cmd = NULL;
+		break;
+	case EVENT_CANCELLED:
+		consume_cancelled(c, (struct event_cancelled *)cmd);
+		break;
+	case CMD_PUBLISH:
+		publish_answered(c, (struct cmd_publish *)cmd);
+		cmd = NULL;
+		break;
+	case CMD_SETTLE:
+		break;
+	case CMD_UNSUBSCRIBE:
+		consume_unsubscribed(c, (struct cmd_unsubscribe *)cmd);
+		if (cmd->tag)
+			answered(c, cmd);
+		break;
+	default:
+		answered(c, cmd);
+		break;
+	}
+	cmd_free(cmd);
+	release_fences(c);
+	flush_out(c);
+	connection_pause(c);
+}
+
+static void amqp_flush(struct session *s)
+{
+	struct conn *c = CONTAINER(struct conn, session, s);
+
+	settle_flush(c);
+	confirms_send(c);
+	flush_out(c);
+	connection_pause(c);
+}
+
+static void amqp_drained(struct session *s)
+{
+	struct conn *c = CONTAINER(struct conn, session, s);
+
+	consume_drained(c);
+	connection_pause(c);
+}
+
+static void amqp_blocked(struct session *s)
+{
+	struct conn *c = CONTAINER(struct conn, session, s);
+
+	if (host_of(c)->blocked)
+		return;
+	c->waiting_publisher = NULL;
+	if (c->told_blocked && c->phase == OPEN)
+		send_method(c, 0, &connection_unblocked_msg, &(struct connection_unblocked){ 0 });
+	c->told_blocked = false;
+	publish_unblocked(c);
+	flush_out(c);
+	connection_pause(c);
+}
+
+/* ------------------------------------------------------------------------------------------------- life and death ---- */
+
+static struct session *amqp_open(struct host *host)
+{
+	struct conn *c = calloc(1, sizeof *c);
+
+	if (!c)
+		return NULL;
+	c->session = (struct session){ .protocol = &amqp_protocol, .host = host };
+	c->frame_max = FRAME_EARLY;
+	c->out = BYTES_MAX(1 << 20);
+	c->deadline_ms = host_now(host) + HANDSHAKE_MS;
+	list_init(&c->settling);
+	list_init(&c->confirming);
+	list_init(&c->parked);
+	connection_timer(c);
+	return &c->session;
+}
+
+static void free_commands(struct node *list)
+{
+	struct node *n;
+
+	while ((n = list_pop(list)))
+		cmd_free(CONTAINER(struct cmd, link, n));
+}
+
+/* The host tells the shards that the session is gone: they requeue what it held and drop its exclusive queues. */
+static void amqp_close(struct session *s, bool stopping)
+{
+	struct conn *c = CONTAINER(struct conn, session, s);
+
+	if (stopping && c->phase == OPEN) {
+		c->method = 0;
+		connection_fail(c, -refuse(c, 320, "broker forced connection closure with reason 'shutdown'"));
+	}
+	settle_flush(c);
+	MAP_EACH(&c->channels, e)
+		channel_free(e->value);
+	MAP_EACH(&c->consumers, k)
+		free(k->value);
+	map_free(&c->channels);
+	map_free(&c->consumers);
+	free_commands(&c->settling);
+	free_commands(&c->parked);
+	bytes_free(&c->out);
+	free(c);
+}
+
+const struct protocol amqp_protocol = {
+	.name = "amqp", .default_port = 5672,
+	.open = amqp_open, .input = frames_input, .reply = amqp_reply, .timer = amqp_timer, .drained = amqp_drained,
+	.flush = amqp_flush, .blocked = amqp_blocked, .close = amqp_close,
+};

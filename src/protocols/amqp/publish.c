@@ -1,0 +1,526 @@
+/*
+ * publish.c - messages from the client: assembled, checked, routed, handed to their queues' shards.
+ *
+ *      basic.publish ──> header (size checked) ──> body frames ──> route ──> one CMD_PUBLISH per shard, same buffer
+ *
+ * The body is taken where it lies when it came in one frame; else memory grows as the bytes arrive, never by what the
+ * header promises.  What is under way is bounded per connection (INFLIGHT_BYTES); beyond that its input is paused.
+ *
+ * Every publish is answered when it is durable and visible, also where nobody asked for a confirm: so whoever does a
+ * get, purge or declare next on this channel sees the effect, and memory is bounded by the disk's pace.
+ */
+#include "protocols/amqp/amqp.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "broker/batch.h"
+#include "wire/table.h"
+
+enum { ROUTES = 64 };           /* on the stack; more are allocated */
+
+/* --------------------------------------------------------------------------------------------------------- assembly ---- */
+
+void publish_forget(struct chan *ch)
+{
+	ch->expect = EXPECT_METHOD;
+	if (!ch->in)
+		return;
+	bytes_free(&ch->in->properties);
+	bytes_free(&ch->in->body);
+}
+
+/* A publisher under an alarm is told so, if it can be, and read from again when the alarm is over. */
+static int wait_for_alarm(struct conn *c, struct chan *ch)
+{
+	if (c->may_block && !c->told_blocked)
+		send_method(c, 0, &connection_blocked_msg, &(struct connection_blocked){ .reason = SLICE("low on memory or disk") });
+	c->told_blocked = c->may_block;
+	c->waiting_publisher = ch;
+	return WAIT;
+}
+
+int on_basic_publish(struct conn *c, struct chan *ch, const void *m)
+{
+	const struct basic_publish *p = m;
+
+	if (host_of(c)->blocked)
+		return wait_for_alarm(c, ch);
+	if (p->immediate)
+		return refuse(c, 540, "immediate=true");
+	if (!ch->in)
+		ch->in = calloc(1, sizeof *ch->in);
+	if (!ch->in)
+		return refuse(c, 506, "out of memory");
+	name_set(&ch->in->exchange, p->exchange);
+	name_set(&ch->in->key, p->routing_key);
+	ch->in->mandatory = p->mandatory;
+	ch->expect = EXPECT_HEADER;
+	return 0;
+}
+
+static int publish(struct conn *c, struct chan *ch, struct slice properties, struct slice body);
+
+static int complete(struct conn *c, struct chan *ch, struct slice properties, struct slice body)
+{
+	int r;
+
+	ch->expect = EXPECT_METHOD;
+	r = publish(c, ch, properties, body);
+	ch->in->properties.n = 0;
+	bytes_free(&ch->in->body);
+	return r;
+}
+
+static int on_header(struct conn *c, struct chan *ch, struct slice payload)
+{
+	struct incoming *in = ch->in;
+	struct slice properties = slice_of(payload.p + 12, payload.n - 12);
+	uint32_t max = host_of(c)->settings->max_message_bytes;
+
+	in->size = get_be64(payload.p + 4);
+	if (in->size > max)
+		return refuse(c, 406, "message size %llu is larger than configured max size %u", (unsigned long long)in->size, max);
+	if (in->size == 0)
+		return complete(c, ch, properties, SLICE(""));
+	in->properties.max = FRAME_MAX;
+	in->properties.n = 0;
+	bytes_add_slice(&in->properties, properties);
+	in->body = BYTES_MAX(in->size);
+	if (in->properties.failed)
+		return refuse(c, 506, "out of memory");
+	ch->expect = EXPECT_BODY;
+	return 0;
+}
+
+static int on_body(struct conn *c, struct chan *ch, struct slice part)
+{
+	struct incoming *in = ch->in;
+
+	if (part.n > in->size - in->body.n)
+		return refuse(c, 501, "content body is larger than the content header says (%llu)", (unsigned long long)in->size);
+	if (part.n == in->size)
+		return complete(c, ch, bytes_slice(&in->properties), part);
+	bytes_add_slice(&in->body, part);
+	if (in->body.failed)
+		return refuse(c, 506, "out of memory");
+	if (in->body.n < in->size)
+		return 0;
+	return complete(c, ch, bytes_slice(&in->properties), bytes_slice(&in->body));
+}
+
+int publish_content(struct conn *c, struct chan *ch, int type, struct slice payload)
+{
+	return type == FRAME_HEADER ? on_header(c, ch, payload) : on_body(c, ch, payload);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- properties ---- */
+
+/* Text as Erlang's string:to_integer() judges it. */
+static int check_expiration(struct conn *c, struct slice s)
+{
+	static const int64_t most = INT64_C(100) * 365 * 24 * 3600 * 1000;
+	size_t i = s.n && (s.p[0] == '-' || s.p[0] == '+'), digits = i;
+	int64_t v = 0;
+
+	for (; i < s.n && s.p[i] >= '0' && s.p[i] <= '9'; i++)
+		v = v > most ? v : v * 10 + (s.p[i] - '0');
+	if (i == digits)
+		return refuse(c, 406, "invalid expiration '%.*s': no_integer", SLICE_ARGS(s));
+	if (i < s.n)
+		return refuse(c, 406, "invalid expiration '%.*s': {leftover_string,\"%.*s\"}", SLICE_ARGS(s), (int)(s.n - i), s.p + i);
+	if (s.p[0] == '-' && v > 0)
+		return refuse(c, 406, "invalid expiration '%.*s': {value_negative,-%lld}", SLICE_ARGS(s), (long long)v);
+	if (v > most)
+		return refuse(c, 406, "invalid expiration '%.*s': {value_too_large,%.*s}", SLICE_ARGS(s), SLICE_ARGS(s));
+	return 0;
+}
+
+/* CC and BCC are arrays of long strings. */
+static int check_copies(struct conn *c, struct slice headers, const char *name, struct slice *ret)
+{
+	struct table_value v, key;
+	const char *wrong = NULL;
+
+	*ret = SLICE_NULL;
+	if (!headers.n || !table_find(headers, slice_cstr(name), &v))
+		return 0;
+	if (v.type != 'A')
+		return refuse(c, 406, "invalid message: {unacceptable_type_in_header,\"%s\",%s}", name, table_type_name(v.type));
+	for (struct slice rest = v.bytes; array_next(&rest, &key); )
+		wrong = key.type == 'S' ? wrong : table_type_name(key.type);
+	if (wrong)
+		return refuse(c, 406, "invalid message: {unacceptable_type_in_header,\"%s\",%s}", name, wrong);
+	*ret = v.bytes;
+	return 0;
+}
+
+struct copies { struct slice cc, bcc; };
+
+static int check_properties(struct conn *c, struct slice raw, struct basic_properties *p, struct copies *copies)
+{
+	size_t used = 0;
+	int r = 0;
+
+	if (wire_decode(&basic_properties_msg, 0, raw, NULL, p, &used, NULL) < 0 || used != raw.n ||
+	    (p->headers.n && table_check(p->headers, NULL) < 0))
+		return refuse(c, 502, "malformed content header");
+	if (p->user_id.p && !slice_is(p->user_id, c->who.name))
+		return refuse(c, 406, "user_id property set to '%.*s' but authenticated user was '%s'", SLICE_ARGS(p->user_id), c->who.name);
+	if (p->expiration.p)
+		r = check_expiration(c, p->expiration);
+	if (r == 0)
+		r = check_copies(c, p->headers, "CC", &copies->cc);
+	if (r == 0)
+		r = check_copies(c, p->headers, "BCC", &copies->bcc);
+	return r;
+}
+
+/* Nobody who receives the message may see who else did. */
+static int strip_bcc(struct basic_properties *p, struct bytes *headers, struct bytes *out)
+{
+	struct table_entry e;
+
+	for (struct slice rest = p->headers; table_next(&rest, &e); ) {
+		if (!slice_is(e.name, "BCC"))
+			table_put(headers, e.name, &e.value);
+	}
+	p->headers = bytes_slice(headers);
+	wire_encode(&basic_properties_msg, 0, p, out);
+	return headers->failed || out->failed ? -ERR_NO_MEMORY : 0;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ routing ---- */
+
+struct routes {
+	uint32_t room[ROUTES], *ids;
+	int n;
+};
+
+static void own_routes(struct routes *r)
+{
+	if (r->ids != r->room)
+		free(r->ids);
+}
+
+static bool has_route(const struct routes *r, uint32_t id)
+{
+	for (int i = 0; i < r->n; i++) {
+		if (r->ids[i] == id)
+			return true;
+	}
+	return false;
+}
+
+/* Room for n ids beside those that are there. */
+static bool routes_room(struct routes *r, int n)
+{
+	uint32_t *ids;
+
+	if (r->n + n <= ROUTES)
+		return true;
+	ids = malloc((size_t)(r->n + n) * sizeof *ids);
+	if (!ids)
+		return false;
+	memcpy(ids, r->ids, (size_t)r->n * sizeof *ids);
+	own_routes(r);
+	r->ids = ids;
+	return true;
+}
+
+/* Add where `key` leads, each queue once.  -ERR_NO_SUCH_EXCHANGE, -ERR_NO_MEMORY. */
+static int route(struct conn *c, struct slice exchange, struct slice key, struct slice headers, struct routes *r)
+{
+	int room = r->ids == r->room ? ROUTES - r->n : 0, old = r->n;
+	int n = catalogue_route(host_of(c)->catalogue, vhost_of(c), exchange, key, headers, r->ids + old, room);
+
+	if (n > room) {
+		if (!routes_room(r, n))
+			return -ERR_NO_MEMORY;
+		n = catalogue_route(host_of(c)->catalogue, vhost_of(c), exchange, key, headers, r->ids + old, n);
+	}
+	if (n < 0)
+		return n;
+	for (int i = 0; i < n; i++) {
+		uint32_t id = r->ids[old + i];
+		if (old == 0 || !has_route(r, id))
+			r->ids[r->n++] = id;
+	}
+	return 0;
+}
+
+static int route_copies(struct conn *c, struct slice exchange, struct slice keys, struct slice headers, struct routes *r)
+{
+	struct table_value key;
+	int e = 0;
+
+	while (e == 0 && array_next(&keys, &key))
+		e = route(c, exchange, key.bytes, headers, r);
+	return e;
+}
+
+static int find_routes(struct conn *c, const struct incoming *in, const struct basic_properties *p, const struct copies *copies,
+		       struct routes *r)
+{
+	struct slice exchange = name_slice(&in->exchange);
+	int e = route(c, exchange, name_slice(&in->key), p->headers, r);
+
+	if (e == 0 && copies->cc.n)
+		e = route_copies(c, exchange, copies->cc, p->headers, r);
+	if (e == 0 && copies->bcc.n)
+		e = route_copies(c, exchange, copies->bcc, p->headers, r);
+	if (e == -ERR_NO_SUCH_EXCHANGE)
+		return refuse_missing(c, "exchange", exchange);
+	return e < 0 ? refuse(c, 506, "out of memory") : 0;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ sending ---- */
+
+static int check_exchange(struct conn *c, struct slice name)
+{
+	struct exchange_info x;
+
+	if (!allowed(c, OP_WRITE, name))
+		return refuse_access(c, OP_WRITE, "exchange", name);
+	if (name.n == 0)
+		return 0;
+	if (!catalogue_exchange(host_of(c)->catalogue, vhost_of(c), name, &x))
+		return refuse_missing(c, "exchange", name);
+	if (x.internal)
+		return refuse(c, 403, "cannot publish to internal %s", thing_named(c, "exchange", name).text);
+	return 0;
+}
+
+static void send_return(struct conn *c, struct chan *ch, struct slice properties, struct slice body)
+{
+	struct basic_return r = { .reply_code = 312, .reply_text = SLICE("NO_ROUTE"), .exchange = name_slice(&ch->in->exchange),
+		.routing_key = name_slice(&ch->in->key) };
+
+	send_method(c, ch->number, &basic_return_msg, &r);
+	send_content(c, ch->number, properties, body, NULL);
+}
+
+static uint32_t charge(const struct cmd_publish *p)
+{
+	return p->batch.size + PUBLISH_CHARGE;
+}
+
+static void send_publish(struct conn *c, struct cmd_publish *p)
+{
+	c->inflight_bytes += charge(p);
+	c->inflight++;
+	host_send(host_of(c), &p->head);
+}
+
+/* The shards of the routes, and how many there are of each.  Routes whose channel has gone are dropped. */
+static uint32_t count_shards(struct conn *c, struct routes *r, uint16_t *shards)
+{
+	uint32_t distinct = 0;
+	int kept = 0;
+
+	for (int i = 0; i < r->n; i++) {
+		const struct channel *q = catalogue_channel_by_id(host_of(c)->catalogue, r->ids[i]);
+		if (!q)
+			continue;
+		r->ids[kept] = r->ids[i];
+		shards[kept] = q->shard;
+		for (int k = 0; k <= kept; k++) {
+			if (k == kept)
+				distinct++;
+			if (shards[k] == q->shard)
+				break;
+		}
+		kept++;
+	}
+	r->n = kept;
+	return distinct;
+}
+
+static struct cmd_publish *new_publish(const struct routes *r, const uint16_t *shards, uint16_t shard, struct buf *batch)
+{
+	struct cmd_publish *p = (struct cmd_publish *)cmd_new(CMD_PUBLISH);
+	uint32_t n = 0;
+
+	if (!p)
+		return NULL;
+	for (int i = 0; i < r->n; i++)
+		n += shards[i] == shard;
+	p->targets = cmd_alloc(&p->head, n * sizeof *p->targets);
+	if (!p->targets) {
+		cmd_free(&p->head);
+		return NULL;
+	}
+	for (int i = 0; i < r->n; i++) {
+		if (shards[i] == shard)
+			p->targets[p->ntargets++] = (struct publish_target){ .channel = r->ids[i], .partition = -1 };
+	}
+	p->head.to_shard = shard;
+	p->batch = (struct view){ .buf = buf_ref(batch), .size = batch->size };
+	p->wait_durable = true;
+	return p;
+}
+
+/* One command for each shard; all or none. */
+static int send_to_shards(struct conn *c, struct chan *ch, const struct routes *r, const uint16_t *shards, uint32_t distinct,
+			  struct buf *batch)
+{
+	struct node all;
+	struct node *n;
+	uint64_t sequence = 0;
+
+	list_init(&all);
+	for (int i = 0; i < r->n; i++) {
+		int first = 0;
+		while (shards[first] != shards[i])
+			first++;
+		if (first < i)
+			continue;
+		struct cmd_publish *p = new_publish(r, shards, shards[i], batch);
+		if (!p)
+			break;
+		list_push(&all, &p->head.link);
+		distinct--;
+	}
+	if (distinct == 0 && ch->confirm)
+		sequence = confirms_add(c, ch, (uint32_t)(r->n ? 1 : 0));
+	if (distinct != 0 || (ch->confirm && !sequence)) {
+		while ((n = list_pop(&all)))
+			cmd_free(CONTAINER(struct cmd, link, n));
+		return refuse(c, 506, "out of memory");
+	}
+	uint32_t sent = 0;
+	while ((n = list_pop(&all))) {
+		struct cmd_publish *p = CONTAINER(struct cmd_publish, head.link, n);
+		p->head.tag = (uint64_t)ch->number << 48 | (uint64_t)ch->generation << 32 | (uint32_t)sequence;
+		ch->inflight++;
+		sent++;
+		send_publish(c, p);
+	}
+	if (ch->confirm)
+		ch->confirms.ring[sequence & (ch->confirms.capacity - 1)].pending = (uint16_t)sent;
+	return 0;
+}
+
+static int unroutable(struct conn *c, struct chan *ch, struct slice properties, struct slice body)
+{
+	if (ch->in->mandatory)
+		send_return(c, ch, properties, body);
+	if (ch->confirm && !confirms_add(c, ch, 0))
+		return refuse(c, 506, "out of memory");
+	return 0;
+}
+
+static int store(struct conn *c, struct chan *ch, struct routes *r, struct slice properties, struct slice body)
+{
+	struct amqp_native native = { .exchange = name_slice(&ch->in->exchange), .properties = properties };
+	uint16_t few[ROUTES], *shards = few;
+	OWN(free) uint16_t *many = NULL;
+	OWN(buf) struct buf *batch = NULL;
+	uint32_t distinct;
+
+	if (r->n > ROUTES) {
+		shards = many = malloc((size_t)r->n * sizeof *many);
+		if (!many)
+			return refuse(c, 506, "out of memory");
+	}
+	distinct = count_shards(c, r, shards);
+	if (r->n == 0)
+		return unroutable(c, ch, properties, body);
+	batch = batch_from_amqp(&native, name_slice(&ch->in->key), body, host_now(host_of(c)),
+				(size_t)host_of(c)->settings->max_message_bytes + 2 * FRAME_MAX);
+	if (!batch)
+		return refuse(c, 506, "out of memory");
+	return send_to_shards(c, ch, r, shards, distinct, batch);
+}
+
+static int publish(struct conn *c, struct chan *ch, struct slice properties, struct slice body)
+{
+	struct basic_properties p;
+	struct copies copies;
+	OWN(routes) struct routes r;
+	OWN(bytes) struct bytes headers = BYTES_MAX(FRAME_MAX), rewritten = BYTES_MAX(FRAME_MAX);
+	int e = check_exchange(c, name_slice(&ch->in->exchange));
+
+	r.ids = r.room;
+	r.n = 0;
+	if (e == 0)
+		e = check_properties(c, properties, &p, &copies);
+	if (e == 0)
+		e = find_routes(c, ch->in, &p, &copies, &r);
+	if (e < 0)
+		return e;
+	if (copies.bcc.p && r.n > 0) {
+		if (strip_bcc(&p, &headers, &rewritten) < 0)
+			return refuse(c, 506, "out of memory");
+		properties = bytes_slice(&rewritten);
+	}
+	return r.n ? store(c, ch, &r, properties, body) : unroutable(c, ch, properties, body);
+}
+
+/* ----------------------------------------------------------------------------------------------------------- answers ---- */
+
+/* A queue that has been deleted meanwhile took the message with it; any other error means that it is not stored. */
+static bool is_refused(const struct cmd_publish *p)
+{
+	if (p->head.error)
+		return true;
+	for (uint32_t i = 0; i < p->ntargets; i++) {
+		int e = p->targets[i].error;
+		if (e && e != -ERR_NO_SUCH_CHANNEL)
+			return true;
+	}
+	return false;
+}
+
+static bool is_blocked(const struct cmd_publish *p)
+{
+	if (p->head.error == -ERR_BLOCKED)
+		return true;
+	return p->ntargets && p->targets[0].error == -ERR_BLOCKED;
+}
+
+/* An alarm came while it was under way: it is sent again when that is over, in its old order. */
+static void park(struct conn *c, struct cmd_publish *p)
+{
+	list_push(&c->parked, &p->head.link);
+	if (!host_of(c)->blocked)
+		publish_unblocked(c);
+}
+
+void publish_unblocked(struct conn *c)
+{
+	struct node again;
+	struct node *n;
+
+	list_init(&again);
+	while ((n = list_pop(&c->parked)))
+		list_push(&again, n);
+	while ((n = list_pop(&again))) {
+		struct cmd_publish *p = CONTAINER(struct cmd_publish, head.link, n);
+		p->head.error = 0;
+		p->head.reason = NULL;
+		p->head.answered = false;
+		for (uint32_t i = 0; i < p->ntargets; i++)
+			p->targets[i].error = 0;
+		host_send(host_of(c), &p->head);
+	}
+}
+
+void publish_answered(struct conn *c, struct cmd_publish *p)
+{
+	struct chan *ch;
+
+	if (is_blocked(p)) {
+		park(c, p);
+		return;
+	}
+	c->inflight--;
+	c->inflight_bytes -= charge(p);
+	ch = channel_find(c, (uint16_t)(p->head.tag >> 48));
+	if (ch && ch->generation == (uint16_t)(p->head.tag >> 32)) {
+		ch->inflight--;
+		if (ch->confirm)
+			confirms_done(c, ch, (uint32_t)p->head.tag, is_refused(p));
+	}
+	cmd_free(&p->head);
+}

@@ -1,0 +1,236 @@
+/*
+ * settle.c - deliveries that the client has not settled, and basic.ack, nack, reject, recover.
+ *
+ * A settle is not answered: what a turn brings is gathered into one CMD_SETTLE per queue, and sent at the turn's end or
+ * before anything that must come after it.
+ */
+#include "protocols/amqp/amqp.h"
+
+#include <stdlib.h>
+
+enum { SETTLES = 128 };                 /* gathered in one command */
+
+/* ------------------------------------------------------------------------------------------------------ outstanding ---- */
+
+static void squeeze(struct outstanding *o)
+{
+	uint32_t to = 0;
+
+	for (uint32_t i = o->head; i < o->n; i++) {
+		if (o->v[i].live)
+			o->v[to++] = o->v[i];
+	}
+	o->head = 0;
+	o->n = to;
+}
+
+static bool outstanding_room(struct outstanding *o)
+{
+	uint32_t capacity = o->capacity ? o->capacity * 2 : 16;
+	struct unacked *v;
+
+	if (o->n < o->capacity)
+		return true;
+	if (o->live <= o->capacity / 2) {
+		squeeze(o);
+		if (o->n < o->capacity)
+			return true;
+	}
+	v = realloc(o->v, capacity * sizeof *v);
+	if (!v)
+		return false;
+	o->v = v;
+	o->capacity = capacity;
+	return true;
+}
+
+uint64_t outstanding_add(struct chan *ch, const struct delivery *d, uint32_t queue, uint16_t shard, bool counted)
+{
+	struct outstanding *o = &ch->outstanding;
+
+	if (!outstanding_room(o))
+		return 0;
+	o->v[o->n++] = (struct unacked){ .tag = ch->next_tag, .offset = d->offset, .queue = queue, .partition = d->partition,
+		.generation = d->generation, .shard = shard, .live = true, .counted = counted };
+	o->live++;
+	ch->counted += counted;
+	return ch->next_tag++;
+}
+
+/* Where the first entry with a tag >= `tag` is. */
+static uint32_t outstanding_from(const struct outstanding *o, uint64_t tag)
+{
+	uint32_t low = o->head, high = o->n;
+
+	if (low < high && o->v[low].tag == tag)
+		return low;
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+		if (o->v[mid].tag < tag)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- gathering ---- */
+
+static void send_settle(struct conn *c, struct cmd_settle *s)
+{
+	list_remove(&s->head.link);
+	host_send(host_of(c), &s->head);
+}
+
+void settle_flush(struct conn *c)
+{
+	struct node *n;
+
+	while ((n = list_pop(&c->settling)))
+		host_send(host_of(c), CONTAINER(struct cmd, link, n));
+}
+
+static struct cmd_settle *gathering(struct conn *c, uint32_t queue, uint16_t shard)
+{
+	struct cmd_settle *s;
+
+	LIST_EACH(n, &c->settling) {
+		s = CONTAINER(struct cmd_settle, head.link, n);
+		if (s->channel == queue)
+			return s;
+	}
+	s = (struct cmd_settle *)cmd_new(CMD_SETTLE);
+	if (!s)
+		return NULL;
+	s->items = cmd_alloc(&s->head, SETTLES * sizeof *s->items);
+	if (!s->items) {
+		cmd_free(&s->head);
+		return NULL;
+	}
+	s->head.to_shard = shard;
+	s->channel = queue;
+	list_push(&c->settling, &s->head.link);
+	return s;
+}
+
+/* Without memory the lease stays with the session and ends with it: the message comes again, none is lost. */
+static void gather(struct conn *c, uint32_t queue, uint16_t shard, const struct settle_item *item)
+{
+	struct cmd_settle *s = gathering(c, queue, shard);
+
+	if (!s)
+		return;
+	s->items[s->nitems++] = *item;
+	if (s->nitems == SETTLES)
+		send_settle(c, s);
+}
+
+void settle(struct conn *c, uint32_t queue, uint16_t shard, const struct delivery *d, enum outcome outcome)
+{
+	gather(c, queue, shard, &(struct settle_item){ .partition = d->partition, .offset = d->offset,
+						       .generation = d->generation, .outcome = outcome });
+}
+
+static void settle_one(struct conn *c, struct chan *ch, struct unacked *u, enum outcome outcome)
+{
+	u->live = false;
+	ch->outstanding.live--;
+	ch->counted -= u->counted;
+	gather(c, u->queue, u->shard, &(struct settle_item){ .partition = u->partition, .offset = u->offset,
+							     .generation = u->generation, .outcome = outcome });
+}
+
+static void settle_up_to(struct conn *c, struct chan *ch, uint32_t end, enum outcome outcome)
+{
+	struct outstanding *o = &ch->outstanding;
+
+	for (uint32_t i = o->head; i < end; i++) {
+		if (o->v[i].live)
+			settle_one(c, ch, &o->v[i], outcome);
+	}
+}
+
+static void drop_dead(struct outstanding *o)
+{
+	while (o->head < o->n && !o->v[o->head].live)
+		o->head++;
+	if (o->head == o->n)
+		o->head = o->n = 0;
+}
+
+void settle_all(struct conn *c, struct chan *ch, enum outcome outcome)
+{
+	settle_up_to(c, ch, ch->outstanding.n, outcome);
+	drop_dead(&ch->outstanding);
+}
+
+/* ----------------------------------------------------------------------------------------------------------- methods ---- */
+
+/* Tag 0 with multiple means all there are.  A tag that is not outstanding ends the channel, also with multiple. */
+static int settle_tag(struct conn *c, struct chan *ch, uint64_t tag, bool multiple, enum outcome outcome)
+{
+	struct outstanding *o = &ch->outstanding;
+	uint32_t at = outstanding_from(o, tag);
+
+	if (tag == 0 && multiple)
+		at = o->n - 1;
+	else if (at == o->n || o->v[at].tag != tag || !o->v[at].live)
+		return refuse(c, 406, "unknown delivery tag %llu", (unsigned long long)tag);
+	if (multiple)
+		settle_up_to(c, ch, at + 1, outcome);
+	else
+		settle_one(c, ch, &o->v[at], outcome);
+	drop_dead(o);
+	if (ch->limit)
+		consume_more(c, ch);
+	return 0;
+}
+
+int on_basic_ack(struct conn *c, struct chan *ch, const void *m)
+{
+	const struct basic_ack *a = m;
+
+	return settle_tag(c, ch, a->delivery_tag, a->multiple, SETTLE_ACK);
+}
+
+int on_basic_nack(struct conn *c, struct chan *ch, const void *m)
+{
+	const struct basic_nack *a = m;
+
+	return settle_tag(c, ch, a->delivery_tag, a->multiple, a->requeue ? SETTLE_REQUEUE : SETTLE_REJECT);
+}
+
+int on_basic_reject(struct conn *c, struct chan *ch, const void *m)
+{
+	const struct basic_reject *a = m;
+
+	return settle_tag(c, ch, a->delivery_tag, /* multiple = */ false, a->requeue ? SETTLE_REQUEUE : SETTLE_REJECT);
+}
+
+static int recover(struct conn *c, struct chan *ch, bool requeue)
+{
+	if (!requeue)
+		return refuse(c, 540, "requeue=false");
+	settle_all(c, ch, SETTLE_REQUEUE);
+	settle_flush(c);
+	if (ch->limit)
+		consume_more(c, ch);
+	return 0;
+}
+
+int on_basic_recover(struct conn *c, struct chan *ch, const void *m)
+{
+	const struct basic_recover *a = m;
+	int r = recover(c, ch, a->requeue);
+
+	if (r == 0)
+		send_method(c, ch->number, &basic_recover_ok_msg, &(struct basic_recover_ok){ 0 });
+	return r;
+}
+
+int on_basic_recover_async(struct conn *c, struct chan *ch, const void *m)
+{
+	const struct basic_recover_async *a = m;
+
+	return recover(c, ch, a->requeue);
+}
