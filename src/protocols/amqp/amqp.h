@@ -19,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "base/own.h"
 #include "broker/catalogue.h"
 #include "protocols/amqp/amqp.gen.h"
 #include "protocols/session.h"
@@ -221,6 +222,7 @@ int refuse_answer(struct conn *c, const struct cmd *cmd);
 int64_t frames_input(struct session *s, struct slice bytes, size_t *want);
 size_t frame_begin(struct conn *c, int type, uint16_t channel);
 void frame_finish(struct conn *c, size_t at);
+/* `v` may be NULL for a method without fields. */
 void send_method(struct conn *c, uint16_t channel, const struct wire_msg *m, const void *v);
 /* Content header and body frames; `hold` keeps the body alive (NULL buf: it is copied). */
 void send_content(struct conn *c, uint16_t channel, struct slice properties, struct slice body, struct buf *hold);

@@ -120,7 +120,7 @@ static int on_channel_close(struct conn *c, struct chan *ch, const void *m)
 	confirms_send(c);
 	channel_release(c, ch);
 	channel_forget(c, ch);
-	send_method(c, number, &channel_close_ok_msg, &(struct channel_close_ok){ 0 });
+	send_method(c, number, &channel_close_ok_msg, NULL);
 	return 0;
 }
 
@@ -242,7 +242,7 @@ static int closing_method(struct conn *c, struct chan *ch)
 	uint16_t number = ch->number;
 
 	if (c->method == AMQP_CHANNEL_CLOSE)
-		send_method(c, number, &channel_close_ok_msg, &(struct channel_close_ok){ 0 });
+		send_method(c, number, &channel_close_ok_msg, NULL);
 	else if (c->method == AMQP_CHANNEL_CLOSE_OK)
 		channel_forget(c, ch);
 	return 0;

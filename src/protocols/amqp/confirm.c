@@ -191,6 +191,6 @@ int on_confirm_select(struct conn *c, struct chan *ch, const void *m)
 		return refuse(c, 506, "out of memory");
 	ch->confirm = true;
 	if (!s->no_wait)
-		send_method(c, ch->number, &confirm_select_ok_msg, &(struct confirm_select_ok){ 0 });
+		send_method(c, ch->number, &confirm_select_ok_msg, NULL);
 	return 0;
 }

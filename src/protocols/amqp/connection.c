@@ -303,7 +303,7 @@ static int on_update_secret(struct conn *c, const void *m)
 	if (gate_password(host_of(c)->gate, slice_cstr(c->who.name), u->new_secret, host_of(c)->peer->loopback, &who, &why) < 0)
 		return refuse(c, 530, "secret update was refused: %s", why.text);
 	c->who = who;
-	send_method(c, 0, &connection_update_secret_ok_msg, &(struct connection_update_secret_ok){ 0 });
+	send_method(c, 0, &connection_update_secret_ok_msg, NULL);
 	return 0;
 }
 
@@ -349,7 +349,7 @@ void connection_fail(struct conn *c, int code)
 
 static void send_close_ok(struct conn *c)
 {
-	send_method(c, 0, &connection_close_ok_msg, &(struct connection_close_ok){ 0 });
+	send_method(c, 0, &connection_close_ok_msg, NULL);
 	connection_end(c);
 }
 
@@ -554,7 +554,7 @@ static void amqp_blocked(struct session *s)
 		return;
 	c->waiting_publisher = NULL;
 	if (c->told_blocked && c->phase == OPEN)
-		send_method(c, 0, &connection_unblocked_msg, &(struct connection_unblocked){ 0 });
+		send_method(c, 0, &connection_unblocked_msg, NULL);
 	c->told_blocked = false;
 	publish_unblocked(c);
 	flush_out(c);

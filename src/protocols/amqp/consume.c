@@ -331,7 +331,7 @@ int on_basic_consume(struct conn *c, struct chan *ch, const void *m)
 	const struct basic_consume *b = m;
 	const struct channel *q;
 	struct cmd_subscribe *s;
-	struct consumer *k;
+	struct consumer *k = NULL;
 	struct slice name;
 	struct name room;
 	int32_t priority;
@@ -525,6 +525,6 @@ int on_basic_qos(struct conn *c, struct chan *ch, const void *m)
 	} else {
 		ch->prefetch = q->prefetch_count;
 	}
-	send_method(c, ch->number, &basic_qos_ok_msg, &(struct basic_qos_ok){ 0 });
+	send_method(c, ch->number, &basic_qos_ok_msg, NULL);
 	return 0;
 }

@@ -148,7 +148,7 @@ static int check_alternate(struct conn *c, struct slice name, struct slice argum
 static int declare_ok(struct conn *c, struct chan *ch, bool no_wait)
 {
 	if (!no_wait)
-		send_method(c, ch->number, &exchange_declare_ok_msg, &(struct exchange_declare_ok){ 0 });
+		send_method(c, ch->number, &exchange_declare_ok_msg, NULL);
 	return 0;
 }
 
@@ -223,7 +223,7 @@ int on_exchange_declare(struct conn *c, struct chan *ch, const void *m)
 static int delete_ok(struct conn *c, struct chan *ch, bool no_wait)
 {
 	if (!no_wait)
-		send_method(c, ch->number, &exchange_delete_ok_msg, &(struct exchange_delete_ok){ 0 });
+		send_method(c, ch->number, &exchange_delete_ok_msg, NULL);
 	return 0;
 }
 
@@ -277,9 +277,9 @@ static int exchange_bound(struct conn *c, struct chan *ch, struct cmd *cmd)
 	if (c->ask.no_wait)
 		return 0;
 	if (bind)
-		send_method(c, ch->number, &exchange_bind_ok_msg, &(struct exchange_bind_ok){ 0 });
+		send_method(c, ch->number, &exchange_bind_ok_msg, NULL);
 	else
-		send_method(c, ch->number, &exchange_unbind_ok_msg, &(struct exchange_unbind_ok){ 0 });
+		send_method(c, ch->number, &exchange_unbind_ok_msg, NULL);
 	return 0;
 }
 

@@ -216,9 +216,9 @@ int on_queue_declare(struct conn *c, struct chan *ch, const void *m)
 static int binding_ok(struct conn *c, struct chan *ch, enum change_kind kind, bool no_wait)
 {
 	if (kind == CHANGE_UNBIND)
-		send_method(c, ch->number, &queue_unbind_ok_msg, &(struct queue_unbind_ok){ 0 });
+		send_method(c, ch->number, &queue_unbind_ok_msg, NULL);
 	else if (!no_wait)
-		send_method(c, ch->number, &queue_bind_ok_msg, &(struct queue_bind_ok){ 0 });
+		send_method(c, ch->number, &queue_bind_ok_msg, NULL);
 	return 0;
 }
 

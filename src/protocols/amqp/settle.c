@@ -224,7 +224,7 @@ int on_basic_recover(struct conn *c, struct chan *ch, const void *m)
 	int r = recover(c, ch, a->requeue);
 
 	if (r == 0)
-		send_method(c, ch->number, &basic_recover_ok_msg, &(struct basic_recover_ok){ 0 });
+		send_method(c, ch->number, &basic_recover_ok_msg, NULL);
 	return r;
 }
 
