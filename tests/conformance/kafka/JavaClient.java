@@ -1,0 +1,73 @@
+// JavaClient.java - the Java client of Apache Kafka, driven from test_java.py:
+//
+//     JavaClient BOOTSTRAP produce TOPIC COUNT CODEC     prints the offsets
+//     JavaClient BOOTSTRAP consume TOPIC GROUP COUNT     prints key=value, then commits
+//     JavaClient BOOTSTRAP admin TOPIC                   creates, describes and deletes
+//
+// Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
+import java.time.Duration;
+import java.util.*;
+import java.util.concurrent.Future;
+import org.apache.kafka.clients.admin.*;
+import org.apache.kafka.clients.consumer.*;
+import org.apache.kafka.clients.producer.*;
+import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.serialization.*;
+
+public class JavaClient {
+    public static void main(String[] args) throws Exception {
+        Map<String, Object> settings = new HashMap<>();
+        settings.put("bootstrap.servers", args[0]);
+        switch (args[1]) {
+        case "produce" -> produce(settings, args[2], Integer.parseInt(args[3]), args[4]);
+        case "consume" -> consume(settings, args[2], args[3], Integer.parseInt(args[4]));
+        case "admin" -> admin(settings, args[2]);
+        default -> throw new IllegalArgumentException(args[1]);
+        }
+    }
+
+    // As everybody has it since Kafka 3: idempotent, acks=all.
+    static void produce(Map<String, Object> settings, String topic, int count, String codec) throws Exception {
+        settings.put("compression.type", codec);
+        try (var producer = new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer())) {
+            List<Future<RecordMetadata>> sent = new ArrayList<>();
+            for (int i = 0; i < count; i++)
+                sent.add(producer.send(new ProducerRecord<>(topic, "k" + i, "v" + i)));
+            for (var one : sent)
+                System.out.println(one.get().offset());
+        }
+    }
+
+    static void consume(Map<String, Object> settings, String topic, String group, int count) {
+        settings.put("group.id", group);
+        settings.put("auto.offset.reset", "earliest");
+        settings.put("enable.auto.commit", "false");
+        settings.put("max.poll.records", "1");          // so that what is committed is what was printed
+        try (var consumer = new KafkaConsumer<>(settings, new StringDeserializer(), new StringDeserializer())) {
+            consumer.subscribe(List.of(topic));
+            long end = System.nanoTime() + 20_000_000_000L;
+            int seen = 0;
+            while (seen < count && System.nanoTime() < end)
+                for (var record : consumer.poll(Duration.ofMillis(200))) {
+                    System.out.println(record.key() + "=" + record.value());
+                    seen++;
+                }
+            consumer.commitSync();
+            if (seen < count)
+                throw new IllegalStateException("only " + seen + " records");
+        }
+    }
+
+    static void admin(Map<String, Object> settings, String topic) throws Exception {
+        try (var admin = Admin.create(settings)) {
+            var wanted = new NewTopic(topic, 3, (short) 1).configs(Map.of("retention.ms", "86400001"));
+            admin.createTopics(List.of(wanted)).all().get();
+            System.out.println("partitions " + admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size());
+            var resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
+            System.out.println("retention " + admin.describeConfigs(List.of(resource)).all().get().get(resource).get("retention.ms").value());
+            var cluster = admin.describeCluster();
+            System.out.println("nodes " + cluster.nodes().get().size() + " controller " + (cluster.controller().get() != null));
+            admin.deleteTopics(List.of(topic)).all().get();
+        }
+    }
+}

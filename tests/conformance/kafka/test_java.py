@@ -1,0 +1,66 @@
+# Kafka through Apache's own Java client, where a JDK and its jars are at hand:
+# tests/conformance/peers/kafka.sh fetches them into build/peers.
+#
+# Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from broker import ROOT
+
+CHAPTER = "Kafka"
+CLASSPATH = os.path.join(ROOT, "build", "peers", "kafka", "classpath")
+HERE = os.path.dirname(os.path.abspath(__file__))
+pytestmark = [
+    pytest.mark.skipif(not (shutil.which("javac") and os.path.exists(CLASSPATH)), reason="no JDK or no Kafka jars"),
+    pytest.mark.timeout(120),
+]
+
+
+def jars():
+    if not os.path.exists(CLASSPATH):
+        return ""
+    with open(CLASSPATH) as f:
+        return f.read().strip()
+
+
+VERSION = re.search(r"kafka-clients-([0-9.]+)\.jar", jars())
+CLIENT = "Java %s" % (VERSION.group(1) if VERSION else "client")
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    out = tmp_path_factory.mktemp("java")
+    subprocess.run(["javac", "-cp", jars(), "-d", str(out), os.path.join(HERE, "JavaClient.java")], check=True, timeout=60)
+    return str(out)
+
+
+@pytest.fixture
+def java(server, compiled):
+    def run(*arguments):
+        ended = subprocess.run(["java", "-cp", compiled + ":" + jars(), "-Dlog4j2.level=ERROR", "JavaClient", server.kafka] +
+                               [str(a) for a in arguments], capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 0, ended.stdout[-500:] + ended.stderr[-2000:]
+        return ended.stdout.split("\n")[:-1]
+    return run
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
+def test_batches_of_every_compression_come_back(java, fresh, codec):
+    topic = fresh()
+    assert java("produce", topic, 100, codec) == [str(n) for n in range(100)]
+    assert java("consume", topic, fresh("g"), 100) == ["k%d=v%d" % (n, n) for n in range(100)]
+
+
+def test_a_group_resumes_where_it_committed(java, fresh):
+    topic, group = fresh(), fresh("g")
+    java("produce", topic, 10, "none")
+    assert java("consume", topic, group, 4) == ["k%d=v%d" % (n, n) for n in range(4)]
+    assert java("consume", topic, group, 6) == ["k%d=v%d" % (n, n) for n in range(4, 10)]
+
+
+def test_topics_are_created_described_and_deleted(java, fresh):
+    assert java("admin", fresh()) == ["partitions 3", "retention 86400001", "nodes 1 controller true"]
