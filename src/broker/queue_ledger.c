@@ -486,6 +486,8 @@ int64_t ledger_purge(struct ledger *l, bool leased)
 		for (int64_t at = p->next; p->untouched && at < p->end;) {
 			struct run run;
 			int64_t last = p->end - 1;
+			if (at < p->floor)
+				at = p->floor;
 			while (k < kept && objects[k]->offset < at)
 				k++;
 			if (k < kept && objects[k]->offset == at) {
