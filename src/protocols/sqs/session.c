@@ -1,0 +1,324 @@
+/* session.c - one HTTP connection: requests in, one at a time, and their answers out in order. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "protocols/sqs/sqs.h"
+
+enum {
+	REQUEST_MS = 30 * 1000,         /* from the first byte of a request to its last */
+	IDLE_MS = 300 * 1000,
+};
+
+typedef void action(struct sqs *s, struct request *r);
+
+static action *const actions[SQS_APIS] = {
+	[SQS_CREATE_QUEUE] = on_create_queue,
+	[SQS_GET_QUEUE_URL] = on_get_queue_url,
+	[SQS_LIST_QUEUES] = on_list_queues,
+	[SQS_LIST_DEAD_LETTER_SOURCE_QUEUES] = on_list_dead_letter_sources,
+	[SQS_GET_QUEUE_ATTRIBUTES] = on_get_queue_attributes,
+	[SQS_SET_QUEUE_ATTRIBUTES] = on_set_queue_attributes,
+	[SQS_DELETE_QUEUE] = on_delete_queue,
+	[SQS_PURGE_QUEUE] = on_purge_queue,
+	[SQS_SEND_MESSAGE] = on_send,
+	[SQS_SEND_MESSAGE_BATCH] = on_send_batch,
+	[SQS_RECEIVE_MESSAGE] = on_receive_message,
+	[SQS_DELETE_MESSAGE] = on_delete_message,
+	[SQS_DELETE_MESSAGE_BATCH] = on_delete_batch,
+	[SQS_CHANGE_MESSAGE_VISIBILITY] = on_change_visibility,
+	[SQS_CHANGE_MESSAGE_VISIBILITY_BATCH] = on_change_visibility_batch,
+	[SQS_LIST_QUEUE_TAGS] = on_list_queue_tags,
+	[SQS_TAG_QUEUE] = on_tag_queue,
+	[SQS_UNTAG_QUEUE] = on_untag_queue,
+};
+
+/* Actions of the service that are not served yet; they are refused by name, never accepted and ignored. */
+static const char *const unserved[] = {
+	"AddPermission", "RemovePermission", "StartMessageMoveTask", "CancelMessageMoveTask", "ListMessageMoveTasks",
+};
+
+/* ------------------------------------------------------------------------------------------------ what actions use ---- */
+
+void *request_alloc(struct sqs *s, size_t n)
+{
+	return arena_alloc(&s->request.arena, n);
+}
+
+struct slice request_text(struct sqs *s, const char *format, ...)
+{
+	va_list args;
+	char *to;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(NULL, 0, format, args);
+	va_end(args);
+	to = n < 0 ? NULL : arena_alloc(&s->request.arena, (size_t)n + 1);
+	if (!to)
+		return slice_of("", 0);
+	va_start(args, format);
+	vsnprintf(to, (size_t)n + 1, format, args);
+	va_end(args);
+	return slice_of(to, (size_t)n);
+}
+
+void make_uuid(struct sqs *s, char text[UUID_TEXT + 1])
+{
+	uint64_t a = host_random(s->session.host), b = host_random(s->session.host);
+
+	/* RFC 9562, version 4. */
+	snprintf(text, UUID_TEXT + 1, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(a >> 32), (unsigned)(a >> 16 & 0xffff),
+		 (unsigned)(a & 0xfff), (unsigned)(0x8000 | (b >> 48 & 0x3fff)), (unsigned long long)(b & 0xffffffffffff));
+}
+
+bool ask(struct sqs *s, struct cmd *c, uint16_t shard, uint64_t tag)
+{
+	if (!c)
+		return false;
+	c->to_shard = shard;
+	c->tag = tag;
+	s->request.waiting++;
+	host_send(s->session.host, c);
+	return true;
+}
+
+/* --------------------------------------------------------------------------------------------------- one request ---- */
+
+static void begin(struct sqs *s, const struct http_request *http)
+{
+	struct request *r = &s->request;
+	struct slice host = http_header(http, "host"), trace = http_header(http, "x-amzn-trace-id");
+
+	*r = (struct request){ .busy = true, .keep_alive = http->keep_alive, .arena = ARENA_MAX(SQS_ARENA_MAX) };
+	make_uuid(s, r->id);
+	if (host.n > 0 && host.n < sizeof r->host)
+		memcpy(r->host, host.p, host.n);
+	else
+		snprintf(r->host, sizeof r->host, "%s", s->session.host->peer->local);
+	r->path = slice_of(arena_copy(&r->arena, http->path.p, http->path.n), http->path.n);
+	if (trace.p)
+		r->trace = slice_of(arena_copy(&r->arena, trace.p, trace.n), trace.n);
+	host_timer(s->session.host, 0);
+	s->session.host->calls->pause(s->session.host, true);
+}
+
+void sqs_answered(struct sqs *s)
+{
+	struct host *host = s->session.host;
+
+	arena_free(&s->request.arena);
+	s->request.busy = false;
+	s->request.reply = NULL;
+	s->request.waiting = 0;
+	if (!s->request.keep_alive) {
+		host_close(host);
+		return;
+	}
+	host_timer(host, host_now(host) + IDLE_MS);
+	host->calls->pause(host, false);
+}
+
+static const struct wire_api *find_action(struct slice name)
+{
+	for (unsigned i = 0; i < SQS_APIS; i++)
+		if (slice_is(name, sqs_apis[i].name))
+			return &sqs_apis[i];
+	return NULL;
+}
+
+static void refuse_action(struct sqs *s, struct slice name)
+{
+	for (size_t i = 0; i < sizeof unserved / sizeof *unserved; i++)
+		if (slice_is(name, unserved[i])) {
+			refuse(s, "UnsupportedOperation", "The action %s is not supported yet.", unserved[i]);
+			return;
+		}
+	if (s->request.json)
+		refuse(s, "UnknownOperationException", "The action or operation requested is invalid.");
+	else
+		refuse(s, "InvalidActionException", "The action %.*s is not valid for this endpoint.",
+		       (int)(name.n < 100 ? name.n : 100), (const char *)name.p);
+}
+
+static void run(struct sqs *s, int r, const struct why *why)
+{
+	struct request *q = &s->request;
+
+	if (r == -ERR_BAD_ARGUMENT)
+		refuse(s, "MissingRequiredParameterException", "%s", why->text);
+	else if (r == -ERR_NO_MEMORY)
+		refuse(s, "ServiceUnavailable", "the request needs too much memory");
+	else if (r < 0)
+		refuse(s, "MalformedInputException", "%s", why->text);
+	else
+		actions[q->api - sqs_apis](s, q);
+}
+
+/* X-Amz-Target: AmazonSQS.SendMessage, whatever the path. */
+static void run_json(struct sqs *s, struct slice target, struct slice body)
+{
+	struct request *r = &s->request;
+	struct slice name = slice_starts(target, SLICE("AmazonSQS.")) ? slice_of(target.p + 10, target.n - 10) : target;
+	struct why why = { "" };
+
+	r->json = true;
+	r->api = find_action(name);
+	if (!r->api) {
+		refuse_action(s, name);
+		return;
+	}
+	r->in = wire_new(r->api->request, &r->arena, 1);
+	run(s, r->in ? aws_decode_json(r->api->request, body, &r->arena, r->in, &why) : -ERR_NO_MEMORY, &why);
+}
+
+/* On a queue's path the URL need not be a parameter; if it is, the parameter wins. */
+static struct slice with_queue_url(struct sqs *s, struct slice form)
+{
+	struct slice path = s->request.path, value;
+
+	if (path.n <= 1 || query_find(form, "QueueUrl", &s->request.arena, &value))
+		return form;
+	return request_text(s, "%.*s&QueueUrl=%.*s", SLICE_ARGS(form), SLICE_ARGS(path));
+}
+
+static bool needs_no_queue(const struct wire_api *api)
+{
+	return api == &sqs_apis[SQS_CREATE_QUEUE] || api == &sqs_apis[SQS_LIST_QUEUES];
+}
+
+static void run_query(struct sqs *s, struct slice form)
+{
+	struct request *r = &s->request;
+	struct slice name = { 0 };
+	struct why why = { "" };
+
+	if (!query_find(form, "Action", &r->arena, &name)) {
+		refuse(s, "UnknownOperationException", "The request must contain the parameter Action.");
+		return;
+	}
+	r->api = find_action(name);
+	if (!r->api || (needs_no_queue(r->api) && r->path.n > 1)) {
+		refuse_action(s, name);
+		return;
+	}
+	r->in = wire_new(r->api->request, &r->arena, 1);
+	run(s, r->in ? aws_decode_query(r->api->request, with_queue_url(s, form), &r->arena, r->in, &why) : -ERR_NO_MEMORY, &why);
+}
+
+/* POST forms, and GET with everything in the query string; a POST may have parameters in both. */
+static struct slice form_of(struct sqs *s, const struct http_request *http, struct slice body)
+{
+	if (!http->query.n)
+		return body;
+	if (!body.n)
+		return slice_of(arena_copy(&s->request.arena, http->query.p, http->query.n), http->query.n);
+	return request_text(s, "%.*s&%.*s", SLICE_ARGS(body), SLICE_ARGS(http->query));
+}
+
+static void handle(struct sqs *s, const struct http_request *http)
+{
+	struct request *r = &s->request;
+	struct slice target = http_header(http, "x-amz-target");
+	struct sqs_error e = { 0 };
+	void *copy;
+
+	begin(s, http);
+	r->json = target.p != NULL;
+	copy = arena_copy(&r->arena, http->body.p, http->body.n);
+	if (!copy) {
+		refuse(s, "ServiceUnavailable", "the request needs too much memory");
+		return;
+	}
+	if (!slice_is(http->method, "POST") && !slice_is(http->method, "GET")) {
+		answer_status(s, 405, "POST or GET\n");
+		return;
+	}
+	if (!authenticate(s, http, &r->principal, &e)) {
+		answer_error(s, &e);
+		return;
+	}
+	if (target.p)
+		run_json(s, target, slice_of(copy, http->body.n));
+	else
+		run_query(s, form_of(s, http, slice_of(copy, http->body.n)));
+}
+
+/* ---------------------------------------------------------------------------------------------------- the session ---- */
+
+static struct session *sqs_open(struct host *host)
+{
+	struct sqs *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return NULL;
+	s->session = (struct session){ .protocol = &sqs_protocol, .host = host };
+	s->http.body_max = SQS_BODY_MAX;
+	host_timer(host, host_now(host) + REQUEST_MS);
+	return &s->session;
+}
+
+static int64_t sqs_input(struct session *session, struct slice bytes, size_t *want)
+{
+	struct sqs *s = (struct sqs *)session;
+	struct http_request http;
+	size_t used = 0;
+	int status = 0;
+
+	if (s->request.busy)
+		return 0;
+	switch (http_parse(&s->http, bytes, &http, &used, want, &status)) {
+	case HTTP_CONTINUE:
+		host_write(session->host, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+		return 0;
+	case HTTP_MORE:
+		return 0;
+	case HTTP_BAD:
+		s->request.keep_alive = false;
+		answer_status(s, status, "the request is malformed\n");
+		return (int64_t)bytes.n;
+	case HTTP_REQUEST:
+		break;
+	}
+	handle(s, &http);
+	http_done(&s->http);
+	return (int64_t)used;
+}
+
+static void sqs_reply(struct session *session, struct cmd *c)
+{
+	struct sqs *s = (struct sqs *)session;
+	struct request *r = &s->request;
+
+	if (r->busy && r->reply && r->waiting > 0) {
+		r->waiting--;
+		r->reply(s, r, c);
+	}
+	cmd_free(c);
+}
+
+static void sqs_timer(struct session *session, int64_t now_ms)
+{
+	struct sqs *s = (struct sqs *)session;
+
+	if (!s->request.busy)
+		host_close(session->host);
+}
+
+static void sqs_close(struct session *session, bool stopping)
+{
+	struct sqs *s = (struct sqs *)session;
+
+	if (stopping && s->request.busy) {
+		s->request.keep_alive = false;
+		refuse(s, "ServiceUnavailable", "the broker is stopping");
+	}
+	arena_free(&s->request.arena);
+	http_free(&s->http);
+	free(s);
+}
+
+const struct protocol sqs_protocol = {
+	.name = "sqs", .default_port = 4566,
+	.open = sqs_open, .input = sqs_input, .reply = sqs_reply, .timer = sqs_timer, .close = sqs_close,
+};

@@ -1,0 +1,361 @@
+/*
+ * sigv4.c - AWS Signature Version 4, in its two forms: the Authorization header, and the query string of a presigned URL.
+ *
+ *   string to sign = "AWS4-HMAC-SHA256" \n date-time \n scope \n hex(sha256(canonical request))
+ *   key            = HMAC(HMAC(HMAC(HMAC("AWS4" + secret, date), region), service), "aws4_request")
+ *
+ * With no keys configured, peers on this machine are let in unasked, signed or not.
+ */
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "protocols/sqs/sqs.h"
+
+enum { WINDOW_MS = 15 * 60 * 1000, SIGNED_HEADERS_MAX = 32, CANONICAL_MAX = 256 * 1024, PARAMETERS_MAX = 64 };
+
+#define ALGORITHM "AWS4-HMAC-SHA256"
+
+struct claim {                          /* what the request says of its signature */
+	struct slice access_key, date, region, service;        /* of the credential */
+	struct slice scope;             /* "DATE/REGION/SERVICE/aws4_request" */
+	struct slice signed_headers;    /* "host;x-amz-date" */
+	struct slice signature;
+	struct slice time;              /* "20261124T070000Z" */
+	int64_t expires_ms;             /* presigned: valid so long; 0: the usual window */
+	bool presigned;
+};
+
+static bool incomplete(struct sqs_error *e, const char *what)
+{
+	return sqs_fail(e, "IncompleteSignatureException", "Request must contain %s", what);
+}
+
+/* Take the part up to `at` off the front of *s; all of it if there is none. */
+static struct slice cut(struct slice *s, char at)
+{
+	const uint8_t *p = s->n ? memchr(s->p, at, s->n) : NULL;
+	struct slice part = *s;
+
+	if (p) {
+		part.n = (size_t)(p - s->p);
+		*s = slice_of(p + 1, s->n - part.n - 1);
+	} else {
+		*s = slice_of("", 0);
+	}
+	return part;
+}
+
+static bool parse_credential(struct slice credential, struct claim *c)
+{
+	struct slice rest = credential;
+
+	c->access_key = cut(&rest, '/');
+	c->scope = rest;
+	c->date = cut(&rest, '/');
+	c->region = cut(&rest, '/');
+	c->service = cut(&rest, '/');
+	return c->access_key.n && c->date.n == 8 && c->region.n && slice_is(c->service, "sqs") && slice_is(rest, "aws4_request");
+}
+
+/* "AWS4-HMAC-SHA256 Credential=.., SignedHeaders=.., Signature=.." */
+static bool from_header(const struct http_request *http, struct slice header, struct claim *c, struct sqs_error *e)
+{
+	struct slice rest = header, credential = SLICE_NULL;
+
+	if (!slice_is(cut(&rest, ' '), ALGORITHM))
+		return sqs_fail(e, "IncompleteSignatureException", "Unsupported AWS 'algorithm'; must be " ALGORITHM);
+	while (rest.n) {
+		struct slice part = cut(&rest, ',');
+		while (part.n && part.p[0] == ' ')
+			part = slice_of(part.p + 1, part.n - 1);
+		struct slice name = cut(&part, '=');
+		if (slice_is(name, "Credential"))
+			credential = part;
+		else if (slice_is(name, "SignedHeaders"))
+			c->signed_headers = part;
+		else if (slice_is(name, "Signature"))
+			c->signature = part;
+	}
+	c->time = http_header(http, "x-amz-date");
+	if (!credential.p || !parse_credential(credential, c))
+		return incomplete(e, "a valid Credential for service sqs");
+	if (!c->signed_headers.n || c->signature.n != 64)
+		return incomplete(e, "SignedHeaders and Signature");
+	if (!c->time.n)
+		return incomplete(e, "the header X-Amz-Date");
+	return true;
+}
+
+static struct slice parameter(struct sqs *s, struct slice query, const char *name)
+{
+	struct slice value;
+
+	return query_find(query, name, &s->request.arena, &value) ? value : SLICE_NULL;
+}
+
+static bool from_query(struct sqs *s, struct slice query, struct claim *c, struct sqs_error *e)
+{
+	struct slice expires = parameter(s, query, "X-Amz-Expires");
+
+	c->presigned = true;
+	c->signed_headers = parameter(s, query, "X-Amz-SignedHeaders");
+	c->signature = parameter(s, query, "X-Amz-Signature");
+	c->time = parameter(s, query, "X-Amz-Date");
+	for (size_t i = 0; i < expires.n && i < 7; i++)
+		c->expires_ms = c->expires_ms * 10 + (expires.p[i] - '0');
+	c->expires_ms *= 1000;
+	if (!parse_credential(parameter(s, query, "X-Amz-Credential"), c))
+		return incomplete(e, "a valid X-Amz-Credential for service sqs");
+	if (!c->signed_headers.n || c->signature.n != 64 || !c->time.n)
+		return incomplete(e, "X-Amz-SignedHeaders, X-Amz-Signature and X-Amz-Date");
+	return true;
+}
+
+/* -------------------------------------------------------------------------------------------------------------- time ---- */
+
+static int number(struct slice s, size_t at, size_t n)
+{
+	int v = 0;
+
+	for (size_t i = at; i < at + n; i++) {
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return -1;
+		v = v * 10 + (s.p[i] - '0');
+	}
+	return v;
+}
+
+/* Days since 1970 of a date in the Gregorian calendar. */
+static int64_t days(int year, int month, int day)
+{
+	year -= month <= 2;
+	int era = year / 400, of_era = year - era * 400;
+	int of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+
+	return (int64_t)era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
+}
+
+static bool parse_time(struct slice t, int64_t *ret_ms)
+{
+	if (t.n != 16 || t.p[8] != 'T' || t.p[15] != 'Z')
+		return false;
+	int year = number(t, 0, 4), month = number(t, 4, 2), day = number(t, 6, 2);
+	int hour = number(t, 9, 2), minute = number(t, 11, 2), second = number(t, 13, 2);
+	if (year < 1970 || month < 1 || month > 12 || day < 1 || day > 31 || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0)
+		return false;
+	*ret_ms = (days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second) * 1000;
+	return true;
+}
+
+static bool check_time(struct sqs *s, const struct claim *c, struct sqs_error *e)
+{
+	int64_t now = host_now(s->session.host), then, last;
+
+	if (!parse_time(c->time, &then) || !slice_starts(c->time, c->date))
+		return sqs_fail(e, "IncompleteSignatureException", "Date must be in ISO-8601 'basic format' and agree with the credential.");
+	last = then + (c->expires_ms ? c->expires_ms : WINDOW_MS);
+	if (now > last || then > now + WINDOW_MS)
+		return sqs_fail(e, c->presigned ? "RequestExpired" : "InvalidSignatureException",
+				"Signature expired or not yet current: %.*s.", SLICE_ARGS(c->time));
+	return true;
+}
+
+/* ------------------------------------------------------------------------------------------------- canonical request ---- */
+
+static bool is_unreserved(uint8_t c)
+{
+	return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+/* As AWS encodes: everything but unreserved characters, in upper-case hex. */
+static void add_encoded(struct bytes *out, struct slice s, bool keep_slash)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		if (is_unreserved(s.p[i]) || (keep_slash && s.p[i] == '/'))
+			bytes_add_u8(out, s.p[i]);
+		else
+			bytes_printf(out, "%%%02X", s.p[i]);
+	}
+}
+
+struct pair {
+	struct slice name, value;       /* encoded */
+};
+
+static int by_pair(const void *a, const void *b)
+{
+	const struct pair *x = a, *y = b;
+	int c = slice_cmp(x->name, y->name);
+
+	return c ? c : slice_cmp(x->value, y->value);
+}
+
+/* Decode and encode again, so that every client's spelling comes to the same. */
+static struct slice recoded(struct sqs *s, struct slice raw)
+{
+	uint8_t *plain = request_alloc(s, raw.n + 1);
+	int64_t n = plain ? http_unescape(raw, false, plain) : -1;
+	struct bytes out = BYTES_MAX(CANONICAL_MAX);
+	struct slice text;
+
+	if (n < 0)
+		return raw;
+	add_encoded(&out, slice_of(plain, (size_t)n), false);
+	text = request_text(s, "%.*s", SLICE_ARGS(bytes_slice(&out)));
+	bytes_free(&out);
+	return text;
+}
+
+static void add_query(struct sqs *s, struct bytes *out, struct slice query)
+{
+	struct pair pairs[PARAMETERS_MAX];
+	unsigned n = 0;
+
+	while (query.n && n < PARAMETERS_MAX) {
+		struct slice value = cut(&query, '&'), name = cut(&value, '=');
+		if (slice_is(name, "X-Amz-Signature"))
+			continue;
+		pairs[n++] = (struct pair){ recoded(s, name), recoded(s, value) };
+	}
+	if (n)
+		qsort(pairs, n, sizeof *pairs, by_pair);
+	for (unsigned i = 0; i < n; i++)
+		bytes_printf(out, "%s%.*s=%.*s", i ? "&" : "", SLICE_ARGS(pairs[i].name), SLICE_ARGS(pairs[i].value));
+}
+
+/* "name:value\n" for each signed header; runs of blanks inside a value count as one. */
+static bool add_headers(struct bytes *out, const struct http_request *http, struct slice names)
+{
+	bool host = false;
+
+	for (unsigned n = 0; names.n; n++) {
+		struct slice name = cut(&names, ';'), value;
+		char text[256];
+
+		if (n == SIGNED_HEADERS_MAX || name.n >= sizeof text)
+			return false;
+		memcpy(text, name.p, name.n);
+		text[name.n] = '\0';
+		value = http_header(http, text);
+		if (!value.p)
+			return false;
+		host |= http_is(name, "host");
+		bytes_printf(out, "%s:", text);
+		for (size_t i = 0; i < value.n; i++)
+			if (!(value.p[i] == ' ' && i > 0 && value.p[i - 1] == ' '))
+				bytes_add_u8(out, value.p[i]);
+		bytes_add_u8(out, '\n');
+	}
+	return host;
+}
+
+static void hex_digest(struct slice s, char ret[65])
+{
+	uint8_t digest[EVP_MAX_MD_SIZE];
+
+	EVP_Digest(s.p, s.n, digest, NULL, EVP_sha256(), NULL);
+	for (int i = 0; i < 32; i++)
+		snprintf(ret + 2 * i, 3, "%02x", digest[i]);
+}
+
+static bool canonical(struct sqs *s, const struct http_request *http, const struct claim *c, struct bytes *out)
+{
+	char payload[65];
+	struct slice declared = http_header(http, "x-amz-content-sha256");
+
+	bytes_printf(out, "%.*s\n", SLICE_ARGS(http->method));
+	/* The path once more encoded, as every service but S3 does. */
+	add_encoded(out, http->path, true);
+	bytes_add(out, "\n", 1);
+	add_query(s, out, http->query);
+	bytes_add(out, "\n", 1);
+	if (!add_headers(out, http, c->signed_headers))
+		return false;
+	hex_digest(http->body, payload);
+	/* A declared digest must be the body's own, or a signed request's body could be exchanged. */
+	if (declared.p && !slice_is(declared, "UNSIGNED-PAYLOAD") && !slice_is(declared, payload))
+		return false;
+	bytes_printf(out, "\n%.*s\n%s", SLICE_ARGS(c->signed_headers), payload);
+	return !out->failed;
+}
+
+/* --------------------------------------------------------------------------------------------------------------- keys ---- */
+
+static void hmac(const uint8_t *key, size_t n, struct slice s, uint8_t ret[32])
+{
+	unsigned size = 32;
+
+	HMAC(EVP_sha256(), key, (int)n, s.p, s.n, ret, &size);
+}
+
+/* The signing key of a day, region and service; this connection's last one is kept. */
+static void signing_key(struct sqs *s, const struct claim *c, struct slice secret)
+{
+	char scope[sizeof s->signing_scope], start[160];
+	uint8_t key[32];
+	int n;
+
+	snprintf(scope, sizeof scope, "%.*s/%.*s", SLICE_ARGS(c->access_key), SLICE_ARGS(c->scope));
+	if (!strcmp(scope, s->signing_scope))
+		return;
+	n = snprintf(start, sizeof start, "AWS4%.*s", SLICE_ARGS(secret));
+	hmac((const uint8_t *)start, (size_t)n, c->date, key);
+	hmac(key, sizeof key, c->region, key);
+	hmac(key, sizeof key, c->service, key);
+	hmac(key, sizeof key, SLICE("aws4_request"), s->signing_key);
+	memcpy(s->signing_scope, scope, sizeof scope);
+	OPENSSL_cleanse(start, sizeof start);
+	OPENSSL_cleanse(key, sizeof key);
+}
+
+static bool verify(struct sqs *s, const struct http_request *http, const struct claim *c, struct slice secret)
+{
+	struct bytes request = BYTES_MAX(CANONICAL_MAX), text = BYTES_MAX(CANONICAL_MAX);
+	char digest[65], signature[65];
+	uint8_t raw[32];
+	bool ok = canonical(s, http, c, &request);
+
+	if (ok) {
+		hex_digest(bytes_slice(&request), digest);
+		bytes_printf(&text, ALGORITHM "\n%.*s\n%.*s\n%s", SLICE_ARGS(c->time), SLICE_ARGS(c->scope), digest);
+		signing_key(s, c, secret);
+		hmac(s->signing_key, sizeof s->signing_key, bytes_slice(&text), raw);
+		for (int i = 0; i < 32; i++)
+			snprintf(signature + 2 * i, 3, "%02x", raw[i]);
+		ok = CRYPTO_memcmp(signature, c->signature.p, 64) == 0;
+	}
+	bytes_free(&request);
+	bytes_free(&text);
+	return ok;
+}
+
+bool authenticate(struct sqs *s, const struct http_request *http, struct principal *ret, struct sqs_error *e)
+{
+	const struct gate *gate = s->session.host->gate;
+	struct slice header = http_header(http, "authorization"), secret;
+	struct claim c = { 0 };
+	struct why why;
+
+	if (!gate_has_keys(gate)) {
+		if (gate_anonymous(gate, s->session.host->peer->loopback, ret, &why) == 0)
+			return true;
+		return sqs_fail(e, "AccessDeniedException", "Access denied: %s", why.text);
+	}
+	if (!header.p && !parameter(s, http->query, "X-Amz-Signature").p)
+		return sqs_fail(e, "MissingAuthenticationTokenException", "Request is missing Authentication Token");
+	if (!(header.p ? from_header(http, header, &c, e) : from_query(s, http->query, &c, e)) || !check_time(s, &c, e))
+		return false;
+	secret = gate_secret(gate, c.access_key);
+	if (!secret.p)
+		return sqs_fail(e, "InvalidClientTokenIdException", "The security token included in the request is invalid.");
+	if (!verify(s, http, &c, secret))
+		return sqs_fail(e, "InvalidSignatureException", "The request signature we calculated does not match the signature you "
+				"provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.");
+	*ret = (struct principal){ .known = true };
+	snprintf(ret->name, sizeof ret->name, "%.*s", SLICE_ARGS(c.access_key));
+	return true;
+}
