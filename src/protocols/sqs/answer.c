@@ -55,12 +55,12 @@ static unsigned find(const char *shape)
 	return ERRORS - 1;
 }
 
-const char *query_code(const char *shape)
+const char *sqs_query_code(const char *shape)
 {
 	return errors[find(shape)].query;
 }
 
-bool is_sender_fault(const char *shape)
+bool sqs_is_sender_fault(const char *shape)
 {
 	return errors[find(shape)].status < 500;
 }
@@ -77,7 +77,7 @@ bool sqs_fail(struct sqs_error *e, const char *shape, const char *format, ...)
 }
 
 /* The vocabulary has AWS's shape for most errors; a few texts are AWS's own. */
-void error_from_cmd(const struct cmd *c, struct sqs_error *e)
+void sqs_error_from_cmd(const struct cmd *c, struct sqs_error *e)
 {
 	const struct error_info *info = error_info(c->error);
 	const char *shape = info->sqs, *text = c->reason ? c->reason : info->text;
@@ -98,7 +98,7 @@ static void finish(struct sqs *s, struct bytes *head, struct bytes *body)
 	if (body->failed) {
 		bytes_free(head);
 		bytes_free(body);
-		answer_status(s, 503, "the answer does not fit into memory");
+		sqs_answer_status(s, 503, "the answer does not fit into memory");
 		return;
 	}
 	http_field(head, "x-amzn-RequestId", s->request.id);
@@ -109,7 +109,7 @@ static void finish(struct sqs *s, struct bytes *head, struct bytes *body)
 	sqs_answered(s);
 }
 
-void answer_status(struct sqs *s, int status, const char *body)
+void sqs_answer_status(struct sqs *s, int status, const char *body)
 {
 	struct bytes head = { 0 };
 
@@ -142,7 +142,7 @@ static void write_xml(struct sqs *s, const void *result, struct bytes *body)
 	bytes_printf(body, "<ResponseMetadata><RequestId>%s</RequestId></ResponseMetadata></%sResponse>", s->request.id, name);
 }
 
-void answer_result(struct sqs *s, const void *result)
+void sqs_answer(struct sqs *s, const void *result)
 {
 	struct bytes head = { 0 }, body = BYTES_MAX(SQS_ANSWER_MAX);
 
@@ -180,7 +180,7 @@ static const char *worded(const struct sqs *s, const char *shape, const char *me
 	return message;
 }
 
-void answer_error(struct sqs *s, const struct sqs_error *e)
+void sqs_answer_error(struct sqs *s, const struct sqs_error *e)
 {
 	unsigned i = find(e->shape);
 	struct bytes head = { 0 }, body = BYTES_MAX(SQS_ANSWER_MAX);
@@ -201,7 +201,7 @@ void answer_error(struct sqs *s, const struct sqs_error *e)
 	finish(s, &head, &body);
 }
 
-void refuse(struct sqs *s, const char *shape, const char *format, ...)
+void sqs_refuse(struct sqs *s, const char *shape, const char *format, ...)
 {
 	struct sqs_error e = { .shape = shape };
 	va_list args;
@@ -209,5 +209,5 @@ void refuse(struct sqs *s, const char *shape, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(e.message, sizeof e.message, format, args);
 	va_end(args);
-	answer_error(s, &e);
+	sqs_answer_error(s, &e);
 }

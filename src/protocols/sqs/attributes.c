@@ -266,9 +266,9 @@ static struct slice from_policy(struct sqs *s, const struct queue_view *q, const
 	if (q->spec.origin == ORIGIN_SQS)
 		return SLICE_NULL;
 	if (!strcmp(name, "MessageRetentionPeriod"))
-		return p->ttl_ms < 0 ? slice_cstr("1209600") : request_text(s, "%lld", (long long)(p->ttl_ms / 1000));
+		return p->ttl_ms < 0 ? slice_cstr("1209600") : sqs_text(s, "%lld", (long long)(p->ttl_ms / 1000));
 	if (!strcmp(name, "DelaySeconds"))
-		return request_text(s, "%lld", (long long)(p->delay_ms / 1000));
+		return sqs_text(s, "%lld", (long long)(p->delay_ms / 1000));
 	return SLICE_NULL;
 }
 
@@ -281,9 +281,9 @@ struct slice attribute_value(struct sqs *s, const struct channel *ch, const char
 	if (!strcmp(name, "QueueArn"))
 		return queue_arn(s, ch->name);
 	if (!strcmp(name, "CreatedTimestamp"))
-		return request_text(s, "%lld", (long long)(q->created_ms / 1000));
+		return sqs_text(s, "%lld", (long long)(q->created_ms / 1000));
 	if (!strcmp(name, "LastModifiedTimestamp"))
-		return request_text(s, "%lld", (long long)(q->modified_ms / 1000));
+		return sqs_text(s, "%lld", (long long)(q->modified_ms / 1000));
 	if (!a || a->kind == COMPUTED || (a->fifo && !q->spec.policy.fifo))
 		return SLICE_NULL;
 	value = setting_of(q, name);

@@ -211,7 +211,7 @@ static bool check_attributes(struct sqs *s, const struct send_fields *f, struct 
 				"[%d].", f->nattributes, ATTRIBUTES_PER_MESSAGE);
 	if (f->nattributes <= 0)
 		return true;
-	native->attributes = request_alloc(s, (size_t)f->nattributes * sizeof *native->attributes);
+	native->attributes = sqs_alloc(s, (size_t)f->nattributes * sizeof *native->attributes);
 	if (!native->attributes)
 		return sqs_fail(e, "ServiceUnavailable", "out of memory");
 	for (int32_t i = 0; i < f->nattributes; i++) {
@@ -307,7 +307,7 @@ bool outgoing_check(struct sqs *s, const struct channel *ch, const struct send_f
 	if (!check_body(f, e) || !check_fifo(ch, f, in_batch, e) || !check_delay(f, e) || !check_attributes(s, f, ret, e) ||
 	    !check_system(f, ret, e) || !check_size(s, ch, ret, in_batch, e))
 		return false;
-	make_uuid(s, ret->id);
+	sqs_make_uuid(s, ret->id);
 	md5_hex(ret->body, ret->md5_body);
 	return true;
 }

@@ -35,14 +35,14 @@ bool queue_is_shown(const struct channel *ch)
 
 struct slice queue_url(struct sqs *s, struct slice name)
 {
-	return request_text(s, "http://%s/%s/%.*s", s->request.host, s->session.host->settings->sqs_account, SLICE_ARGS(name));
+	return sqs_text(s, "http://%s/%s/%.*s", s->request.host, s->session.host->settings->sqs_account, SLICE_ARGS(name));
 }
 
 struct slice queue_arn(struct sqs *s, struct slice name)
 {
 	const struct host_settings *set = s->session.host->settings;
 
-	return request_text(s, "arn:aws:sqs:%s:%s:%.*s", set->sqs_region, set->sqs_account, SLICE_ARGS(name));
+	return sqs_text(s, "arn:aws:sqs:%s:%s:%.*s", set->sqs_region, set->sqs_account, SLICE_ARGS(name));
 }
 
 static struct slice after_last(struct slice s, char at)
@@ -64,7 +64,7 @@ bool arn_name(struct sqs *s, struct slice arn, struct slice *ret)
 }
 
 /* Queue URLs of any host, a path, or a bare name: the name is what stands last. */
-const struct channel *find_queue(struct sqs *s, struct slice url)
+const struct channel *sqs_find_queue(struct sqs *s, struct slice url)
 {
 	struct slice name = after_last(url, '/');
 	const struct channel *ch = NULL;
@@ -73,7 +73,7 @@ const struct channel *find_queue(struct sqs *s, struct slice url)
 		ch = catalogue_channel(s->session.host->catalogue, SLICE("/"), name);
 	if (ch && queue_is_shown(ch))
 		return ch;
-	refuse(s, "QueueDoesNotExist", "The specified queue does not exist.");
+	sqs_refuse(s, "QueueDoesNotExist", "The specified queue does not exist.");
 	return NULL;
 }
 
@@ -81,7 +81,7 @@ static bool allowed(struct sqs *s, enum operation op, struct slice name)
 {
 	if (gate_allows(s->session.host->gate, &s->request.principal, op, SLICE("/"), name))
 		return true;
-	refuse(s, "AccessDeniedException", "Access to the resource %.*s is denied.", SLICE_ARGS(name));
+	sqs_refuse(s, "AccessDeniedException", "Access to the resource %.*s is denied.", SLICE_ARGS(name));
 	return false;
 }
 
@@ -93,7 +93,7 @@ static void answer_url(struct sqs *s, struct slice name)
 
 	wire_init(&create_queue_result_msg, &result);
 	result.queue_url = queue_url(s, name);
-	answer_result(s, &result);
+	sqs_answer(s, &result);
 }
 
 /* Creating what is there with the same attributes, or with none, is fine. */
@@ -105,7 +105,7 @@ static void answer_existing(struct sqs *s, const struct channel *ch)
 	if (attributes_match(s, ch->queue, in->attributes.v, in->attributes.n, &e))
 		answer_url(s, ch->name);
 	else
-		answer_error(s, &e);
+		sqs_answer_error(s, &e);
 }
 
 static void created(struct sqs *s, struct request *r, struct cmd *c)
@@ -123,8 +123,8 @@ static void created(struct sqs *s, struct request *r, struct cmd *c)
 		answer_existing(s, ch);
 		return;
 	}
-	error_from_cmd(c, &e);
-	answer_error(s, &e);
+	sqs_error_from_cmd(c, &e);
+	sqs_answer_error(s, &e);
 }
 
 static bool says_fifo(const struct create_queue_request *in)
@@ -185,7 +185,7 @@ static bool add_tags(struct cmd *c, struct queue_spec *spec, const struct wire_p
 	return true;
 }
 
-void on_create_queue(struct sqs *s, struct request *r)
+void sqs_on_create_queue(struct sqs *s, struct request *r)
 {
 	const struct create_queue_request *in = r->in;
 	const struct channel *ch = catalogue_channel(s->session.host->catalogue, SLICE("/"), in->queue_name);
@@ -193,7 +193,7 @@ void on_create_queue(struct sqs *s, struct request *r)
 	struct cmd_change *c;
 
 	if (!create_is_legal(in, &e)) {
-		answer_error(s, &e);
+		sqs_answer_error(s, &e);
 		return;
 	}
 	if (!allowed(s, OP_CONFIGURE, in->queue_name))
@@ -205,7 +205,7 @@ void on_create_queue(struct sqs *s, struct request *r)
 	c = (struct cmd_change *)cmd_new(CMD_CHANGE);
 	if (!c || !(c->queue = new_spec(&c->head))) {
 		cmd_free(&c->head);
-		refuse(s, "ServiceUnavailable", "out of memory");
+		sqs_refuse(s, "ServiceUnavailable", "out of memory");
 		return;
 	}
 	c->change = CHANGE_CREATE_QUEUE;
@@ -216,26 +216,26 @@ void on_create_queue(struct sqs *s, struct request *r)
 	if (!attributes_apply(s, in->attributes.v, in->attributes.n, true, is_fifo_name(in->queue_name), &c->head, c->queue, &e) ||
 	    !add_tags(&c->head, c->queue, in->tags.v, in->tags.n, &e)) {
 		cmd_free(&c->head);
-		answer_error(s, &e);
+		sqs_answer_error(s, &e);
 		return;
 	}
 	r->reply = created;
-	ask(s, &c->head, 0, 0);
+	sqs_ask(s, &c->head, 0, 0);
 }
 
 /* ----------------------------------------------------------------------------------------------------------------- find ---- */
 
-void on_get_queue_url(struct sqs *s, struct request *r)
+void sqs_on_get_queue_url(struct sqs *s, struct request *r)
 {
 	const struct get_queue_url_request *in = r->in;
-	const struct channel *ch = find_queue(s, in->queue_name);
+	const struct channel *ch = sqs_find_queue(s, in->queue_name);
 	struct get_queue_url_result result;
 
 	if (!ch)
 		return;
 	wire_init(&get_queue_url_result_msg, &result);
 	result.queue_url = queue_url(s, ch->name);
-	answer_result(s, &result);
+	sqs_answer(s, &result);
 }
 
 /* Is this the page's next queue?  Tokens are the place in the order of creation, which never changes. */
@@ -267,19 +267,19 @@ static bool collect(struct sqs *s, struct slice token, bool has_max, int32_t max
 	uint32_t at = 0;
 
 	if (has_max && (max < 1 || max > LIST_MAX)) {
-		refuse(s, "InvalidParameterValueException", "Value %d for parameter MaxResults is invalid. Reason: Must be an "
+		sqs_refuse(s, "InvalidParameterValueException", "Value %d for parameter MaxResults is invalid. Reason: Must be an "
 		       "integer value between 1 and 1000.", max);
 		return false;
 	}
 	if (token.p && !token_read(token, &at)) {
-		refuse(s, "InvalidParameterValueException", "Invalid or expired next token");
+		sqs_refuse(s, "InvalidParameterValueException", "Invalid or expired next token");
 		return false;
 	}
 	if (!has_max)
 		max = LIST_MAX;
-	ret->urls = request_alloc(s, (size_t)max * sizeof *ret->urls);
+	ret->urls = sqs_alloc(s, (size_t)max * sizeof *ret->urls);
 	if (!ret->urls) {
-		refuse(s, "ServiceUnavailable", "out of memory");
+		sqs_refuse(s, "ServiceUnavailable", "out of memory");
 		return false;
 	}
 	for (uint32_t before = at; (ch = catalogue_next_channel(catalogue, SLICE("/"), &at)); before = at) {
@@ -288,7 +288,7 @@ static bool collect(struct sqs *s, struct slice token, bool has_max, int32_t max
 		if (ret->n == max) {
 			/* AWS gives a token only to those who asked for pages. */
 			if (has_max)
-				ret->next = request_text(s, "%u", before);
+				ret->next = sqs_text(s, "%u", before);
 			return true;
 		}
 		ret->urls[ret->n++] = queue_url(s, ch->name);
@@ -301,7 +301,7 @@ static bool has_prefix(const struct channel *ch, const void *prefix)
 	return slice_starts(ch->name, *(const struct slice *)prefix);
 }
 
-void on_list_queues(struct sqs *s, struct request *r)
+void sqs_on_list_queues(struct sqs *s, struct request *r)
 {
 	const struct list_queues_request *in = r->in;
 	struct list_queues_result result;
@@ -313,7 +313,7 @@ void on_list_queues(struct sqs *s, struct request *r)
 	result.queue_urls.n = page.n;
 	result.queue_urls.v = page.urls;
 	result.next_token = page.next;
-	answer_result(s, &result);
+	sqs_answer(s, &result);
 }
 
 static bool is_source_of(const struct channel *ch, const void *name)
@@ -323,10 +323,10 @@ static bool is_source_of(const struct channel *ch, const void *name)
 	return dead.p && slice_eq(dead, *(const struct slice *)name);
 }
 
-void on_list_dead_letter_sources(struct sqs *s, struct request *r)
+void sqs_on_list_dead_letter_sources(struct sqs *s, struct request *r)
 {
 	const struct list_dead_letter_source_queues_request *in = r->in;
-	const struct channel *ch = find_queue(s, in->queue_url);
+	const struct channel *ch = sqs_find_queue(s, in->queue_url);
 	struct list_dead_letter_source_queues_result result;
 	struct page page = { 0 };
 
@@ -336,7 +336,7 @@ void on_list_dead_letter_sources(struct sqs *s, struct request *r)
 	result.queue_urls.n = page.n;
 	result.queue_urls.v = page.urls;
 	result.next_token = page.next;
-	answer_result(s, &result);
+	sqs_answer(s, &result);
 }
 
 /* ------------------------------------------------------------------------------------------------------------ attributes ---- */
@@ -363,11 +363,11 @@ static bool choose(const struct get_queue_attributes_request *in, struct attribu
 static struct slice counted(struct sqs *s, const char *name, const struct cmd_queue_stats *c)
 {
 	if (!strcmp(name, "ApproximateNumberOfMessages"))
-		return request_text(s, "%llu", (unsigned long long)c->ret_ready);
+		return sqs_text(s, "%llu", (unsigned long long)c->ret_ready);
 	if (!strcmp(name, "ApproximateNumberOfMessagesNotVisible"))
-		return request_text(s, "%llu", (unsigned long long)c->ret_leased);
+		return sqs_text(s, "%llu", (unsigned long long)c->ret_leased);
 	if (!strcmp(name, "ApproximateNumberOfMessagesDelayed"))
-		return request_text(s, "%llu", (unsigned long long)c->ret_delayed);
+		return sqs_text(s, "%llu", (unsigned long long)c->ret_delayed);
 	return SLICE_NULL;
 }
 
@@ -380,15 +380,15 @@ static void counted_attributes(struct sqs *s, struct request *r, struct cmd *bac
 	struct sqs_error e;
 
 	if (back->error) {
-		error_from_cmd(back, &e);
-		answer_error(s, &e);
+		sqs_error_from_cmd(back, &e);
+		sqs_answer_error(s, &e);
 		return;
 	}
-	ch = find_queue(s, in->queue_url);      /* it may have gone meanwhile */
+	ch = sqs_find_queue(s, in->queue_url);      /* it may have gone meanwhile */
 	if (!ch)
 		return;
 	wire_init(&get_queue_attributes_result_msg, &result);
-	result.attributes.v = request_alloc(s, ATTRIBUTES_MAX * sizeof *result.attributes.v);
+	result.attributes.v = sqs_alloc(s, ATTRIBUTES_MAX * sizeof *result.attributes.v);
 	result.attributes.n = 0;
 	for (unsigned k = 0; result.attributes.v && attribute_name(k); k++) {
 		struct slice value = counted(s, attribute_name(k), (struct cmd_queue_stats *)back);
@@ -397,33 +397,33 @@ static void counted_attributes(struct sqs *s, struct request *r, struct cmd *bac
 		if (st->wanted[k] && value.p)
 			result.attributes.v[result.attributes.n++] = (struct wire_pair){ slice_cstr(attribute_name(k)), value };
 	}
-	answer_result(s, &result);
+	sqs_answer(s, &result);
 }
 
-void on_get_queue_attributes(struct sqs *s, struct request *r)
+void sqs_on_get_queue_attributes(struct sqs *s, struct request *r)
 {
 	const struct get_queue_attributes_request *in = r->in;
-	const struct channel *ch = find_queue(s, in->queue_url);
+	const struct channel *ch = sqs_find_queue(s, in->queue_url);
 	struct cmd_queue_stats *c;
 	struct sqs_error e = { 0 };
 
 	if (!ch || !allowed(s, OP_DESCRIBE, ch->name))
 		return;
-	r->state = request_alloc(s, sizeof(struct attributes_state));
+	r->state = sqs_alloc(s, sizeof(struct attributes_state));
 	c = (struct cmd_queue_stats *)cmd_new(CMD_QUEUE_STATS);
 	if (!r->state || !c) {
 		cmd_free(&c->head);
-		refuse(s, "ServiceUnavailable", "out of memory");
+		sqs_refuse(s, "ServiceUnavailable", "out of memory");
 		return;
 	}
 	if (!choose(in, r->state, &e)) {
 		cmd_free(&c->head);
-		answer_error(s, &e);
+		sqs_answer_error(s, &e);
 		return;
 	}
 	c->channel = ch->id;
 	r->reply = counted_attributes;
-	ask(s, &c->head, ch->shard, 0);
+	sqs_ask(s, &c->head, ch->shard, 0);
 }
 
 /* For the changes whose only answer is that they were made. */
@@ -432,11 +432,11 @@ static void changed(struct sqs *s, struct request *r, struct cmd *c)
 	struct sqs_error e;
 
 	if (c->error == 0) {
-		answer_result(s, NULL);
+		sqs_answer(s, NULL);
 		return;
 	}
-	error_from_cmd(c, &e);
-	answer_error(s, &e);
+	sqs_error_from_cmd(c, &e);
+	sqs_answer_error(s, &e);
 }
 
 /* A change of the queue that begins with what it is now; NULL: answered. */
@@ -447,7 +447,7 @@ static struct cmd_change *new_alter(struct sqs *s, const struct channel *ch)
 
 	if (!c || !(c->queue = new_spec(&c->head))) {
 		cmd_free(&c->head);
-		refuse(s, "ServiceUnavailable", "out of memory");
+		sqs_refuse(s, "ServiceUnavailable", "out of memory");
 		return NULL;
 	}
 	c->change = CHANGE_ALTER_QUEUE;
@@ -470,20 +470,20 @@ static struct cmd_change *new_alter(struct sqs *s, const struct channel *ch)
 static void send_alter(struct sqs *s, struct cmd_change *c)
 {
 	s->request.reply = changed;
-	ask(s, &c->head, 0, 0);
+	sqs_ask(s, &c->head, 0, 0);
 }
 
-void on_set_queue_attributes(struct sqs *s, struct request *r)
+void sqs_on_set_queue_attributes(struct sqs *s, struct request *r)
 {
 	const struct set_queue_attributes_request *in = r->in;
-	const struct channel *ch = find_queue(s, in->queue_url);
+	const struct channel *ch = sqs_find_queue(s, in->queue_url);
 	struct sqs_error e = { 0 };
 	struct cmd_change *c;
 
 	if (!ch || !allowed(s, OP_CONFIGURE, ch->name))
 		return;
 	if (in->attributes.n <= 0) {
-		answer_result(s, NULL);
+		sqs_answer(s, NULL);
 		return;
 	}
 	c = new_alter(s, ch);
@@ -493,7 +493,7 @@ void on_set_queue_attributes(struct sqs *s, struct request *r)
 	bool per_group = ch->queue->spec.policy.dedup_per_group;
 	if (!attributes_apply(s, in->attributes.v, in->attributes.n, false, ch->queue->spec.policy.fifo, &c->head, c->queue, &e)) {
 		cmd_free(&c->head);
-		answer_error(s, &e);
+		sqs_answer_error(s, &e);
 		return;
 	}
 	c->queue->policy.dedup_per_group = per_group;
@@ -502,17 +502,17 @@ void on_set_queue_attributes(struct sqs *s, struct request *r)
 
 /* ------------------------------------------------------------------------------------------------------- delete, purge ---- */
 
-void on_delete_queue(struct sqs *s, struct request *r)
+void sqs_on_delete_queue(struct sqs *s, struct request *r)
 {
 	const struct delete_queue_request *in = r->in;
-	const struct channel *ch = find_queue(s, in->queue_url);
+	const struct channel *ch = sqs_find_queue(s, in->queue_url);
 	struct cmd_change *c;
 
 	if (!ch || !allowed(s, OP_CONFIGURE, ch->name))
 		return;
 	c = (struct cmd_change *)cmd_new(CMD_CHANGE);
 	if (!c) {
-		refuse(s, "ServiceUnavailable", "out of memory");
+		sqs_refuse(s, "ServiceUnavailable", "out of memory");
 		return;
 	}
 	c->change = CHANGE_DELETE_QUEUE;
@@ -521,23 +521,23 @@ void on_delete_queue(struct sqs *s, struct request *r)
 	send_alter(s, c);
 }
 
-void on_purge_queue(struct sqs *s, struct request *r)
+void sqs_on_purge_queue(struct sqs *s, struct request *r)
 {
 	const struct purge_queue_request *in = r->in;
-	const struct channel *ch = find_queue(s, in->queue_url);
+	const struct channel *ch = sqs_find_queue(s, in->queue_url);
 	struct cmd_purge *c;
 
 	if (!ch || !allowed(s, OP_READ, ch->name))
 		return;
 	c = (struct cmd_purge *)cmd_new(CMD_PURGE);
 	if (!c) {
-		refuse(s, "ServiceUnavailable", "out of memory");
+		sqs_refuse(s, "ServiceUnavailable", "out of memory");
 		return;
 	}
 	c->channel = ch->id;
 	c->leased = true;
 	r->reply = changed;
-	ask(s, &c->head, ch->shard, 0);
+	sqs_ask(s, &c->head, ch->shard, 0);
 }
 
 /* ------------------------------------------------------------------------------------------------------------------ tags ---- */
@@ -550,30 +550,30 @@ static bool is_tag(const struct setting *set, struct slice *ret_key)
 	return true;
 }
 
-void on_list_queue_tags(struct sqs *s, struct request *r)
+void sqs_on_list_queue_tags(struct sqs *s, struct request *r)
 {
 	const struct list_queue_tags_request *in = r->in;
-	const struct channel *ch = find_queue(s, in->queue_url);
+	const struct channel *ch = sqs_find_queue(s, in->queue_url);
 	struct list_queue_tags_result result;
 	struct slice key;
 
 	if (!ch)
 		return;
 	wire_init(&list_queue_tags_result_msg, &result);
-	result.tags.v = request_alloc(s, (ch->queue->spec.nsettings + 1) * sizeof *result.tags.v);
+	result.tags.v = sqs_alloc(s, (ch->queue->spec.nsettings + 1) * sizeof *result.tags.v);
 	result.tags.n = 0;
 	for (uint32_t i = 0; result.tags.v && i < ch->queue->spec.nsettings; i++)
 		if (is_tag(&ch->queue->spec.settings[i], &key))
 			result.tags.v[result.tags.n++] = (struct wire_pair){ key, ch->queue->spec.settings[i].value };
 	if (result.tags.n == 0)
 		result.tags.n = -1;     /* no tags: no member */
-	answer_result(s, &result);
+	sqs_answer(s, &result);
 }
 
-void on_tag_queue(struct sqs *s, struct request *r)
+void sqs_on_tag_queue(struct sqs *s, struct request *r)
 {
 	const struct tag_queue_request *in = r->in;
-	const struct channel *ch = find_queue(s, in->queue_url);
+	const struct channel *ch = sqs_find_queue(s, in->queue_url);
 	struct cmd_change *c = ch ? new_alter(s, ch) : NULL;
 	struct sqs_error e = { 0 };
 
@@ -581,21 +581,21 @@ void on_tag_queue(struct sqs *s, struct request *r)
 		return;
 	if (!add_tags(&c->head, c->queue, in->tags.v, in->tags.n, &e)) {
 		cmd_free(&c->head);
-		answer_error(s, &e);
+		sqs_answer_error(s, &e);
 		return;
 	}
 	if (c->queue->nsettings > TAGS_MAX + ATTRIBUTES_MAX) {
 		cmd_free(&c->head);
-		refuse(s, "InvalidParameterValueException", "Too many tags added for queue %.*s.", SLICE_ARGS(ch->name));
+		sqs_refuse(s, "InvalidParameterValueException", "Too many tags added for queue %.*s.", SLICE_ARGS(ch->name));
 		return;
 	}
 	send_alter(s, c);
 }
 
-void on_untag_queue(struct sqs *s, struct request *r)
+void sqs_on_untag_queue(struct sqs *s, struct request *r)
 {
 	const struct untag_queue_request *in = r->in;
-	const struct channel *ch = find_queue(s, in->queue_url);
+	const struct channel *ch = sqs_find_queue(s, in->queue_url);
 	struct cmd_change *c = ch ? new_alter(s, ch) : NULL;
 
 	if (!c)

@@ -16,7 +16,7 @@ enum { RECEIPT_BYTES = 33, RECEIPT_TEXT = 44, VERSION = 1 };
 
 struct slice receipt_write(struct sqs *s, const struct receipt *r)
 {
-	uint8_t raw[RECEIPT_BYTES], *text = request_alloc(s, RECEIPT_TEXT + 1);
+	uint8_t raw[RECEIPT_BYTES], *text = sqs_alloc(s, RECEIPT_TEXT + 1);
 
 	if (!text)
 		return slice_of("", 0);

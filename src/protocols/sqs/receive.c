@@ -29,10 +29,10 @@ static struct slice system_value(struct sqs *s, unsigned which, const struct del
 {
 	switch (which) {
 	case 0: return n->sender.n ? n->sender : slice_cstr("anonymous");
-	case 1: return request_text(s, "%lld", (long long)d->append_ms);
-	case 2: return request_text(s, "%u", d->receives);
-	case 3: return request_text(s, "%lld", (long long)(d->first_receive_ms ? d->first_receive_ms : host_now(s->session.host)));
-	case 4: return d->sequence ? request_text(s, "%020llu", (unsigned long long)d->sequence) : SLICE_NULL;
+	case 1: return sqs_text(s, "%lld", (long long)d->append_ms);
+	case 2: return sqs_text(s, "%u", d->receives);
+	case 3: return sqs_text(s, "%lld", (long long)(d->first_receive_ms ? d->first_receive_ms : host_now(s->session.host)));
+	case 4: return d->sequence ? sqs_text(s, "%020llu", (unsigned long long)d->sequence) : SLICE_NULL;
 	case 5: return n->dedup_id;
 	case 6: return n->group;
 	case 7: return n->trace;
@@ -44,7 +44,7 @@ static struct slice system_value(struct sqs *s, unsigned which, const struct del
 static void fill_system(struct sqs *s, const struct wanted *w, const struct delivery *d, const struct sqs_native *n,
 			struct receive_message_result_message *m)
 {
-	m->attributes.v = request_alloc(s, SYSTEM_ATTRIBUTES * sizeof *m->attributes.v);
+	m->attributes.v = sqs_alloc(s, SYSTEM_ATTRIBUTES * sizeof *m->attributes.v);
 	m->attributes.n = 0;
 	for (unsigned i = 0; m->attributes.v && i < SYSTEM_ATTRIBUTES; i++) {
 		struct slice value = w->system[i] ? system_value(s, i, d, n) : SLICE_NULL;
@@ -77,12 +77,12 @@ static bool asked_for(const struct receive_message_request *in, struct slice nam
 static void fill_attributes(struct sqs *s, const struct receive_message_request *in, const struct sqs_native *n,
 			    struct receive_message_result_message *m)
 {
-	struct sqs_attribute *returned = request_alloc(s, (n->nattributes + 1) * sizeof *returned);
+	struct sqs_attribute *returned = sqs_alloc(s, (n->nattributes + 1) * sizeof *returned);
 	char md5[33];
 	uint32_t count = 0;
 
 	m->message_attributes.n = -1;
-	m->message_attributes.v = request_alloc(s, (n->nattributes + 1) * sizeof *m->message_attributes.v);
+	m->message_attributes.v = sqs_alloc(s, (n->nattributes + 1) * sizeof *m->message_attributes.v);
 	if (!returned || !m->message_attributes.v)
 		return;
 	for (uint32_t i = 0; i < n->nattributes; i++) {
@@ -104,7 +104,7 @@ static void fill_attributes(struct sqs *s, const struct receive_message_request 
 		return;
 	m->message_attributes.n = (int32_t)count;
 	md5_attributes(returned, count, md5);
-	m->md5_of_message_attributes = request_text(s, "%s", md5);
+	m->md5_of_message_attributes = sqs_text(s, "%s", md5);
 }
 
 /* An SQS message as it was sent, or another protocol's in SQS's terms. */
@@ -130,7 +130,7 @@ static bool fill(struct sqs *s, const struct channel *ch, const struct delivery 
 	md5_hex(body, md5);
 	m->message_id = native.message_id;
 	m->receipt_handle = receipt_of(s, ch, d);
-	m->md5_of_body = request_text(s, "%s", md5);
+	m->md5_of_body = sqs_text(s, "%s", md5);
 	m->body = body;
 	fill_system(s, s->request.state, d, &native, m);
 	fill_attributes(s, in, &native, m);
@@ -146,22 +146,22 @@ static void received(struct sqs *s, struct request *r, struct cmd *back)
 	struct sqs_error e;
 
 	if (back->error) {
-		error_from_cmd(back, &e);
-		answer_error(s, &e);
+		sqs_error_from_cmd(back, &e);
+		sqs_answer_error(s, &e);
 		return;
 	}
-	ch = find_queue(s, in->queue_url);
+	ch = sqs_find_queue(s, in->queue_url);
 	if (!ch)
 		return;
 	wire_init(&receive_message_result_msg, &result);
-	result.messages.v = request_alloc(s, (c->ndeliveries + 1) * sizeof *result.messages.v);
+	result.messages.v = sqs_alloc(s, (c->ndeliveries + 1) * sizeof *result.messages.v);
 	result.messages.n = 0;
 	for (uint32_t i = 0; result.messages.v && i < c->ndeliveries; i++)
 		if (fill(s, ch, &c->deliveries[i], &result.messages.v[result.messages.n]))
 			result.messages.n++;
 	if (result.messages.n == 0)
 		result.messages.n = -1;         /* nothing: no member */
-	answer_result(s, &result);
+	sqs_answer(s, &result);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- the request ---- */
@@ -211,10 +211,10 @@ static int64_t lease_ms(const struct receive_message_request *in, const struct q
 	return p->lease_ms >= 0 ? p->lease_ms : DEFAULT_LEASE_MS;
 }
 
-void on_receive_message(struct sqs *s, struct request *r)
+void sqs_on_receive_message(struct sqs *s, struct request *r)
 {
 	const struct receive_message_request *in = r->in;
-	const struct channel *ch = find_queue(s, in->queue_url);
+	const struct channel *ch = sqs_find_queue(s, in->queue_url);
 	struct sqs_error e = { .shape = "ServiceUnavailable", .message = "out of memory" };
 	const struct queue_policy *policy;
 	struct cmd_receive *c;
@@ -223,18 +223,18 @@ void on_receive_message(struct sqs *s, struct request *r)
 	if (!ch)
 		return;
 	if (!gate_allows(s->session.host->gate, &r->principal, OP_READ, SLICE("/"), ch->name)) {
-		refuse(s, "AccessDeniedException", "Access to the resource %.*s is denied.", SLICE_ARGS(ch->name));
+		sqs_refuse(s, "AccessDeniedException", "Access to the resource %.*s is denied.", SLICE_ARGS(ch->name));
 		return;
 	}
 	policy = &ch->queue->spec.policy;
-	r->state = request_alloc(s, sizeof(struct wanted));
+	r->state = sqs_alloc(s, sizeof(struct wanted));
 	if (!r->state || !check_numbers(in, &e) || !choose_system(in, r->state, &e)) {
-		answer_error(s, &e);
+		sqs_answer_error(s, &e);
 		return;
 	}
 	c = (struct cmd_receive *)cmd_new(CMD_RECEIVE);
 	if (!c) {
-		answer_error(s, &e);
+		sqs_answer_error(s, &e);
 		return;
 	}
 	wait_ms = in->has_wait_time_seconds ? (int64_t)in->wait_time_seconds * 1000 : policy->wait_ms;
@@ -244,5 +244,5 @@ void on_receive_message(struct sqs *s, struct request *r)
 	c->lease_ms = lease_ms(in, policy);
 	c->attempt = cmd_copy(&c->head, in->receive_request_attempt_id);
 	r->reply = received;
-	ask(s, &c->head, ch->shard, 0);
+	sqs_ask(s, &c->head, ch->shard, 0);
 }

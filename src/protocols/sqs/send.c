@@ -28,7 +28,7 @@ static bool publish(struct sqs *s, const struct channel *ch, struct outgoing *m,
 	c->ntargets = 1;
 	c->batch = (struct view){ .buf = batch, .size = batch->size };
 	c->wait_durable = true;
-	return ask(s, &c->head, ch->shard, tag);
+	return sqs_ask(s, &c->head, ch->shard, tag);
 }
 
 /* What came back: false when it failed.  A duplicate is answered with the first one's identity. */
@@ -41,14 +41,14 @@ static bool published(struct sqs *s, const struct cmd *back, struct slice *ret_i
 	if (back->error || t->error) {
 		struct cmd copy = *back;
 		copy.error = back->error ? back->error : t->error;
-		error_from_cmd(&copy, e);
+		sqs_error_from_cmd(&copy, e);
 		return false;
 	}
 	*ret_id = slice_of(m->id, UUID_TEXT);
 	if (t->duplicate && c->ret_sqs_id.n)
-		*ret_id = request_text(s, "%.*s", SLICE_ARGS(c->ret_sqs_id));
+		*ret_id = sqs_text(s, "%.*s", SLICE_ARGS(c->ret_sqs_id));
 	if (m->native.group.p && c->ret_sequence)
-		*ret_sequence = request_text(s, "%020llu", (unsigned long long)c->ret_sequence);
+		*ret_sequence = sqs_text(s, "%020llu", (unsigned long long)c->ret_sequence);
 	return true;
 }
 
@@ -62,28 +62,28 @@ static void sent(struct sqs *s, struct request *r, struct cmd *c)
 
 	wire_init(&send_message_result_msg, &result);
 	if (!published(s, c, &result.message_id, &result.sequence_number, m, &e)) {
-		answer_error(s, &e);
+		sqs_answer_error(s, &e);
 		return;
 	}
 	result.md5_of_message_body = slice_cstr(m->md5_body);
 	result.md5_of_message_attributes = text_or_null(m->md5_attributes);
 	result.md5_of_message_system_attributes = text_or_null(m->md5_system);
-	answer_result(s, &result);
+	sqs_answer(s, &result);
 }
 
 static bool may_write(struct sqs *s, const struct channel *ch)
 {
 	if (gate_allows(s->session.host->gate, &s->request.principal, OP_WRITE, SLICE("/"), ch->name))
 		return true;
-	refuse(s, "AccessDeniedException", "Access to the resource %.*s is denied.", SLICE_ARGS(ch->name));
+	sqs_refuse(s, "AccessDeniedException", "Access to the resource %.*s is denied.", SLICE_ARGS(ch->name));
 	return false;
 }
 
-void on_send(struct sqs *s, struct request *r)
+void sqs_on_send(struct sqs *s, struct request *r)
 {
 	const struct send_message_request *in = r->in;
-	const struct channel *ch = find_queue(s, in->queue_url);
-	struct outgoing *m = request_alloc(s, sizeof *m);
+	const struct channel *ch = sqs_find_queue(s, in->queue_url);
+	struct outgoing *m = sqs_alloc(s, sizeof *m);
 	struct sqs_error e = { 0 };
 	const struct send_fields fields = {
 		.body = in->message_body, .group = in->message_group_id, .dedup_id = in->message_deduplication_id,
@@ -97,13 +97,13 @@ void on_send(struct sqs *s, struct request *r)
 	if (!m || !outgoing_check(s, ch, &fields, false, m, &e)) {
 		if (!m)
 			sqs_fail(&e, "ServiceUnavailable", "out of memory");
-		answer_error(s, &e);
+		sqs_answer_error(s, &e);
 		return;
 	}
 	r->state = m;
 	r->reply = sent;
 	if (!publish(s, ch, m, 0))
-		refuse(s, "ServiceUnavailable", "out of memory");
+		sqs_refuse(s, "ServiceUnavailable", "out of memory");
 }
 
 /* -------------------------------------------------------------------------------------------------------------- batch ---- */
@@ -119,8 +119,8 @@ struct batch_state {
 static void fail_entry(struct sqs *s, struct batch_state *st, struct slice id, const struct sqs_error *e)
 {
 	st->failed[st->result.failed.n++] = (struct batch_failure){
-		.id = id, .has_sender_fault = true, .sender_fault = is_sender_fault(e->shape),
-		.code = slice_cstr(query_code(e->shape)), .message = request_text(s, "%s", e->message),
+		.id = id, .has_sender_fault = true, .sender_fault = sqs_is_sender_fault(e->shape),
+		.code = slice_cstr(sqs_query_code(e->shape)), .message = sqs_text(s, "%s", e->message),
 	};
 }
 
@@ -144,7 +144,7 @@ static void sent_batch(struct sqs *s, struct request *r, struct cmd *c)
 		fail_entry(s, st, in->entries.v[i].id, &e);
 	}
 	if (r->waiting == 0)
-		answer_result(s, &st->result);
+		sqs_answer(s, &st->result);
 }
 
 static bool entry_id_is_legal(struct slice id)
@@ -206,23 +206,23 @@ static bool prepare(struct sqs *s, const struct channel *ch, const struct send_m
 	return true;
 }
 
-void on_send_batch(struct sqs *s, struct request *r)
+void sqs_on_send_batch(struct sqs *s, struct request *r)
 {
 	const struct send_message_batch_request *in = r->in;
-	const struct channel *ch = find_queue(s, in->queue_url);
-	struct batch_state *st = request_alloc(s, sizeof *st);
+	const struct channel *ch = sqs_find_queue(s, in->queue_url);
+	struct batch_state *st = sqs_alloc(s, sizeof *st);
 	struct sqs_error e = { .shape = "ServiceUnavailable", .message = "out of memory" };
 
 	if (!ch || !may_write(s, ch))
 		return;
 	if (!st || !check_entries(in, &e)) {
-		answer_error(s, &e);
+		sqs_answer_error(s, &e);
 		return;
 	}
 	st->result.successful.v = st->done;
 	st->result.failed.v = st->failed;
 	if (!prepare(s, ch, in, st, &e)) {
-		answer_error(s, &e);
+		sqs_answer_error(s, &e);
 		return;
 	}
 	r->state = st;
@@ -233,5 +233,5 @@ void on_send_batch(struct sqs *s, struct request *r)
 			fail_entry(s, st, in->entries.v[i].id, &e);
 		}
 	if (r->waiting == 0)
-		answer_result(s, &st->result);
+		sqs_answer(s, &st->result);
 }

@@ -13,24 +13,24 @@ enum {
 typedef void action(struct sqs *s, struct request *r);
 
 static action *const actions[SQS_APIS] = {
-	[SQS_CREATE_QUEUE] = on_create_queue,
-	[SQS_GET_QUEUE_URL] = on_get_queue_url,
-	[SQS_LIST_QUEUES] = on_list_queues,
-	[SQS_LIST_DEAD_LETTER_SOURCE_QUEUES] = on_list_dead_letter_sources,
-	[SQS_GET_QUEUE_ATTRIBUTES] = on_get_queue_attributes,
-	[SQS_SET_QUEUE_ATTRIBUTES] = on_set_queue_attributes,
-	[SQS_DELETE_QUEUE] = on_delete_queue,
-	[SQS_PURGE_QUEUE] = on_purge_queue,
-	[SQS_SEND_MESSAGE] = on_send,
-	[SQS_SEND_MESSAGE_BATCH] = on_send_batch,
-	[SQS_RECEIVE_MESSAGE] = on_receive_message,
-	[SQS_DELETE_MESSAGE] = on_delete_message,
-	[SQS_DELETE_MESSAGE_BATCH] = on_delete_batch,
-	[SQS_CHANGE_MESSAGE_VISIBILITY] = on_change_visibility,
-	[SQS_CHANGE_MESSAGE_VISIBILITY_BATCH] = on_change_visibility_batch,
-	[SQS_LIST_QUEUE_TAGS] = on_list_queue_tags,
-	[SQS_TAG_QUEUE] = on_tag_queue,
-	[SQS_UNTAG_QUEUE] = on_untag_queue,
+	[SQS_CREATE_QUEUE] = sqs_on_create_queue,
+	[SQS_GET_QUEUE_URL] = sqs_on_get_queue_url,
+	[SQS_LIST_QUEUES] = sqs_on_list_queues,
+	[SQS_LIST_DEAD_LETTER_SOURCE_QUEUES] = sqs_on_list_dead_letter_sources,
+	[SQS_GET_QUEUE_ATTRIBUTES] = sqs_on_get_queue_attributes,
+	[SQS_SET_QUEUE_ATTRIBUTES] = sqs_on_set_queue_attributes,
+	[SQS_DELETE_QUEUE] = sqs_on_delete_queue,
+	[SQS_PURGE_QUEUE] = sqs_on_purge_queue,
+	[SQS_SEND_MESSAGE] = sqs_on_send,
+	[SQS_SEND_MESSAGE_BATCH] = sqs_on_send_batch,
+	[SQS_RECEIVE_MESSAGE] = sqs_on_receive_message,
+	[SQS_DELETE_MESSAGE] = sqs_on_delete_message,
+	[SQS_DELETE_MESSAGE_BATCH] = sqs_on_delete_batch,
+	[SQS_CHANGE_MESSAGE_VISIBILITY] = sqs_on_change_visibility,
+	[SQS_CHANGE_MESSAGE_VISIBILITY_BATCH] = sqs_on_change_visibility_batch,
+	[SQS_LIST_QUEUE_TAGS] = sqs_on_list_queue_tags,
+	[SQS_TAG_QUEUE] = sqs_on_tag_queue,
+	[SQS_UNTAG_QUEUE] = sqs_on_untag_queue,
 };
 
 /* Actions of the service that are not served yet; they are refused by name, never accepted and ignored. */
@@ -40,12 +40,12 @@ static const char *const unserved[] = {
 
 /* ------------------------------------------------------------------------------------------------ what actions use ---- */
 
-void *request_alloc(struct sqs *s, size_t n)
+void *sqs_alloc(struct sqs *s, size_t n)
 {
 	return arena_alloc(&s->request.arena, n);
 }
 
-struct slice request_text(struct sqs *s, const char *format, ...)
+struct slice sqs_text(struct sqs *s, const char *format, ...)
 {
 	va_list args;
 	char *to;
@@ -63,7 +63,7 @@ struct slice request_text(struct sqs *s, const char *format, ...)
 	return slice_of(to, (size_t)n);
 }
 
-void make_uuid(struct sqs *s, char text[UUID_TEXT + 1])
+void sqs_make_uuid(struct sqs *s, char text[UUID_TEXT + 1])
 {
 	uint64_t a = host_random(s->session.host), b = host_random(s->session.host);
 
@@ -72,7 +72,7 @@ void make_uuid(struct sqs *s, char text[UUID_TEXT + 1])
 		 (unsigned)(a & 0xfff), (unsigned)(0x8000 | (b >> 48 & 0x3fff)), (unsigned long long)(b & 0xffffffffffff));
 }
 
-bool ask(struct sqs *s, struct cmd *c, uint16_t shard, uint64_t tag)
+bool sqs_ask(struct sqs *s, struct cmd *c, uint16_t shard, uint64_t tag)
 {
 	if (!c)
 		return false;
@@ -91,7 +91,7 @@ static void begin(struct sqs *s, const struct http_request *http)
 	struct slice host = http_header(http, "host"), trace = http_header(http, "x-amzn-trace-id");
 
 	*r = (struct request){ .busy = true, .keep_alive = http->keep_alive, .arena = ARENA_MAX(SQS_ARENA_MAX) };
-	make_uuid(s, r->id);
+	sqs_make_uuid(s, r->id);
 	if (host.n > 0 && host.n < sizeof r->host)
 		memcpy(r->host, host.p, host.n);
 	else
@@ -131,13 +131,13 @@ static void refuse_action(struct sqs *s, struct slice name)
 {
 	for (size_t i = 0; i < sizeof unserved / sizeof *unserved; i++)
 		if (slice_is(name, unserved[i])) {
-			refuse(s, "UnsupportedOperation", "The action %s is not supported yet.", unserved[i]);
+			sqs_refuse(s, "UnsupportedOperation", "The action %s is not supported yet.", unserved[i]);
 			return;
 		}
 	if (s->request.json)
-		refuse(s, "UnknownOperationException", "The action or operation requested is invalid.");
+		sqs_refuse(s, "UnknownOperationException", "The action or operation requested is invalid.");
 	else
-		refuse(s, "InvalidActionException", "The action %.*s is not valid for this endpoint.",
+		sqs_refuse(s, "InvalidActionException", "The action %.*s is not valid for this endpoint.",
 		       (int)(name.n < 100 ? name.n : 100), (const char *)name.p);
 }
 
@@ -146,11 +146,11 @@ static void run(struct sqs *s, int r, const struct why *why)
 	struct request *q = &s->request;
 
 	if (r == -ERR_BAD_ARGUMENT)
-		refuse(s, "MissingRequiredParameterException", "%s", why->text);
+		sqs_refuse(s, "MissingRequiredParameterException", "%s", why->text);
 	else if (r == -ERR_NO_MEMORY)
-		refuse(s, "ServiceUnavailable", "the request needs too much memory");
+		sqs_refuse(s, "ServiceUnavailable", "the request needs too much memory");
 	else if (r < 0)
-		refuse(s, "MalformedInputException", "%s", why->text);
+		sqs_refuse(s, "MalformedInputException", "%s", why->text);
 	else
 		actions[q->api - sqs_apis](s, q);
 }
@@ -179,7 +179,7 @@ static struct slice with_queue_url(struct sqs *s, struct slice form)
 
 	if (path.n <= 1 || query_find(form, "QueueUrl", &s->request.arena, &value))
 		return form;
-	return request_text(s, "%.*s&QueueUrl=%.*s", SLICE_ARGS(form), SLICE_ARGS(path));
+	return sqs_text(s, "%.*s&QueueUrl=%.*s", SLICE_ARGS(form), SLICE_ARGS(path));
 }
 
 static bool needs_no_queue(const struct wire_api *api)
@@ -194,7 +194,7 @@ static void run_query(struct sqs *s, struct slice form)
 	struct why why = { "" };
 
 	if (!query_find(form, "Action", &r->arena, &name)) {
-		refuse(s, "UnknownOperationException", "The request must contain the parameter Action.");
+		sqs_refuse(s, "UnknownOperationException", "The request must contain the parameter Action.");
 		return;
 	}
 	r->api = find_action(name);
@@ -213,7 +213,7 @@ static struct slice form_of(struct sqs *s, const struct http_request *http, stru
 		return body;
 	if (!body.n)
 		return slice_of(arena_copy(&s->request.arena, http->query.p, http->query.n), http->query.n);
-	return request_text(s, "%.*s&%.*s", SLICE_ARGS(body), SLICE_ARGS(http->query));
+	return sqs_text(s, "%.*s&%.*s", SLICE_ARGS(body), SLICE_ARGS(http->query));
 }
 
 static void handle(struct sqs *s, const struct http_request *http)
@@ -227,15 +227,15 @@ static void handle(struct sqs *s, const struct http_request *http)
 	r->json = target.p != NULL;
 	copy = arena_copy(&r->arena, http->body.p, http->body.n);
 	if (!copy) {
-		refuse(s, "ServiceUnavailable", "the request needs too much memory");
+		sqs_refuse(s, "ServiceUnavailable", "the request needs too much memory");
 		return;
 	}
 	if (!slice_is(http->method, "POST") && !slice_is(http->method, "GET")) {
-		answer_status(s, 405, "POST or GET\n");
+		sqs_answer_status(s, 405, "POST or GET\n");
 		return;
 	}
-	if (!authenticate(s, http, &r->principal, &e)) {
-		answer_error(s, &e);
+	if (!sqs_authenticate(s, http, &r->principal, &e)) {
+		sqs_answer_error(s, &e);
 		return;
 	}
 	if (target.p)
@@ -275,7 +275,7 @@ static int64_t sqs_input(struct session *session, struct slice bytes, size_t *wa
 		return 0;
 	case HTTP_BAD:
 		s->request.keep_alive = false;
-		answer_status(s, status, "the request is malformed\n");
+		sqs_answer_status(s, status, "the request is malformed\n");
 		return (int64_t)bytes.n;
 	case HTTP_REQUEST:
 		break;
@@ -311,7 +311,7 @@ static void sqs_close(struct session *session, bool stopping)
 
 	if (stopping && s->request.busy) {
 		s->request.keep_alive = false;
-		refuse(s, "ServiceUnavailable", "the broker is stopping");
+		sqs_refuse(s, "ServiceUnavailable", "the broker is stopping");
 	}
 	arena_free(&s->request.arena);
 	http_free(&s->http);

@@ -47,8 +47,8 @@ static bool outcome(const struct entry *entry, int error, struct sqs_error *e)
 static void fail_entry(struct sqs *s, struct settle_state *st, const struct entry *entry, const struct sqs_error *e)
 {
 	st->failed[st->result.failed.n++] = (struct batch_failure){
-		.id = entry->id, .has_sender_fault = true, .sender_fault = is_sender_fault(e->shape),
-		.code = slice_cstr(query_code(e->shape)), .message = request_text(s, "%s", e->message),
+		.id = entry->id, .has_sender_fault = true, .sender_fault = sqs_is_sender_fault(e->shape),
+		.code = slice_cstr(sqs_query_code(e->shape)), .message = sqs_text(s, "%s", e->message),
 	};
 }
 
@@ -59,8 +59,8 @@ static void settled(struct sqs *s, struct request *r, struct cmd *back)
 	struct sqs_error e = { 0 };
 
 	if (back->error) {
-		error_from_cmd(back, &e);
-		answer_error(s, &e);
+		sqs_error_from_cmd(back, &e);
+		sqs_answer_error(s, &e);
 		return;
 	}
 	for (uint32_t i = 0; i < c->nitems; i++) {
@@ -69,9 +69,9 @@ static void settled(struct sqs *s, struct request *r, struct cmd *back)
 
 		if (!entry->id.p) {
 			if (ok)
-				answer_result(s, NULL);
+				sqs_answer(s, NULL);
 			else
-				answer_error(s, &e);
+				sqs_answer_error(s, &e);
 			return;
 		}
 		if (ok)
@@ -79,7 +79,7 @@ static void settled(struct sqs *s, struct request *r, struct cmd *back)
 		else
 			fail_entry(s, st, entry, &e);
 	}
-	answer_result(s, &st->result);
+	sqs_answer(s, &st->result);
 }
 
 /* ------------------------------------------------------------------------------------------------------------- checks ---- */
@@ -128,20 +128,20 @@ static bool check_batch(const struct settle_state *st, int32_t n, struct sqs_err
 static void settle(struct sqs *s, struct request *r, struct slice url)
 {
 	struct settle_state *st = r->state;
-	const struct channel *ch = find_queue(s, url);
+	const struct channel *ch = sqs_find_queue(s, url);
 	struct cmd_settle *c;
 	struct sqs_error e = { .shape = "ServiceUnavailable", .message = "out of memory" };
 
 	if (!ch)
 		return;
 	if (!gate_allows(s->session.host->gate, &r->principal, OP_READ, SLICE("/"), ch->name)) {
-		refuse(s, "AccessDeniedException", "Access to the resource %.*s is denied.", SLICE_ARGS(ch->name));
+		sqs_refuse(s, "AccessDeniedException", "Access to the resource %.*s is denied.", SLICE_ARGS(ch->name));
 		return;
 	}
 	c = (struct cmd_settle *)cmd_new(CMD_SETTLE);
 	if (!c || !(c->items = cmd_alloc(&c->head, SQS_BATCH_MAX * sizeof *c->items))) {
 		cmd_free(&c->head);
-		answer_error(s, &e);
+		sqs_answer_error(s, &e);
 		return;
 	}
 	c->channel = ch->id;
@@ -160,25 +160,25 @@ static void settle(struct sqs *s, struct request *r, struct slice url)
 			fail_entry(s, st, entry, &e);
 		} else {
 			cmd_free(&c->head);
-			answer_error(s, &e);
+			sqs_answer_error(s, &e);
 			return;
 		}
 	}
 	if (c->nitems == 0) {
 		cmd_free(&c->head);
-		answer_result(s, &st->result);
+		sqs_answer(s, &st->result);
 		return;
 	}
 	r->reply = settled;
-	ask(s, &c->head, ch->shard, 0);
+	sqs_ask(s, &c->head, ch->shard, 0);
 }
 
 static struct settle_state *begin(struct sqs *s, struct request *r, bool extend)
 {
-	struct settle_state *st = request_alloc(s, sizeof *st);
+	struct settle_state *st = sqs_alloc(s, sizeof *st);
 
 	if (!st) {
-		refuse(s, "ServiceUnavailable", "out of memory");
+		sqs_refuse(s, "ServiceUnavailable", "out of memory");
 		return NULL;
 	}
 	st->extend = extend;
@@ -190,7 +190,7 @@ static struct settle_state *begin(struct sqs *s, struct request *r, bool extend)
 
 /* ------------------------------------------------------------------------------------------------------------ actions ---- */
 
-void on_delete_message(struct sqs *s, struct request *r)
+void sqs_on_delete_message(struct sqs *s, struct request *r)
 {
 	const struct delete_message_request *in = r->in;
 	struct settle_state *st = begin(s, r, false);
@@ -202,7 +202,7 @@ void on_delete_message(struct sqs *s, struct request *r)
 	settle(s, r, in->queue_url);
 }
 
-void on_change_visibility(struct sqs *s, struct request *r)
+void sqs_on_change_visibility(struct sqs *s, struct request *r)
 {
 	const struct change_message_visibility_request *in = r->in;
 	struct settle_state *st = begin(s, r, true);
@@ -223,14 +223,14 @@ static void settle_batch(struct sqs *s, struct request *r, struct slice url, int
 	struct sqs_error e = { 0 };
 
 	if (!check_batch(st, n, &e)) {
-		answer_error(s, &e);
+		sqs_answer_error(s, &e);
 		return;
 	}
 	st->n = n;
 	settle(s, r, url);
 }
 
-void on_delete_batch(struct sqs *s, struct request *r)
+void sqs_on_delete_batch(struct sqs *s, struct request *r)
 {
 	const struct delete_message_batch_request *in = r->in;
 	struct settle_state *st = begin(s, r, false);
@@ -241,7 +241,7 @@ void on_delete_batch(struct sqs *s, struct request *r)
 		settle_batch(s, r, in->queue_url, in->entries.n);
 }
 
-void on_change_visibility_batch(struct sqs *s, struct request *r)
+void sqs_on_change_visibility_batch(struct sqs *s, struct request *r)
 {
 	const struct change_message_visibility_batch_request *in = r->in;
 	struct settle_state *st = begin(s, r, true);

@@ -197,7 +197,7 @@ static int by_pair(const void *a, const void *b)
 /* Decode and encode again, so that every client's spelling comes to the same. */
 static struct slice recoded(struct sqs *s, struct slice raw)
 {
-	uint8_t *plain = request_alloc(s, raw.n + 1);
+	uint8_t *plain = sqs_alloc(s, raw.n + 1);
 	int64_t n = plain ? http_unescape(raw, false, plain) : -1;
 	struct bytes out = BYTES_MAX(CANONICAL_MAX);
 	struct slice text;
@@ -205,7 +205,7 @@ static struct slice recoded(struct sqs *s, struct slice raw)
 	if (n < 0)
 		return raw;
 	add_encoded(&out, slice_of(plain, (size_t)n), false);
-	text = request_text(s, "%.*s", SLICE_ARGS(bytes_slice(&out)));
+	text = sqs_text(s, "%.*s", SLICE_ARGS(bytes_slice(&out)));
 	bytes_free(&out);
 	return text;
 }
@@ -333,7 +333,7 @@ static bool verify(struct sqs *s, const struct http_request *http, const struct 
 	return ok;
 }
 
-bool authenticate(struct sqs *s, const struct http_request *http, struct principal *ret, struct sqs_error *e)
+bool sqs_authenticate(struct sqs *s, const struct http_request *http, struct principal *ret, struct sqs_error *e)
 {
 	const struct gate *gate = s->session.host->gate;
 	struct slice header = http_header(http, "authorization"), secret;

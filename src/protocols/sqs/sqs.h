@@ -67,33 +67,33 @@ struct sqs {
 };
 
 /* ---- answer.c: every request ends in exactly one of these ---- */
-void answer_result(struct sqs *s, const void *result);         /* of r->api->response; NULL if it has none */
-void answer_error(struct sqs *s, const struct sqs_error *e);
+void sqs_answer(struct sqs *s, const void *result);         /* of r->api->response; NULL if it has none */
+void sqs_answer_error(struct sqs *s, const struct sqs_error *e);
 /* answer_error with a shape and a message. */
-void refuse(struct sqs *s, const char *shape, const char *format, ...) __attribute__((format(printf, 3, 4)));
-void answer_status(struct sqs *s, int status, const char *body);       /* plain HTTP: malformed requests */
+void sqs_refuse(struct sqs *s, const char *shape, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void sqs_answer_status(struct sqs *s, int status, const char *body);       /* plain HTTP: malformed requests */
 /* Fill an error and return false, for checks that are chained with &&. */
 bool sqs_fail(struct sqs_error *e, const char *shape, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The broker's error for this queue in SQS's words. */
-void error_from_cmd(const struct cmd *c, struct sqs_error *e);
-const char *query_code(const char *shape);
-bool is_sender_fault(const char *shape);
+void sqs_error_from_cmd(const struct cmd *c, struct sqs_error *e);
+const char *sqs_query_code(const char *shape);
+bool sqs_is_sender_fault(const char *shape);
 
 /* ---- session.c ---- */
 void sqs_answered(struct sqs *s);                               /* the answer is written: on with the next request */
 /* Send a command whose answer comes to r->reply; memory short: answers ServiceUnavailable and returns false. */
-bool ask(struct sqs *s, struct cmd *c, uint16_t shard, uint64_t tag);
-void make_uuid(struct sqs *s, char text[UUID_TEXT + 1]);
-void *request_alloc(struct sqs *s, size_t n);                   /* zeroed, from the request's arena; NULL: refused already */
-struct slice request_text(struct sqs *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool sqs_ask(struct sqs *s, struct cmd *c, uint16_t shard, uint64_t tag);
+void sqs_make_uuid(struct sqs *s, char text[UUID_TEXT + 1]);
+void *sqs_alloc(struct sqs *s, size_t n);                   /* zeroed, from the request's arena; NULL: refused already */
+struct slice sqs_text(struct sqs *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- sigv4.c ---- */
 /* False: `e` is filled (access denied, bad signature, too old, ...). */
-bool authenticate(struct sqs *s, const struct http_request *http, struct principal *ret, struct sqs_error *e);
+bool sqs_authenticate(struct sqs *s, const struct http_request *http, struct principal *ret, struct sqs_error *e);
 
 /* ---- queues.c ---- */
 /* The queue that the request's QueueUrl (or path) names; NULL: answered with QueueDoesNotExist. */
-const struct channel *find_queue(struct sqs *s, struct slice url);
+const struct channel *sqs_find_queue(struct sqs *s, struct slice url);
 bool queue_is_shown(const struct channel *ch);
 struct slice queue_url(struct sqs *s, struct slice name);
 struct slice queue_arn(struct sqs *s, struct slice name);
@@ -144,23 +144,23 @@ struct slice receipt_write(struct sqs *s, const struct receipt *r);
 bool receipt_read(struct slice text, struct receipt *ret);
 
 /* ---- the actions ---- */
-void on_create_queue(struct sqs *s, struct request *r);
-void on_get_queue_url(struct sqs *s, struct request *r);
-void on_list_queues(struct sqs *s, struct request *r);
-void on_list_dead_letter_sources(struct sqs *s, struct request *r);
-void on_get_queue_attributes(struct sqs *s, struct request *r);
-void on_set_queue_attributes(struct sqs *s, struct request *r);
-void on_delete_queue(struct sqs *s, struct request *r);
-void on_purge_queue(struct sqs *s, struct request *r);
-void on_list_queue_tags(struct sqs *s, struct request *r);
-void on_tag_queue(struct sqs *s, struct request *r);
-void on_untag_queue(struct sqs *s, struct request *r);
-void on_send(struct sqs *s, struct request *r);
-void on_send_batch(struct sqs *s, struct request *r);
-void on_receive_message(struct sqs *s, struct request *r);
-void on_delete_message(struct sqs *s, struct request *r);
-void on_delete_batch(struct sqs *s, struct request *r);
-void on_change_visibility(struct sqs *s, struct request *r);
-void on_change_visibility_batch(struct sqs *s, struct request *r);
+void sqs_on_create_queue(struct sqs *s, struct request *r);
+void sqs_on_get_queue_url(struct sqs *s, struct request *r);
+void sqs_on_list_queues(struct sqs *s, struct request *r);
+void sqs_on_list_dead_letter_sources(struct sqs *s, struct request *r);
+void sqs_on_get_queue_attributes(struct sqs *s, struct request *r);
+void sqs_on_set_queue_attributes(struct sqs *s, struct request *r);
+void sqs_on_delete_queue(struct sqs *s, struct request *r);
+void sqs_on_purge_queue(struct sqs *s, struct request *r);
+void sqs_on_list_queue_tags(struct sqs *s, struct request *r);
+void sqs_on_tag_queue(struct sqs *s, struct request *r);
+void sqs_on_untag_queue(struct sqs *s, struct request *r);
+void sqs_on_send(struct sqs *s, struct request *r);
+void sqs_on_send_batch(struct sqs *s, struct request *r);
+void sqs_on_receive_message(struct sqs *s, struct request *r);
+void sqs_on_delete_message(struct sqs *s, struct request *r);
+void sqs_on_delete_batch(struct sqs *s, struct request *r);
+void sqs_on_change_visibility(struct sqs *s, struct request *r);
+void sqs_on_change_visibility_batch(struct sqs *s, struct request *r);
 
 #endif
