@@ -210,7 +210,7 @@ void connection_timer(struct conn *c);
 /* May a frame be taken now?  Tells the host when that changes. */
 bool connection_must_wait(const struct conn *c);
 void connection_pause(struct conn *c);
-bool allowed(struct conn *c, enum operation op, struct slice name);
+bool amqp_allows(struct conn *c, enum operation op, struct slice name);
 
 /* Send a command whose answer must come before the next frame.  The command is the host's from here on. */
 int ask(struct conn *c, struct chan *ch, struct cmd *cmd, uint16_t to_shard, bool no_wait, answer *then);

@@ -255,9 +255,9 @@ int queue_arguments(struct conn *c, struct slice name, struct slice table, struc
 	if (r == 0)
 		r = read_start(c, name, table, &ret->start);
 	if (r == 0 && table_find(table, SLICE("x-dead-letter-exchange"), &v)) {
-		if (!allowed(c, OP_READ, name))
+		if (!amqp_allows(c, OP_READ, name))
 			r = refuse_access(c, OP_READ, "queue", name);
-		else if (!allowed(c, OP_WRITE, v.bytes))
+		else if (!amqp_allows(c, OP_WRITE, v.bytes))
 			r = refuse_access(c, OP_WRITE, "exchange", v.bytes);
 	}
 	if (r == 0)

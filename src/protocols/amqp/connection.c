@@ -35,7 +35,7 @@ static void become(struct conn *c, enum phase next)     /* the only assignment *
 }
 
 
-bool allowed(struct conn *c, enum operation op, struct slice name)
+bool amqp_allows(struct conn *c, enum operation op, struct slice name)
 {
 	return gate_allows(host_of(c)->gate, &c->who, op, vhost_of(c), name);
 }

@@ -344,7 +344,7 @@ int on_basic_consume(struct conn *c, struct chan *ch, const void *m)
 	r = find_queue(c, ch, clean_name(b->queue, &room), &q, &name);
 	if (r < 0)
 		return r;
-	if (!allowed(c, OP_READ, name))
+	if (!amqp_allows(c, OP_READ, name))
 		return refuse_access(c, OP_READ, "queue", name);
 	if ((r = read_priority(c, name, b->arguments, &priority)) < 0 || (r = new_consumer(c, ch, q, b, &k)) < 0)
 		return r;
@@ -500,7 +500,7 @@ int on_basic_get(struct conn *c, struct chan *ch, const void *m)
 
 	if (e < 0)
 		return e;
-	if (!allowed(c, OP_READ, name))
+	if (!amqp_allows(c, OP_READ, name))
 		return refuse_access(c, OP_READ, "queue", name);
 	name_set(&c->ask.name, name);
 	r = (struct cmd_receive *)cmd_new(CMD_RECEIVE);

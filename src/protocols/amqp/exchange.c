@@ -138,9 +138,9 @@ static int check_alternate(struct conn *c, struct slice name, struct slice argum
 	if (v.type != 'S')
 		return refuse(c, 406, "invalid type '%s' for arg 'alternate-exchange' in %s", table_type_name(v.type),
 			      thing_named(c, "exchange", name).text);
-	if (!allowed(c, OP_READ, name))
+	if (!amqp_allows(c, OP_READ, name))
 		return refuse_access(c, OP_READ, "exchange", name);
-	if (!allowed(c, OP_WRITE, v.bytes))
+	if (!amqp_allows(c, OP_WRITE, v.bytes))
 		return refuse_access(c, OP_WRITE, "exchange", v.bytes);
 	return 0;
 }
@@ -206,7 +206,7 @@ int on_exchange_declare(struct conn *c, struct chan *ch, const void *m)
 		return refuse(c, 406, "unknown exchange type '%.*s'", SLICE_ARGS(d->type));
 	if (table_check(d->arguments, NULL) < 0)
 		return refuse(c, 502, "malformed arguments");
-	if (!allowed(c, OP_CONFIGURE, name))
+	if (!amqp_allows(c, OP_CONFIGURE, name))
 		return refuse_access(c, OP_CONFIGURE, "exchange", name);
 	if (catalogue_exchange(host_of(c)->catalogue, vhost_of(c), name, &x)) {
 		r = check_same_exchange(c, d, &x);
@@ -250,7 +250,7 @@ int on_exchange_delete(struct conn *c, struct chan *ch, const void *m)
 		return refuse_default(c);
 	if (slice_starts(name, SLICE("amq.")))
 		return refuse(c, 403, "deletion of system %s not allowed", thing_named(c, "exchange", name).text);
-	if (!allowed(c, OP_CONFIGURE, name))
+	if (!amqp_allows(c, OP_CONFIGURE, name))
 		return refuse_access(c, OP_CONFIGURE, "exchange", name);
 	if (!catalogue_exchange(host_of(c)->catalogue, vhost_of(c), name, &x))
 		return delete_ok(c, ch, d->no_wait);
@@ -311,9 +311,9 @@ static int bind_or_unbind(struct conn *c, struct chan *ch, enum change_kind kind
 		return refuse_default(c);
 	if (table_check(b->arguments, NULL) < 0)
 		return refuse(c, 502, "malformed arguments");
-	if (!allowed(c, OP_WRITE, destination))
+	if (!amqp_allows(c, OP_WRITE, destination))
 		return refuse_access(c, OP_WRITE, "exchange", destination);
-	if (!allowed(c, OP_READ, source))
+	if (!amqp_allows(c, OP_READ, source))
 		return refuse_access(c, OP_READ, "exchange", source);
 	if (kind == CHANGE_BIND && !catalogue_exchange(cat, vhost_of(c), destination, &x))
 		return refuse_missing(c, "exchange", destination);

@@ -280,7 +280,7 @@ static int check_exchange(struct conn *c, struct slice name)
 {
 	struct exchange_info x;
 
-	if (!allowed(c, OP_WRITE, name))
+	if (!amqp_allows(c, OP_WRITE, name))
 		return refuse_access(c, OP_WRITE, "exchange", name);
 	if (name.n == 0)
 		return 0;

@@ -198,7 +198,7 @@ int on_queue_declare(struct conn *c, struct chan *ch, const void *m)
 		return refuse(c, 502, "malformed arguments");
 	if (name.n == 0)
 		name = make_name(c, "amq.gen-", &room);
-	if (!allowed(c, OP_CONFIGURE, name))
+	if (!amqp_allows(c, OP_CONFIGURE, name))
 		return refuse_access(c, OP_CONFIGURE, "queue", name);
 
 	name_set(&c->ask.name, name);
@@ -294,11 +294,11 @@ static int bind_or_unbind(struct conn *c, struct chan *ch, enum change_kind kind
 		key = queue;
 	if (table_check(b->arguments, NULL) < 0)
 		return refuse(c, 502, "malformed arguments");
-	if (!allowed(c, OP_WRITE, queue))
+	if (!amqp_allows(c, OP_WRITE, queue))
 		return refuse_access(c, OP_WRITE, "queue", queue);
 	if (exchange.n == 0)
 		return refuse(c, 403, "operation not permitted on the default exchange");
-	if (!allowed(c, OP_READ, exchange))
+	if (!amqp_allows(c, OP_READ, exchange))
 		return refuse_access(c, OP_READ, "exchange", exchange);
 	if (kind == CHANGE_BIND && (r = check_binding(c, b, queue, exchange)) < 0)
 		return r;
@@ -351,7 +351,7 @@ int on_queue_purge(struct conn *c, struct chan *ch, const void *m)
 
 	if (r < 0)
 		return r;
-	if (!allowed(c, OP_READ, name))
+	if (!amqp_allows(c, OP_READ, name))
 		return refuse_access(c, OP_READ, "queue", name);
 	purge = (struct cmd_purge *)cmd_new(CMD_PURGE);
 	if (purge)
@@ -392,7 +392,7 @@ int on_queue_delete(struct conn *c, struct chan *ch, const void *m)
 
 	if (r < 0)
 		return r;
-	if (!allowed(c, OP_CONFIGURE, name))
+	if (!amqp_allows(c, OP_CONFIGURE, name))
 		return refuse_access(c, OP_CONFIGURE, "queue", name);
 	q = lookup(c, name);
 	if (!q)

@@ -67,19 +67,19 @@ static bool add_topic(struct request *r, const struct offset_commit_request_topi
 	return true;
 }
 
-void on_offset_commit(struct request *r)
+void serve_offset_commit(struct request *r)
 {
 	const struct offset_commit_request *in = r->in;
 	struct offset_commit_response *out = r->out;
 	struct cmd_group_commit *c;
 	size_t n = 0;
 	/* The empty group is legal here, for simple consumers of old. */
-	int16_t group_code = allowed(r, OP_READ, in->group_id) ? K_NONE : K_GROUP_AUTHORIZATION_FAILED;
+	int16_t group_code = kafka_allows(r, OP_READ, in->group_id) ? K_NONE : K_GROUP_AUTHORIZATION_FAILED;
 
 	r->reply = on_committed;
 	for (int32_t i = 0; i < in->topics.n; i++)
 		n += (size_t)in->topics.v[i].partitions.n;
-	r->state = request_alloc(r, n * sizeof(struct offset_commit_response_partition *));
+	r->state = kafka_alloc(r, n * sizeof(struct offset_commit_response_partition *));
 	if (!r->state || !ARRAY(r, out->topics, offset_commit_response_topic_msg, in->topics.n))
 		return;
 	c = request_ask(r, CMD_GROUP_COMMIT, group_shard(in->group_id, r->k->session.host->shards), 0);
@@ -268,7 +268,7 @@ static void ask_offsets(struct request *r, const struct group_query *q, uint32_t
 	struct cmd_group_offsets *c;
 
 	q->out->group_id = group;
-	if (!allowed(r, OP_READ, group)) {
+	if (!kafka_allows(r, OP_READ, group)) {
 		q->out->error_code = K_GROUP_AUTHORIZATION_FAILED;
 		return;
 	}
@@ -321,7 +321,7 @@ static void finish_offset_fetch(struct request *r)
 	}
 }
 
-void on_offset_fetch(struct request *r)
+void serve_offset_fetch(struct request *r)
 {
 	const struct offset_fetch_request *in = r->in;
 	struct offset_fetch_response *out = r->out;
@@ -333,7 +333,7 @@ void on_offset_fetch(struct request *r)
 	if (!as_groups(r, in, &groups, &n) || !ARRAY(r, out->groups, offset_fetch_response_group_msg, n))
 		return;
 	r->done = finish_offset_fetch;
-	r->state = queries = request_alloc(r, (size_t)n * sizeof *queries);
+	r->state = queries = kafka_alloc(r, (size_t)n * sizeof *queries);
 	if (!queries)
 		return;
 	for (int32_t i = 0; i < n && !r->k->broken; i++) {

@@ -237,7 +237,7 @@ static void describe_broker(struct request *r, const struct describe_configs_req
 	}
 }
 
-void on_describe_configs(struct request *r)
+void serve_describe_configs(struct request *r)
 {
 	const struct describe_configs_request *in = r->in;
 	struct describe_configs_response *out = r->out;

@@ -291,7 +291,7 @@ static bool prepare(struct request *r, struct wanted **ret_wanted)
 	const struct fetch_request *in = r->in;
 	struct fetch_response *out = r->out;
 	uint16_t shards = r->k->session.host->shards;
-	struct fetch *f = request_alloc(r, sizeof *f);
+	struct fetch *f = kafka_alloc(r, sizeof *f);
 	size_t n = 0;
 
 	if (!f || !ARRAY(r, out->responses, fetch_response_topic_msg, in->topics.n))
@@ -301,15 +301,15 @@ static bool prepare(struct request *r, struct wanted **ret_wanted)
 	f->nparts = (uint32_t)n;
 	r->state = f;
 	r->parts.max = (uint32_t)n;
-	return (f->parts = request_alloc(r, n * sizeof *f->parts)) &&
-	       (f->commands = request_alloc(r, shards * sizeof *f->commands)) &&
-	       (f->counts = request_alloc(r, shards * sizeof *f->counts)) &&
-	       (f->back = request_alloc(r, shards * sizeof *f->back)) &&
-	       (r->parts.v = request_alloc(r, n * sizeof *r->parts.v)) &&
-	       (*ret_wanted = request_alloc(r, n * sizeof **ret_wanted));
+	return (f->parts = kafka_alloc(r, n * sizeof *f->parts)) &&
+	       (f->commands = kafka_alloc(r, shards * sizeof *f->commands)) &&
+	       (f->counts = kafka_alloc(r, shards * sizeof *f->counts)) &&
+	       (f->back = kafka_alloc(r, shards * sizeof *f->back)) &&
+	       (r->parts.v = kafka_alloc(r, n * sizeof *r->parts.v)) &&
+	       (*ret_wanted = kafka_alloc(r, n * sizeof **ret_wanted));
 }
 
-void on_fetch(struct request *r)
+void serve_fetch(struct request *r)
 {
 	const struct fetch_request *in = r->in;
 	struct fetch_response *out = r->out;

@@ -54,7 +54,7 @@ static void on_described(struct request *r, struct cmd *cmd)
 
 enum { BIT_READ = 1 << 3, BIT_DELETE = 1 << 6, BIT_DESCRIBE = 1 << 8 };
 
-void on_describe_groups(struct request *r)
+void serve_describe_groups(struct request *r)
 {
 	const struct describe_groups_request *in = r->in;
 	struct describe_groups_response *out = r->out;
@@ -68,13 +68,13 @@ void on_describe_groups(struct request *r)
 		struct cmd_group_describe *c;
 
 		g->group_id = group;
-		if (!allowed(r, OP_DESCRIBE, group)) {
+		if (!kafka_allows(r, OP_DESCRIBE, group)) {
 			g->error_code = K_GROUP_AUTHORIZATION_FAILED;
 			continue;
 		}
 		if (in->include_authorized_operations)
-			g->authorized_operations = BIT_DESCRIBE | (allowed(r, OP_READ, group) ? BIT_READ : 0) |
-						   (allowed(r, OP_CONFIGURE, group) ? BIT_DELETE : 0);
+			g->authorized_operations = BIT_DESCRIBE | (kafka_allows(r, OP_READ, group) ? BIT_READ : 0) |
+						   (kafka_allows(r, OP_CONFIGURE, group) ? BIT_DELETE : 0);
 		c = request_ask(r, CMD_GROUP_DESCRIBE, shard_of(r, group), (uint32_t)i);
 		if (!c)
 			return;
@@ -105,7 +105,7 @@ static void list_shard(struct request *r, const struct cmd_group_list *c)
 		struct list_groups_response_group *to = &out->groups.v[out->groups.n];
 
 		if (!wanted(in->states_filter.n, in->states_filter.v, from->state) ||
-		    !wanted(in->types_filter.n, in->types_filter.v, "classic") || !allowed(r, OP_DESCRIBE, from->group))
+		    !wanted(in->types_filter.n, in->types_filter.v, "classic") || !kafka_allows(r, OP_DESCRIBE, from->group))
 			continue;
 		out->groups.n++;
 		to->group_id = from->group;
@@ -135,7 +135,7 @@ static void finish_list(struct request *r)
 		list_shard(r, (const struct cmd_group_list *)CONTAINER(struct cmd, link, node));
 }
 
-void on_list_groups(struct request *r)
+void serve_list_groups(struct request *r)
 {
 	r->done = finish_list;
 	for (uint16_t s = 0; s < r->k->session.host->shards; s++) {
@@ -158,7 +158,7 @@ static void on_group_deleted(struct request *r, struct cmd *c)
 	to->error_message = cmd_reason(c);
 }
 
-void on_delete_groups(struct request *r)
+void serve_delete_groups(struct request *r)
 {
 	const struct delete_groups_request *in = r->in;
 	struct delete_groups_response *out = r->out;
@@ -171,7 +171,7 @@ void on_delete_groups(struct request *r)
 		struct cmd_group_delete *c;
 
 		out->results.v[i].group_id = group;
-		if (!allowed(r, OP_CONFIGURE, group)) {
+		if (!kafka_allows(r, OP_CONFIGURE, group)) {
 			out->results.v[i].error_code = K_GROUP_AUTHORIZATION_FAILED;
 			continue;
 		}

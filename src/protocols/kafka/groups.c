@@ -10,7 +10,7 @@
 
 static bool may_use_group(const struct request *r, struct slice group, int16_t *ret_error)
 {
-	*ret_error = !group.n ? K_INVALID_GROUP_ID : !allowed(r, OP_READ, group) ? K_GROUP_AUTHORIZATION_FAILED : K_NONE;
+	*ret_error = !group.n ? K_INVALID_GROUP_ID : !kafka_allows(r, OP_READ, group) ? K_GROUP_AUTHORIZATION_FAILED : K_NONE;
 	return *ret_error == K_NONE;
 }
 
@@ -27,7 +27,7 @@ static int16_t coordinator_error(const struct request *r, int8_t type, struct sl
 {
 	if (type != KEY_GROUP && type != KEY_TRANSACTION)
 		return K_INVALID_REQUEST;
-	if (type == KEY_GROUP && !allowed(r, OP_DESCRIBE, key))
+	if (type == KEY_GROUP && !kafka_allows(r, OP_DESCRIBE, key))
 		return K_GROUP_AUTHORIZATION_FAILED;
 	return K_NONE;
 }
@@ -42,7 +42,7 @@ static void find_one(struct request *r, const struct find_coordinator_request *i
 	out->port = out->error_code ? -1 : here.port;
 }
 
-void on_find_coordinator(struct request *r)
+void serve_find_coordinator(struct request *r)
 {
 	const struct find_coordinator_request *in = r->in;
 	struct find_coordinator_response *out = r->out;
@@ -118,7 +118,7 @@ static bool copy_protocols(const struct join_group_request *in, struct cmd_group
 	return c->protocols != NULL;
 }
 
-void on_join_group(struct request *r)
+void serve_join_group(struct request *r)
 {
 	const struct join_group_request *in = r->in;
 	struct join_group_response *out = r->out;
@@ -165,7 +165,7 @@ static void on_synced(struct request *r, struct cmd *cmd)
 		out->assignment = c->ret_assignment;
 }
 
-void on_sync_group(struct request *r)
+void serve_sync_group(struct request *r)
 {
 	const struct sync_group_request *in = r->in;
 	struct sync_group_response *out = r->out;
@@ -208,7 +208,7 @@ static void on_heard(struct request *r, struct cmd *cmd)
 	out->error_code = group_error(cmd->error);
 }
 
-void on_heartbeat(struct request *r)
+void serve_heartbeat(struct request *r)
 {
 	const struct heartbeat_request *in = r->in;
 	struct heartbeat_response *out = r->out;
@@ -252,7 +252,7 @@ static void on_left(struct request *r, struct cmd *cmd)
 	}
 }
 
-void on_leave_group(struct request *r)
+void serve_leave_group(struct request *r)
 {
 	const struct leave_group_request *in = r->in;
 	struct leave_group_response *out = r->out;

@@ -156,7 +156,7 @@ void request_reply(struct kafka *k, struct cmd *c);
 /* Memory is short: the connection ends. */
 void request_no_memory(struct request *r);
 /* Zeroed memory that lives as long as the request; when there is none, the connection is broken and NULL returned. */
-void *request_alloc(struct request *r, size_t n);
+void *kafka_alloc(struct request *r, size_t n);
 struct slice request_copy(struct request *r, struct slice s);
 struct slice request_printf(struct request *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -187,7 +187,7 @@ static inline const struct host_settings *settings_of(const struct request *r)
 	return r->k->session.host->settings;
 }
 
-bool allowed(const struct request *r, enum operation op, struct slice name);
+bool kafka_allows(const struct request *r, enum operation op, struct slice name);
 /* The code for an error of the core: 0 for 0.  group_error(): where a group is concerned. */
 int16_t kafka_error(int e);
 int16_t group_error(int e);
@@ -227,7 +227,7 @@ bool config_append_time(const struct channel *ch);
 	X(heartbeat) X(leave_group) X(offset_commit) X(offset_fetch) X(describe_groups) X(list_groups)               \
 	X(delete_groups) X(init_producer_id) X(create_topics) X(delete_topics) X(create_partitions)                  \
 	X(describe_configs) X(describe_topic_partitions)
-#define X(name) void on_##name(struct request *r);
+#define X(name) void serve_##name(struct request *r);
 HANDLERS(X)
 #undef X
 

@@ -52,13 +52,13 @@ int32_t topic_operations(const struct request *r, struct slice name)
 {
 	int32_t bits = 0;
 
-	if (allowed(r, OP_READ, name))
+	if (kafka_allows(r, OP_READ, name))
 		bits |= BIT_READ;
-	if (allowed(r, OP_WRITE, name))
+	if (kafka_allows(r, OP_WRITE, name))
 		bits |= BIT_WRITE;
-	if (allowed(r, OP_DESCRIBE, name))
+	if (kafka_allows(r, OP_DESCRIBE, name))
 		bits |= BIT_DESCRIBE | BIT_DESCRIBE_CONFIGS;
-	if (allowed(r, OP_CONFIGURE, name))
+	if (kafka_allows(r, OP_CONFIGURE, name))
 		bits |= BIT_CREATE | BIT_DELETE | BIT_ALTER | BIT_ALTER_CONFIGS;
 	return bits;
 }
@@ -76,7 +76,7 @@ static int32_t cluster_operations(const struct request *r)
 
 static bool replicas(struct request *r, int32_t **ret_v, int32_t *ret_n)
 {
-	int32_t *v = request_alloc(r, sizeof *v);
+	int32_t *v = kafka_alloc(r, sizeof *v);
 
 	if (!v)
 		return false;
@@ -124,12 +124,12 @@ static void describe_all(struct request *r)
 	size_t n = 0;
 
 	for (uint32_t at = 0; (ch = catalogue_next_channel(c, VHOST, &at));)
-		n += channel_is_topic(ch) && allowed(r, OP_DESCRIBE, ch->name);
+		n += channel_is_topic(ch) && kafka_allows(r, OP_DESCRIBE, ch->name);
 	if (!ARRAY(r, out->topics, metadata_response_topic_msg, n))
 		return;
 	n = 0;
 	for (uint32_t at = 0; (ch = catalogue_next_channel(c, VHOST, &at)) && !r->k->broken;) {
-		if (channel_is_topic(ch) && allowed(r, OP_DESCRIBE, ch->name))
+		if (channel_is_topic(ch) && kafka_allows(r, OP_DESCRIBE, ch->name))
 			describe(r, ch, &out->topics.v[n++]);
 	}
 }
@@ -139,7 +139,7 @@ static bool may_create(const struct request *r, struct slice name)
 	const struct metadata_request *in = r->in;
 
 	return settings_of(r)->auto_create_topics && (r->version < 4 || in->allow_auto_topic_creation) &&
-	       allowed(r, OP_CONFIGURE, name);
+	       kafka_allows(r, OP_CONFIGURE, name);
 }
 
 static void create(struct request *r, struct slice name, uint32_t index)
@@ -198,7 +198,7 @@ static void on_created(struct request *r, struct cmd *c)
 		t->error_code = kafka_error(c->error);
 }
 
-void on_metadata(struct request *r)
+void serve_metadata(struct request *r)
 {
 	const struct metadata_request *in = r->in;
 	struct metadata_response *out = r->out;
@@ -228,7 +228,7 @@ void on_metadata(struct request *r)
 
 /* ---- DescribeCluster ---- */
 
-void on_describe_cluster(struct request *r)
+void serve_describe_cluster(struct request *r)
 {
 	const struct describe_cluster_request *in = r->in;
 	struct describe_cluster_response *out = r->out;
@@ -276,7 +276,7 @@ static bool wanted_topics(struct request *r, struct describe_topic_partitions_re
 		for (uint32_t at = 0; (ch = catalogue_next_channel(c, VHOST, &at));)
 			n += channel_is_topic(ch);
 	}
-	v = request_alloc(r, (n + 1) * sizeof *v);
+	v = kafka_alloc(r, (n + 1) * sizeof *v);
 	if (!v)
 		return false;
 	if (in->topics.n > 0) {
@@ -284,7 +284,7 @@ static bool wanted_topics(struct request *r, struct describe_topic_partitions_re
 	} else {
 		n = 0;
 		for (uint32_t at = 0; (ch = catalogue_next_channel(c, VHOST, &at));) {
-			if (channel_is_topic(ch) && allowed(r, OP_DESCRIBE, ch->name))
+			if (channel_is_topic(ch) && kafka_allows(r, OP_DESCRIBE, ch->name))
 				v[n++].name = request_copy(r, ch->name);
 		}
 	}
@@ -327,7 +327,7 @@ static bool describe_page(struct request *r, struct slice name, uint32_t from, u
 	return from + n == ch->partitions;
 }
 
-void on_describe_topic_partitions(struct request *r)
+void serve_describe_topic_partitions(struct request *r)
 {
 	const struct describe_topic_partitions_request *in = r->in;
 	struct describe_topic_partitions_response *out = r->out;

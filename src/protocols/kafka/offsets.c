@@ -44,7 +44,7 @@ static void ask_topic(struct request *r, const struct list_offsets_request_topic
 	const struct channel *ch = find_topic(r, asked->name, NULL, OP_DESCRIBE, &error);
 	struct cmd_offsets *c = ch ? request_ask(r, CMD_OFFSETS, ch->shard, index) : NULL;
 
-	q->partitions = request_alloc(r, (size_t)asked->partitions.n * sizeof *q->partitions);
+	q->partitions = kafka_alloc(r, (size_t)asked->partitions.n * sizeof *q->partitions);
 	if (c)
 		c->items = cmd_alloc(&c->head, (size_t)asked->partitions.n * sizeof *c->items);
 	if (!q->partitions || (ch && (!c || !c->items))) {
@@ -96,13 +96,13 @@ static void on_offsets(struct request *r, struct cmd *cmd)
 	}
 }
 
-void on_list_offsets(struct request *r)
+void serve_list_offsets(struct request *r)
 {
 	const struct list_offsets_request *in = r->in;
 	struct list_offsets_response *out = r->out;
 
 	r->reply = on_offsets;
-	r->state = request_alloc(r, (size_t)in->topics.n * sizeof(struct question));
+	r->state = kafka_alloc(r, (size_t)in->topics.n * sizeof(struct question));
 	if (!r->state || !ARRAY(r, out->topics, list_offsets_response_topic_msg, in->topics.n))
 		return;
 	for (int32_t i = 0; i < in->topics.n && !r->k->broken; i++) {
@@ -155,7 +155,7 @@ static void ask_epoch(struct request *r, const struct channel *ch, int32_t parti
 	request_send(r, &c->head);
 }
 
-void on_offset_for_leader_epoch(struct request *r)
+void serve_offset_for_leader_epoch(struct request *r)
 {
 	const struct offset_for_leader_epoch_request *in = r->in;
 	struct offset_for_leader_epoch_response *out = r->out;
@@ -165,7 +165,7 @@ void on_offset_for_leader_epoch(struct request *r)
 	r->reply = on_epoch_end;
 	for (int32_t i = 0; i < in->topics.n; i++)
 		n += (uint32_t)in->topics.v[i].partitions.n;
-	r->state = partitions = request_alloc(r, n * sizeof *partitions);
+	r->state = partitions = kafka_alloc(r, n * sizeof *partitions);
 	if (!partitions || !ARRAY(r, out->topics, offset_for_leader_epoch_response_topic_msg, in->topics.n))
 		return;
 	n = 0;
@@ -222,7 +222,7 @@ static void delete_records(struct request *r, const struct channel *ch, const st
 	request_send(r, &c->head);
 }
 
-void on_delete_records(struct request *r)
+void serve_delete_records(struct request *r)
 {
 	const struct delete_records_request *in = r->in;
 	struct delete_records_response *out = r->out;
@@ -232,7 +232,7 @@ void on_delete_records(struct request *r)
 	r->reply = on_deleted;
 	for (int32_t i = 0; i < in->topics.n; i++)
 		n += (uint32_t)in->topics.v[i].partitions.n;
-	r->state = partitions = request_alloc(r, n * sizeof *partitions);
+	r->state = partitions = kafka_alloc(r, n * sizeof *partitions);
 	if (!partitions || !ARRAY(r, out->topics, delete_records_response_topic_msg, in->topics.n))
 		return;
 	n = 0;

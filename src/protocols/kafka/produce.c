@@ -160,7 +160,7 @@ static bool copy_topics(struct request *r)
 {
 	const struct produce_request *in = r->in;
 	struct produce_response *out = r->out;
-	struct produce *state = request_alloc(r, sizeof *state);
+	struct produce *state = kafka_alloc(r, sizeof *state);
 	size_t n = 0;
 
 	if (!state || !ARRAY(r, out->responses, produce_response_topic_msg, in->topic_data.n))
@@ -176,11 +176,11 @@ static bool copy_topics(struct request *r)
 			return false;
 		n += (size_t)asked->partition_data.n;
 	}
-	state->partitions = request_alloc(r, n * sizeof *state->partitions);
+	state->partitions = kafka_alloc(r, n * sizeof *state->partitions);
 	return state->partitions != NULL;
 }
 
-void on_produce(struct request *r)
+void serve_produce(struct request *r)
 {
 	const struct produce_request *in = r->in;
 	struct produce_response *out = r->out;
@@ -215,7 +215,7 @@ static void on_producer_id(struct request *r, struct cmd *cmd)
  * A transactional id is refused with UNSUPPORTED_VERSION: of all codes it is the one that librdkafka and the Java client
  * both take as final and report in words that are true.
  */
-void on_init_producer_id(struct request *r)
+void serve_init_producer_id(struct request *r)
 {
 	const struct init_producer_id_request *in = r->in;
 	struct init_producer_id_response *out = r->out;

@@ -76,7 +76,7 @@ void request_no_memory(struct request *r)
 	kafka_break(r->k, "%s v%d: out of memory", r->wire ? r->wire->name : "request", r->version);
 }
 
-void *request_alloc(struct request *r, size_t n)
+void *kafka_alloc(struct request *r, size_t n)
 {
 	void *p = arena_alloc(&r->arena, n ? n : 1);
 
@@ -256,7 +256,7 @@ void request_reply(struct kafka *k, struct cmd *c)
 
 /* ---- what handlers share ---- */
 
-bool allowed(const struct request *r, enum operation op, struct slice name)
+bool kafka_allows(const struct request *r, enum operation op, struct slice name)
 {
 	return gate_allows(r->k->session.host->gate, &r->k->principal, op, VHOST, name);
 }
@@ -327,11 +327,11 @@ const struct channel *find_topic(const struct request *r, struct slice name, con
 
 	*ret_error = K_NONE;
 	/* Who may not see a topic is not told whether it exists, unless she has its id. */
-	if (!id && !allowed(r, op, name))
+	if (!id && !kafka_allows(r, op, name))
 		*ret_error = K_TOPIC_AUTHORIZATION_FAILED;
 	else if (!ch || !channel_is_topic(ch))
 		*ret_error = id ? K_UNKNOWN_TOPIC_ID : K_UNKNOWN_TOPIC_OR_PARTITION;
-	else if (id && !allowed(r, op, ch->name))
+	else if (id && !kafka_allows(r, op, ch->name))
 		*ret_error = K_TOPIC_AUTHORIZATION_FAILED;
 	return *ret_error ? NULL : ch;
 }

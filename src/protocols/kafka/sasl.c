@@ -10,11 +10,11 @@
 
 #include "base/bytes.h"
 
-void on_sasl_handshake(struct request *r)
+void serve_sasl_handshake(struct request *r)
 {
 	const struct sasl_handshake_request *in = r->in;
 	struct sasl_handshake_response *out = r->out;
-	struct slice *mechanism = request_alloc(r, sizeof *mechanism);
+	struct slice *mechanism = kafka_alloc(r, sizeof *mechanism);
 
 	if (!mechanism)
 		return;
@@ -61,7 +61,7 @@ int sasl_token(struct kafka *k, struct slice token, struct why *why)
 	return 0;
 }
 
-void on_sasl_authenticate(struct request *r)
+void serve_sasl_authenticate(struct request *r)
 {
 	const struct sasl_authenticate_request *in = r->in;
 	struct sasl_authenticate_response *out = r->out;

@@ -252,7 +252,7 @@ static void on_drained(struct session *s)
 	kafka_go_on((struct kafka *)s);
 }
 
-/* Producers meet the alarm in the shard's answer, or in on_produce(). */
+/* Producers meet the alarm in the shard's answer, or in serve_produce(). */
 static void on_blocked(struct session *s)
 {
 }

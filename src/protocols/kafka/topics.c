@@ -94,7 +94,7 @@ static bool check_topic(struct request *r, int32_t index, uint32_t *ret_partitio
 	else if (!legal_topic_name(asked->name))
 		refuse_topic(t, K_INVALID_TOPIC, SLICE("Topic name is invalid: 1 to 249 of the characters a-z, A-Z, 0-9, "
 			     "'.', '_' and '-' are legal, and '.' and '..' are not."));
-	else if (!allowed(r, OP_CONFIGURE, asked->name))
+	else if (!kafka_allows(r, OP_CONFIGURE, asked->name))
 		refuse_topic(t, K_TOPIC_AUTHORIZATION_FAILED, SLICE("Authorization failed."));
 	else if (catalogue_channel(r->k->session.host->catalogue, VHOST, asked->name))
 		refuse_topic(t, K_TOPIC_EXISTS, request_printf(r, "Topic '%.*s' already exists.", SLICE_ARGS(asked->name)));
@@ -128,7 +128,7 @@ static void fill_created(struct request *r, int32_t index, uint32_t partitions)
 	struct create_topics_response *out = r->out;
 	const struct create_topics_request_topic *asked = &in->topics.v[index];
 	struct create_topics_response_topic *t = &out->topics.v[index];
-	struct setting *settings = request_alloc(r, (size_t)asked->configs.n * sizeof *settings);
+	struct setting *settings = kafka_alloc(r, (size_t)asked->configs.n * sizeof *settings);
 	uint32_t n = 0;
 
 	if (!settings)
@@ -181,7 +181,7 @@ static void create(struct request *r, int32_t index, uint32_t partitions)
 	request_send(r, &c->head);
 }
 
-void on_create_topics(struct request *r)
+void serve_create_topics(struct request *r)
 {
 	const struct create_topics_request *in = r->in;
 	struct create_topics_response *out = r->out;
@@ -225,7 +225,7 @@ static void delete(struct request *r, const struct channel *ch, uint32_t index)
 	request_send(r, &c->head);
 }
 
-void on_delete_topics(struct request *r)
+void serve_delete_topics(struct request *r)
 {
 	const struct delete_topics_request *in = r->in;
 	struct delete_topics_response *out = r->out;
@@ -288,7 +288,7 @@ static bool check_partitions(struct request *r, const struct channel *ch, const 
 	return true;
 }
 
-void on_create_partitions(struct request *r)
+void serve_create_partitions(struct request *r)
 {
 	const struct create_partitions_request *in = r->in;
 	struct create_partitions_response *out = r->out;

@@ -10,7 +10,7 @@ static struct api_versions_response_api row(const struct wire_api *wire)
 	};
 }
 
-void on_api_versions(struct request *r)
+void serve_api_versions(struct request *r)
 {
 	struct api_versions_response *out = r->out;
 	const struct wire_api *wire;
