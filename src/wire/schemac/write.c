@@ -59,6 +59,15 @@ static void write_struct(const struct schema *s, const struct type *t, FILE *out
 	fprintf(out, "};\nextern const struct wire_msg %s_msg;\n\n", t->c);
 }
 
+/* A schema may have property lists only. */
+static bool has_methods(const struct schema *s)
+{
+	for (const struct type *t = s->types; t; t = t->next)
+		if (!t->properties)
+			return s->dialect == AMQP;
+	return false;
+}
+
 static void write_methods_enum(const struct schema *s, FILE *out)
 {
 	int n = 0;
@@ -96,7 +105,7 @@ void write_header(const struct schema *s, FILE *out)
 		write_struct(s, t, out);
 	if (s->apis)
 		write_apis_enum(s, out);
-	if (s->dialect == AMQP)
+	if (has_methods(s))
 		write_methods_enum(s, out);
 	fprintf(out, "#endif\n");
 }
@@ -247,6 +256,6 @@ void write_tables(const struct schema *s, const char *header, FILE *out)
 		write_type(s, t, out);
 	if (s->apis)
 		write_apis(s, out);
-	if (s->dialect == AMQP)
+	if (has_methods(s))
 		write_methods(s, out);
 }
