@@ -857,7 +857,7 @@ struct message **ledger_sorted(const struct ledger *l, uint32_t partition, uint3
 
 const char *ledger_check(const struct ledger *l)
 {
-	uint64_t counts[PLACE_DYING + 1] = { 0 }, untouched = 0;
+	uint64_t counts[PLACE_DYING + 1] = { 0 };
 
 	for (uint32_t i = 0; i < l->npartitions; i++) {
 		const struct ledger_partition *p = &l->partitions[i];
@@ -887,7 +887,6 @@ const char *ledger_check(const struct ledger *l)
 		}
 		if (seen != p->nmessages)
 			return "objects are counted";
-		untouched += p->untouched;
 	}
 	if (counts[PLACE_READY] != l->ready || counts[PLACE_DELAYED] != l->delayed ||
 	    counts[PLACE_LEASED] != l->leased || counts[PLACE_DYING] != l->ndying)
