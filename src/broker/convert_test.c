@@ -235,7 +235,7 @@ TEST(amqp_header_values)
 		{ "a leap day",                      SLICE("\x01nT\0\0\0\0\x65\xdf\xcc\x80"),       "n:2024-02-29T00:14:56Z", "n:String:2024-02-29T00:14:56Z" },
 		{ "a time beyond all calendars",     SLICE("\x01nT\xff\xff\xff\xff\xff\xff\xff\xff"), "n:18446744073709551615", "n:String:18446744073709551615" },
 		{ "nothing",                         SLICE("\x01nV"),                               "n:-",        "n:String:" },
-		{ "a table is JSON",                 SLICE("\x01nF\0\0\0\x12\1aS\0\0\0\3\"\n\\\1bI\0\0\0\7"), "n:{\"a\":\"\\\"\\u000a\\\\\",\"b\":7}", "n:String:{\"a\":\"\\\"\\u000a\\\\\",\"b\":7}" },
+		{ "a table is JSON",                 SLICE("\x01nF\0\0\0\x11\1aS\0\0\0\3\"\n\\\1bI\0\0\0\7"), "n:{\"a\":\"\\\"\\u000a\\\\\",\"b\":7}", "n:String:{\"a\":\"\\\"\\u000a\\\\\",\"b\":7}" },
 		{ "an array of arrays",              SLICE("\x01nA\0\0\0\x09" "A\0\0\0\2t\0t\1"),   "n:[[false],true]", "n:String:[[false],true]" },
 		{ "bytes within JSON are base64",    SLICE("\x01nA\0\0\0\x07x\0\0\0\2\xff\xfe"),    "n:[\"//4=\"]", "n:String:[\"//4=\"]" },
 	};
