@@ -82,7 +82,7 @@ static void on_joined(struct request *r, struct cmd *cmd)
 	out->protocol_type = c->protocol_type;
 	out->protocol_name = c->ret_protocol;
 	out->leader = c->ret_leader;
-	out->skip_assignment = c->ret_skip_assignment;
+	out->skip_assignment = c->ret_skip_assignment && r->version >= 9;
 	if (!ARRAY(r, out->members, join_group_response_member_msg, c->ret_nmembers))
 		return;
 	for (uint32_t i = 0; i < c->ret_nmembers; i++) {

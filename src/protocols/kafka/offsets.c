@@ -91,7 +91,7 @@ static void on_offsets(struct request *r, struct cmd *cmd)
 			continue;
 		p->offset = item->ret_offset;
 		p->timestamp = item->ret_timestamp;
-		if (item->ret_offset >= 0)
+		if (item->ret_offset >= 0 && r->version >= 4)
 			p->leader_epoch = (int32_t)item->ret_epoch;
 	}
 }

@@ -79,12 +79,12 @@ static bool check(struct request *r, const struct channel *ch, const struct prod
 		return false;
 	}
 	e = batch_validate(asked->records, config_max_message(r, ch), host_now(r->k->session.host), ret, &why);
-	if (e < 0) {
-		refuse(p, kafka_error(e), request_printf(r, "%s", why.text[0] ? why.text : error_info(e)->text));
+	if (e == -ERR_UNSUPPORTED || (e == 0 && in->transactional_id.p)) {
+		refuse(p, K_INVALID_TXN_STATE, SLICE("transactions are not supported"));
 		return false;
 	}
-	if (in->transactional_id.p || (ret->attributes & 1 << 4)) {
-		refuse(p, K_INVALID_TXN_STATE, SLICE("transactions are not supported"));
+	if (e < 0) {
+		refuse(p, kafka_error(e), request_printf(r, "%s", why.text[0] ? why.text : error_info(e)->text));
 		return false;
 	}
 	if (batch_codec(ret) == CODEC_ZSTD && r->version < 7) {
