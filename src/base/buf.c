@@ -66,12 +66,11 @@ uint8_t *bytes_reserve(struct bytes *b, size_t n)
 
 void bytes_add(struct bytes *b, const void *p, size_t n)
 {
-	uint8_t *to = bytes_reserve(b, n);
+	uint8_t *to = n ? bytes_reserve(b, n) : NULL;
 
 	if (!to)
 		return;
-	if (n)
-		memcpy(to, p, n);
+	memcpy(to, p, n);
 	b->n += n;
 }
 
