@@ -283,7 +283,7 @@ static void on_publish(struct fake *f, struct cmd_publish *c)
 	c->ret_append_ms = f->now_ms;
 }
 
-static void on_fetch(struct fake *f, struct cmd_fetch *c)
+static void serve_fetch(struct fake *f, struct cmd_fetch *c)
 {
 	for (uint32_t i = 0; i < c->nitems; i++) {
 		struct fetch_item *item = &c->items[i];
@@ -366,7 +366,7 @@ static void carry_out(struct fake *f, struct cmd *c)
 	switch (c->kind) {
 	case CMD_CHANGE:        on_change(f, (struct cmd_change *)c); break;
 	case CMD_PUBLISH:       on_publish(f, (struct cmd_publish *)c); break;
-	case CMD_FETCH:         on_fetch(f, (struct cmd_fetch *)c); break;
+	case CMD_FETCH:         serve_fetch(f, (struct cmd_fetch *)c); break;
 	case CMD_OFFSETS:       on_offsets(f, (struct cmd_offsets *)c); break;
 	case CMD_GROUP_JOIN:    on_join((struct cmd_group_join *)c); break;
 	case CMD_GROUP_SYNC:    ((struct cmd_group_sync *)c)->ret_assignment = SLICE("mine"); break;
