@@ -32,7 +32,7 @@ static struct slice system_value(struct sqs *s, unsigned which, const struct del
 	case 1: return sqs_text(s, "%lld", (long long)d->append_ms);
 	case 2: return sqs_text(s, "%u", d->receives);
 	case 3: return sqs_text(s, "%lld", (long long)(d->first_receive_ms ? d->first_receive_ms : host_now(s->session.host)));
-	case 4: return d->sequence ? sqs_text(s, "%020llu", (unsigned long long)d->sequence) : SLICE_NULL;
+	case 4: return d->sequence && n->group.p ? sqs_text(s, "%020llu", (unsigned long long)d->sequence) : SLICE_NULL;
 	case 5: return n->dedup_id;
 	case 6: return n->group;
 	case 7: return n->trace;
