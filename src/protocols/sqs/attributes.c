@@ -119,8 +119,7 @@ static bool read_redrive(struct sqs *s, struct slice value, bool fifo, struct sl
 	if (!target || !queue_is_shown(target))
 		return bad_redrive(e, value, "Dead letter target does not exist.");
 	if (target->queue->spec.policy.fifo != fifo)
-		return bad_redrive(e, value, fifo ? "Dead-letter queue must be same type of queue as the source."
-						  : "Dead-letter queue must be same type of queue as the source.");
+		return bad_redrive(e, value, "Dead-letter queue must be same type of queue as the source.");
 	*ret_max = (int32_t)policy.max_receive_count;
 	return true;
 }
@@ -162,7 +161,7 @@ static bool applies(const struct attribute *a, struct slice value, bool create, 
 {
 	if (!a->fifo)
 		return true;
-	if (!create && !strcmp(a->name, "FifoQueue") && slice_is(value, "true") != fifo)
+	if (fifo && !create && !strcmp(a->name, "FifoQueue") && !slice_is(value, "true"))
 		return sqs_fail(e, "InvalidAttributeValue",
 				"Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported.");
 	if (fifo)

@@ -1,6 +1,7 @@
 /* message.c - what a message may hold, and its digests. */
 #include <ctype.h>
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -293,6 +294,20 @@ static bool check_size(struct sqs *s, const struct channel *ch, const struct out
 			in_batch ? "cannot be validated" : "are invalid", (long long)most);
 }
 
+/* Content-based deduplication: the id is the SHA-256 of the body, and receivers see it. */
+static bool digest_as_id(struct sqs *s, struct outgoing *m, struct sqs_error *e)
+{
+	uint8_t digest[EVP_MAX_MD_SIZE];
+	char *text = sqs_alloc(s, 65);
+
+	if (!text || !EVP_Digest(m->body.p, m->body.n, digest, NULL, EVP_sha256(), NULL))
+		return sqs_fail(e, "ServiceUnavailable", "out of memory");
+	for (int i = 0; i < 32; i++)
+		snprintf(text + 2 * i, 3, "%02x", digest[i]);
+	m->native.dedup_id = slice_of(text, 64);
+	return true;
+}
+
 bool outgoing_check(struct sqs *s, const struct channel *ch, const struct send_fields *f, bool in_batch,
 		    struct outgoing *ret, struct sqs_error *e)
 {
@@ -306,6 +321,8 @@ bool outgoing_check(struct sqs *s, const struct channel *ch, const struct send_f
 		ret->native.delay_ms = (int64_t)f->delay * 1000;
 	if (!check_body(f, e) || !check_fifo(ch, f, in_batch, e) || !check_delay(f, e) || !check_attributes(s, f, ret, e) ||
 	    !check_system(f, ret, e) || !check_size(s, ch, ret, in_batch, e))
+		return false;
+	if (ch->queue->spec.policy.fifo && !f->dedup_id.p && !digest_as_id(s, ret, e))
 		return false;
 	sqs_make_uuid(s, ret->id);
 	md5_hex(ret->body, ret->md5_body);

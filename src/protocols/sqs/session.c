@@ -145,7 +145,10 @@ static void run(struct sqs *s, int r, const struct why *why)
 {
 	struct request *q = &s->request;
 
-	if (r == -ERR_BAD_ARGUMENT)
+	/* A batch without entries is its own error, also where Query cannot write an empty list. */
+	if (r == -ERR_BAD_ARGUMENT && strstr(why->text, " Entries."))
+		sqs_refuse(s, "EmptyBatchRequest", "There should be at least one %sRequestEntry in the request.", q->api->name);
+	else if (r == -ERR_BAD_ARGUMENT)
 		sqs_refuse(s, "MissingRequiredParameterException", "%s", why->text);
 	else if (r == -ERR_NO_MEMORY)
 		sqs_refuse(s, "ServiceUnavailable", "the request needs too much memory");
