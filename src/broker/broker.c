@@ -182,6 +182,25 @@ static void empty_inbox(struct broker *b)
 		broker_handle(b, CONTAINER(struct cmd, link, n), b->now_ms);
 }
 
+void *errand_begin(struct broker *b, size_t size, struct cmd *c,
+		   void (*done)(struct broker *b, struct pending *p, const struct log_entry *entry))
+{
+	struct errand *e = calloc(1, size);
+
+	if (!e)
+		return NULL;
+	e->pending.done = done;
+	e->cmd = c;
+	list_push(&b->errands, &e->link);
+	return e;
+}
+
+void errand_end(struct errand *e)
+{
+	list_remove(&e->link);
+	free(e);
+}
+
 /* ------------------------------------------------------------------------------------------------ appending ---- */
 
 static int append(struct broker *b, const struct log_entry *entry)
@@ -264,6 +283,7 @@ static int on_apply(void *ctx, const struct log_entry *entry, struct why *why)
 		b->pending_bytes -= entry->payload.size;
 	if (p)
 		p->done(b, p, entry);
+	publishes_look_again(b);
 	return 0;
 }
 
@@ -376,6 +396,7 @@ static struct broker *broker_new(struct env *env, const struct broker_options *o
 	b->recovering = true;
 	list_init(&b->inbox);
 	list_init(&b->ripe);
+	list_init(&b->errands);
 	list_init(&b->repeats);
 	list_init(&b->lookups);
 	list_init(&b->producer_asks);
@@ -423,27 +444,45 @@ static void free_commands(struct node *list)
 		cmd_free(CONTAINER(struct cmd, link, n));
 }
 
-void broker_close(struct broker *b)
+static void free_errands(struct broker *b)
 {
-	if (!b)
-		return;
+	for (struct node *n; (n = list_pop(&b->errands));) {
+		struct errand *e = CONTAINER(struct errand, link, n);
+		cmd_free(e->cmd);
+		free(e);
+	}
+}
+
+static void broker_free(struct broker *b, void (*close)(struct cluster *c))
+{
 	free_commands(&b->inbox);
 	free_commands(&b->producer_asks);
 	fetches_close(b);
 	lookups_close(b);
-	publishes_close(b);
+	free_errands(b);
 	if (b->queues)
 		queues_close(b);
 	if (b->groups)
 		groups_close(b);
 	partitions_free(b);
 	catalogue_close(b);
-	cluster_close(b->cluster);
+	close(b->cluster);
 	MAP_EACH(&b->asks, e)
 		free(e->value);
 	map_free(&b->asks);
 	heap_free(&b->timers);
 	free(b);
+}
+
+void broker_close(struct broker *b)
+{
+	if (b)
+		broker_free(b, cluster_close);
+}
+
+void broker_abandon(struct broker *b)
+{
+	broker_free(b, cluster_abandon);
 }
 
 void broker_stop(struct broker *b, int64_t now_ms)

@@ -46,6 +46,8 @@ int broker_open(struct env *env, const struct broker_options *o, const struct ou
 void broker_stop(struct broker *b, int64_t now_ms);
 bool broker_busy(const struct broker *b);
 void broker_close(struct broker *b);
+/* Forget everything without touching the disk, whatever is under way: for a simulated crash. */
+void broker_abandon(struct broker *b);
 /* The start is over on this shard: what was transient is gone, its catalogue copy is current.  Clients may come. */
 bool broker_ready(const struct broker *b);
 

@@ -27,8 +27,7 @@ struct changes {                        /* shard 0 */
 };
 
 struct change {                         /* one that is under way */
-	struct pending pending;
-	struct cmd *cmd;                /* who waits for it; NULL: the start does */
+	struct errand errand;           /* no command: the start waits for it */
 	unsigned waiting;               /* shards that do not have it yet */
 };
 
@@ -79,16 +78,16 @@ void catalogue_stats(const struct broker *b, struct broker_stats *ret)
 /* Everybody has it. */
 static void complete(struct broker *b, struct change *ch)
 {
-	core_answer(b, ch->cmd, 0);
-	free(ch);
+	core_answer(b, ch->errand.cmd, 0);
+	errand_end(&ch->errand);
 }
 
 static void told(struct broker *b, struct cmd *c, void *ctx)
 {
 	struct change *ch = ctx;
 
-	if (c->error && !ch->cmd->error)
-		ch->cmd->error = c->error;
+	if (c->error && !ch->errand.cmd->error)
+		ch->errand.cmd->error = c->error;
 	cmd_free(c);
 	if (--ch->waiting == 0)
 		complete(b, ch);
@@ -130,15 +129,15 @@ static void bring_up_to_date(struct broker *b);
 /* It is durable and applied here. */
 static void applied(struct broker *b, struct pending *p, const struct log_entry *entry)
 {
-	struct change *ch = CONTAINER(struct change, pending, p);
+	struct change *ch = CONTAINER(struct change, errand.pending, p);
 	struct slice payload = view_slice(entry->payload);
 
-	if (ch->cmd) {
-		take_verdict(&b->catalogue->verdict, ch->cmd);
+	if (ch->errand.cmd) {
+		take_verdict(&b->catalogue->verdict, ch->errand.cmd);
 		tell_others(b, ch, slice_of(payload.p + 1, payload.n - 1));
 		return;
 	}
-	free(ch);
+	errand_end(&ch->errand);
 	if (--b->catalogue->changes->starting == 0)
 		bring_up_to_date(b);
 }
@@ -148,22 +147,20 @@ static int propose(struct broker *b, struct catalogue_record *r, struct cmd *c)
 {
 	struct catalogue *cat = b->catalogue;
 	OWN(bytes) struct bytes out = BYTES_MAX(RECORD_MAX_BYTES);
-	OWN(free) struct change *ch = calloc(1, sizeof *ch);
+	struct change *ch = errand_begin(b, sizeof *ch, c, applied);
 
 	if (!ch)
 		return -ERR_NO_MEMORY;
-	*ch = (struct change){ .pending.done = applied, .cmd = c };
 	r->version = (int64_t)cat->appended + 1;
 	r->time_ms = b->now_ms;
 	record_encode(r, &out);
-	if (out.failed)
-		return -ERR_BAD_ARGUMENT;
-	int e = core_append_state(b, STATE_CATALOGUE, bytes_slice(&out), &ch->pending);
+	int e = out.failed ? -ERR_BAD_ARGUMENT
+			   : core_append_state(b, STATE_CATALOGUE, bytes_slice(&out), &ch->errand.pending);
 	if (e < 0)
-		return e;
-	cat->appended++;
-	(void)TAKE(ch);
-	return 0;
+		errand_end(&ch->errand);
+	else
+		cat->appended++;
+	return e;
 }
 
 /* With nothing under way the verdict is known already, and a refusal needs no writing. */
@@ -211,24 +208,25 @@ static void ask_owner(struct broker *b, const struct channel *ch, const struct c
 }
 
 struct deletion {
-	struct cmd_change *cmd;
+	struct errand errand;
 	uint64_t epoch;
 };
 
 static void inspected(struct broker *b, struct cmd *answer, void *ctx)
 {
-	OWN(free) struct deletion *d = ctx;
+	struct deletion *d = ctx;
 	const struct shard_inspect *said = (struct shard_inspect *)answer;
-	struct cmd_change *c = d->cmd;
+	struct cmd_change *c = (struct cmd_change *)d->errand.cmd;
 	struct catalogue_record r;
 	const struct channel *ch = catalogue_channel_by_id(b->catalogue, said->channel);
 	int e = answer->error;
 
 	c->ret_messages = said->ret_ready;
 	cmd_free(answer);
+	record_from_change(c, &r, NULL);
+	r.epoch = (int64_t)d->epoch;
+	errand_end(&d->errand);
 	if (e == 0) {
-		record_from_change(c, &r, NULL);
-		r.epoch = (int64_t)d->epoch;
 		e = propose(b, &r, &c->head);
 		if (e < 0 && ch)
 			ask_owner(b, ch, c, /* reopen = */ true, reopened, NULL);
@@ -240,13 +238,13 @@ static void inspected(struct broker *b, struct cmd *answer, void *ctx)
 /* A queue's owner is asked first: is it unused, is it empty, how much is in it? */
 static void delete_queue(struct broker *b, struct cmd_change *c, const struct channel *ch)
 {
-	struct deletion *d = malloc(sizeof *d);
+	struct deletion *d = errand_begin(b, sizeof *d, &c->head, NULL);
 
 	if (!d) {
 		core_answer(b, &c->head, -ERR_NO_MEMORY);
 		return;
 	}
-	*d = (struct deletion){ c, ch->queue->epoch };
+	d->epoch = ch->queue->epoch;
 	ask_owner(b, ch, c, /* reopen = */ false, inspected, d);
 }
 
@@ -320,34 +318,28 @@ void on_close_connection(struct broker *b, struct cmd *c)
 
 /* ------------------------------------------------------------------------------------------- the other shards ---- */
 
-struct copy {                           /* a change, or the whole, on its way into this shard's own log */
-	struct pending pending;
-	struct cmd *cmd;
-};
-
+/* A change, or the whole, is in this shard's own log. */
 static void copied(struct broker *b, struct pending *p, const struct log_entry *entry)
 {
-	struct copy *copy = CONTAINER(struct copy, pending, p);
+	struct errand *errand = CONTAINER(struct errand, pending, p);
 
-	if (copy->cmd->kind == SHARD_RESYNC)
+	if (errand->cmd->kind == SHARD_RESYNC)
 		b->ready = true;
-	core_answer(b, copy->cmd, 0);
-	free(copy);
+	core_answer(b, errand->cmd, 0);
+	errand_end(errand);
 }
 
 static void copy_here(struct broker *b, struct cmd *c)
 {
-	struct copy *copy = malloc(sizeof *copy);
-	int e = copy ? 0 : -ERR_NO_MEMORY;
+	struct errand *errand = errand_begin(b, sizeof *errand, c, copied);
+	int e = errand ? core_append_state(b, STATE_CATALOGUE, ((struct shard_catalogue *)c)->body, &errand->pending)
+		       : -ERR_NO_MEMORY;
 
-	if (copy) {
-		*copy = (struct copy){ .pending.done = copied, .cmd = c };
-		e = core_append_state(b, STATE_CATALOGUE, ((struct shard_catalogue *)c)->body, &copy->pending);
-	}
-	if (e < 0) {
-		free(copy);
-		core_answer(b, c, e);
-	}
+	if (e == 0)
+		return;
+	if (errand)
+		errand_end(errand);
+	core_answer(b, c, e);
 }
 
 void on_shard_catalogue(struct broker *b, struct cmd *c)

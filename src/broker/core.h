@@ -43,6 +43,13 @@ struct pending {                /* embed it; allocated and freed by the part */
 };
 
 struct cluster;                 /* cluster/cluster.h: what is appended goes through it */
+/* What the core's own parts have under way, so that closing can free it.  Must be the first member of what embeds it. */
+struct errand {
+	struct pending pending;
+	struct node link;               /* in b->errands */
+	struct cmd *cmd;                /* who waits for it, or NULL */
+};
+
 struct queues;                  /* queue.c */
 struct groups;                  /* group.c */
 struct producers;               /* producer.c: idempotence windows per partition */
@@ -76,6 +83,7 @@ struct broker {
 	uint64_t pending_bytes;         /* appended and not yet applied */
 	struct map waiting;             /* shard and session -> list of fetches: see fetch.c */
 	struct node ripe;               /* fetches that have enough: answered at the next flush */
+	struct node errands;
 	struct node repeats;            /* publishes that repeat a batch which is not durable yet: see publish.c */
 	struct node lookups;            /* CMD_OFFSETS under way: see offsets.c */
 	uint64_t publishes;             /* commands so far: marks partitions */
@@ -113,6 +121,10 @@ void core_answer(struct broker *b, struct cmd *c, int error);          /* sets e
  * back `done` is called on this shard with it (and must free it).  `ctx` must outlive it.
  */
 void core_ask(struct broker *b, struct cmd *c, void (*done)(struct broker *b, struct cmd *c, void *ctx), void *ctx);
+/* Zeroed, of this size, and listed until errand_end() frees it (not its command); NULL when memory is short. */
+void *errand_begin(struct broker *b, size_t size, struct cmd *c,
+		   void (*done)(struct broker *b, struct pending *p, const struct log_entry *entry));
+void errand_end(struct errand *e);
 /* Events: the struct's head.session/from_shard say where to. */
 void core_send(struct broker *b, struct cmd *c);
 
@@ -156,13 +168,12 @@ void producers_free(struct producers *ps);
 void fetches_appended(struct broker *b, struct partition *p, const struct log_target *t, const struct log_entry *entry,
 		      const struct batch *batch);
 void fetches_partition_gone(struct broker *b, struct partition *p);
-void publishes_partition_gone(struct broker *b, struct partition *p);
 void fetches_session_gone(struct broker *b, uint16_t shard, uint32_t session);
 bool fetches_cancel(struct broker *b, uint16_t shard, uint32_t session, uint64_t tag);
 void fetches_answer_ripe(struct broker *b);
 void fetches_stop(struct broker *b);            /* answer all that wait, with what they have */
 void fetches_close(struct broker *b);
-void publishes_close(struct broker *b);
+void publishes_look_again(struct broker *b);    /* something has become durable: may a repeat be answered? */
 void lookups_close(struct broker *b);
 /* Where a keyed record goes, as Kafka's clients decide it. */
 uint32_t partition_for_key(struct slice key, uint32_t partitions);

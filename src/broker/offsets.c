@@ -186,35 +186,30 @@ void lookups_close(struct broker *b)
 
 /* -------------------------------------------------------------------------------------------- delete records ---- */
 
-struct deletion {
-	struct pending pending;
-	struct cmd_delete_records *cmd;
-};
-
 static void deleted(struct broker *b, struct pending *pending, const struct log_entry *entry)
 {
-	struct deletion *d = CONTAINER(struct deletion, pending, pending);
+	struct errand *errand = CONTAINER(struct errand, pending, pending);
+	struct cmd_delete_records *c = (struct cmd_delete_records *)errand->cmd;
 	int error;
-	const struct partition *p = core_partition_of(b, d->cmd->channel, d->cmd->partition, &error);
+	const struct partition *p = core_partition_of(b, c->channel, c->partition, &error);
 
 	if (p)
-		d->cmd->ret_log_start = core_start(b, p);
-	core_answer(b, &d->cmd->head, error);
-	free(d);
+		c->ret_log_start = core_start(b, p);
+	core_answer(b, &c->head, error);
+	errand_end(errand);
 }
 
 static int trim(struct broker *b, const struct partition *p, int64_t offset, struct cmd_delete_records *c)
 {
-	OWN(free) struct deletion *d = calloc(1, sizeof *d);
+	struct errand *errand = errand_begin(b, sizeof *errand, &c->head, deleted);
 	OWN(bytes) struct bytes body = BYTES_MAX(64);
 
-	if (!d)
+	if (!errand)
 		return -ERR_NO_MEMORY;
-	*d = (struct deletion){ .pending.done = deleted, .cmd = c };
 	wire_encode(&trim_record_msg, 0, &(struct trim_record){ .partition = p->id, .offset = offset }, &body);
-	int r = core_append_state(b, STATE_TRIM, bytes_slice(&body), &d->pending);
-	if (r == 0)
-		(void)TAKE(d);
+	int r = core_append_state(b, STATE_TRIM, bytes_slice(&body), &errand->pending);
+	if (r < 0)
+		errand_end(errand);
 	return r;
 }
 

@@ -81,7 +81,6 @@ void partitions_drop(struct broker *b, struct entry *e)
 		if (!p)
 			continue;
 		fetches_partition_gone(b, p);
-		publishes_partition_gone(b, p);
 		log_partition_drop(b->log, id);
 		producers_free(p->producers);
 		free(p);

@@ -168,10 +168,6 @@ static int64_t first_id(const struct broker *b)
 	return (int64_t)b->options.shard << SHARD_SHIFT;
 }
 
-struct reservation {
-	struct pending pending;
-};
-
 static void answer_from_block(struct broker *b)
 {
 	while (b->next_producer_id < b->producer_ids_end && !list_empty(&b->producer_asks)) {
@@ -185,7 +181,7 @@ static int reserve_block(struct broker *b);
 
 static void reserved(struct broker *b, struct pending *p, const struct log_entry *entry)
 {
-	free(CONTAINER(struct reservation, pending, p));
+	errand_end(CONTAINER(struct errand, pending, p));
 	b->reserving = false;
 	answer_from_block(b);
 	if (!list_empty(&b->producer_asks))
@@ -194,20 +190,18 @@ static void reserved(struct broker *b, struct pending *p, const struct log_entry
 
 static int reserve_block(struct broker *b)
 {
-	OWN(free) struct reservation *r = calloc(1, sizeof *r);
+	struct errand *errand = errand_begin(b, sizeof *errand, NULL, reserved);
 	OWN(bytes) struct bytes body = BYTES_MAX(64);
 	int64_t end = b->producer_ids_end > first_id(b) ? b->producer_ids_end : first_id(b);
 
-	if (!r)
+	if (!errand)
 		return -ERR_NO_MEMORY;
-	r->pending.done = reserved;
 	wire_encode(&producer_block_msg, 0, &(struct producer_block){ .end = end + BLOCK }, &body);
-	int e = core_append_state(b, STATE_PRODUCER, bytes_slice(&body), &r->pending);
+	int e = core_append_state(b, STATE_PRODUCER, bytes_slice(&body), &errand->pending);
 	if (e < 0)
-		return e;
-	(void)TAKE(r);
-	b->reserving = true;
-	return 0;
+		errand_end(errand);
+	b->reserving = e == 0;
+	return e;
 }
 
 void on_producer_id(struct broker *b, struct cmd *c)

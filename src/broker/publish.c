@@ -17,7 +17,7 @@
 enum { PLAIN_MAX_BYTES = 128 << 20 };   /* a batch's records, unpacked to find their key */
 
 struct publish {
-	struct pending pending;
+	struct errand errand;
 	struct cmd_publish *cmd;
 	struct node repeats;            /* in b->repeats */
 	uint32_t n;
@@ -115,7 +115,7 @@ static void answer(struct broker *b, struct publish *p)
 	}
 	list_remove(&p->repeats);
 	core_answer(b, &p->cmd->head, 0);
-	free(p);
+	errand_end(&p->errand);
 }
 
 static void answer_or_wait(struct broker *b, struct publish *p)
@@ -126,7 +126,7 @@ static void answer_or_wait(struct broker *b, struct publish *p)
 		list_push(&b->repeats, &p->repeats);
 }
 
-static void look_at_repeats(struct broker *b)
+void publishes_look_again(struct broker *b)
 {
 	LIST_EACH(n, &b->repeats) {
 		struct publish *p = CONTAINER(struct publish, repeats, n);
@@ -135,23 +135,9 @@ static void look_at_repeats(struct broker *b)
 	}
 }
 
-void publishes_partition_gone(struct broker *b, struct partition *p)
-{
-	look_at_repeats(b);
-}
-
-void publishes_close(struct broker *b)
-{
-	for (struct node *n; (n = list_pop(&b->repeats));) {
-		struct publish *p = CONTAINER(struct publish, repeats, n);
-		cmd_free(&p->cmd->head);
-		free(p);
-	}
-}
-
 static void durable(struct broker *b, struct pending *pending, const struct log_entry *entry)
 {
-	answer_or_wait(b, CONTAINER(struct publish, pending, pending));
+	answer_or_wait(b, CONTAINER(struct publish, errand.pending, pending));
 }
 
 static void refuse_all(struct broker *b, struct cmd_publish *c, int error)
@@ -213,15 +199,13 @@ static void note_producers(struct broker *b, const struct publish *p, const stru
 	}
 }
 
-static struct publish *publish_new(struct cmd_publish *c)
+static struct publish *publish_new(struct broker *b, struct cmd_publish *c)
 {
-	struct publish *p = malloc(sizeof *p + c->ntargets * sizeof *p->targets);
+	struct publish *p = errand_begin(b, sizeof *p + c->ntargets * sizeof *p->targets, &c->head, durable);
 
 	if (!p)
 		return NULL;
-	p->pending.done = durable;
 	p->cmd = c;
-	p->n = 0;
 	list_init(&p->repeats);
 	return p;
 }
@@ -245,7 +229,7 @@ void on_publish(struct broker *b, struct cmd *cmd)
 		refuse_all(b, c, -ERR_BAD_RECORD);
 		return;
 	}
-	struct publish *p = publish_new(c);
+	struct publish *p = publish_new(b, c);
 	if (!p) {
 		refuse_all(b, c, -ERR_NO_MEMORY);
 		return;
@@ -256,9 +240,9 @@ void on_publish(struct broker *b, struct cmd *cmd)
 	for (uint32_t i = 0; i < c->ntargets; i++)
 		c->targets[i].error = admit(b, p, &batch, &c->targets[i]);
 
-	int r = p->n ? core_append_batch(b, p->targets, p->n, c->batch, c->wait_durable ? &p->pending : NULL) : 0;
+	int r = p->n ? core_append_batch(b, p->targets, p->n, c->batch, c->wait_durable ? &p->errand.pending : NULL) : 0;
 	if (r < 0) {
-		free(p);
+		errand_end(&p->errand);
 		refuse_all(b, c, r);
 		return;
 	}
@@ -293,7 +277,5 @@ int publish_apply(struct broker *b, const struct log_entry *entry, struct why *w
 		return fail(why, r, "a stored batch cannot be read");
 	for (uint32_t i = 0; r == 0 && i < entry->ntargets; i++)
 		r = apply_target(b, &entry->targets[i], entry, &batch);
-	if (!list_empty(&b->repeats))
-		look_at_repeats(b);
 	return r;
 }

@@ -78,6 +78,14 @@ void cluster_close(struct cluster *c)
 	free(c);
 }
 
+void cluster_abandon(struct cluster *c)
+{
+	if (!c)
+		return;
+	log_abandon(c->log);
+	free(c);
+}
+
 int cluster_propose(struct cluster *c, const struct log_entry *entry)
 {
 	assert(entry->ntargets > 0);

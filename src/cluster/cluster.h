@@ -25,6 +25,8 @@ int cluster_open(struct env *env, const struct log_options *options, const struc
 		 struct cluster **ret, struct log **ret_log, struct why *why);
 /* Closes the log too.  As with log_close(): not while log_busy(). */
 void cluster_close(struct cluster *c);
+/* As log_abandon(): for a simulated crash only. */
+void cluster_abandon(struct cluster *c);
 
 /*
  * Ask that an entry be committed; client->apply() is called when it is.  Entries of a slot are applied in the order
