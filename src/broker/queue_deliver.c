@@ -67,14 +67,28 @@ static bool take(struct queue *q, const struct spot *s, bool no_ack, struct hold
 
 /* ---- to a receiver ---- */
 
+/* Fifo: the group that it drains, which is the group of the last message that it has.  It may have had to wait for the disk. */
+static struct lane *waiter_lane(const struct waiter *w)
+{
+	const struct cmd_receive *c = w->cmd;
+	const struct delivery *last = c->ndeliveries ? &c->deliveries[c->ndeliveries - 1] : NULL;
+	struct message *m;
+
+	if (!last || !w->queue->ledger.fifo)
+		return NULL;
+	ledger_find(&w->queue->ledger, last->partition, last->offset, &m);
+	return m && m->place == PLACE_LEASED && m->receives == last->generation ? m->lane : NULL;
+}
+
 static bool give_waiter(struct queue *q, struct waiter *w, const struct spot *s, const struct reader_record *r)
 {
 	struct cmd_receive *c = w->cmd;
 	struct holder *h = NULL;
+	struct lane *lane = NULL;
 
 	if (!c->no_ack && c->lease_ms < 0 && !(h = holder_getter(q, w->party)))
 		return false;
-	bool taken = take(q, s, c->no_ack, h, c->lease_ms, &w->lane, r, &c->deliveries[c->ndeliveries]);
+	bool taken = take(q, s, c->no_ack, h, c->lease_ms, &lane, r, &c->deliveries[c->ndeliveries]);
 	if (taken)
 		c->ndeliveries++;
 	if (h)
@@ -218,7 +232,7 @@ static bool step(struct queue *q, struct node *served)
 	struct reader_record r;
 	struct spot s;
 
-	if ((!w && !h) || !ledger_peek(&q->ledger, w ? w->lane : h->lane, &s))
+	if ((!w && !h) || !ledger_peek(&q->ledger, w ? waiter_lane(w) : h->lane, &s))
 		return false;
 	if (head_dies(q, &s))
 		return true;
@@ -244,13 +258,14 @@ static bool step(struct queue *q, struct node *served)
 	return true;
 }
 
-/* Whoever has something is answered; whoever does not wait is answered unless the disk is still being asked. */
+/* Whoever has something is answered, and whoever does not wait; but not while the disk is being asked for more. */
 static void answer_waiters(struct queue *q)
 {
+	if (q->reading)
+		return;
 	LIST_EACH(n, &q->waiters) {
 		struct waiter *w = CONTAINER(struct waiter, in_queue, n);
-		w->lane = NULL;
-		if (w->cmd->ndeliveries || (!w->patient && !q->reading))
+		if (w->cmd->ndeliveries || !w->patient)
 			waiter_answer(w, any_broken(q) ? -ERR_DAMAGED : 0);
 	}
 }

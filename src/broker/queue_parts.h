@@ -84,7 +84,6 @@ struct waiter {
 	struct party *party;
 	struct cmd_receive *cmd;
 	bool patient;                   /* it has a deadline that has not come */
-	struct lane *lane;
 };
 
 /* A record on its way to the disk, and who is answered then. */

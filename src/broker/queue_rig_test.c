@@ -1,0 +1,270 @@
+#include "broker/queue_rig.h"
+
+#include <stdio.h>
+
+#include "base/bytes.h"
+
+static uint64_t rig_random(struct env *env)
+{
+	return rng_next(&CONTAINER(struct rig, env, env)->rng);
+}
+
+static void on_send(void *ctx, struct cmd *c)
+{
+	struct rig *r = ctx;
+
+	list_push(&r->back, &c->link);
+}
+
+static void on_failed(void *ctx, const struct why *why)
+{
+	struct rig *r = ctx;
+
+	r->failed = true;
+	r->why = *why;
+}
+
+static bool start(struct rig *r)
+{
+	const struct broker_options options = { .shard = 0, .shards = 1, .log = { .sync = true, .segment_bytes = 1 << 20 } };
+	const struct outlet outlet = { .ctx = r, .send = on_send, .failed = on_failed };
+
+	r->env = (struct env){ .disk = simdisk_disk(r->disk), .random = rig_random };
+	if (broker_open(&r->env, &options, &outlet, r->now_ms, &r->b, &r->why) < 0) {
+		fprintf(stderr, "rig: %s\n", r->why.text);
+		return false;
+	}
+	rig_settle(r);
+	return true;
+}
+
+bool rig_open(struct rig *r, uint64_t seed)
+{
+	*r = (struct rig){ .rng = { seed }, .now_ms = 1000000, .disk = simdisk_new(1LL << 30) };
+	list_init(&r->back);
+	return start(r);
+}
+
+static void drop_back(struct rig *r)
+{
+	for (struct node *n; (n = list_pop(&r->back));)
+		cmd_free(CONTAINER(struct cmd, link, n));
+}
+
+static void stop(struct rig *r, bool orderly)
+{
+	if (orderly) {
+		broker_stop(r->b, r->now_ms);
+		r->slow_disk = false;
+		for (int i = 0; i < 100 && (i < 2 || broker_busy(r->b)); i++)
+			rig_turn(r);
+	}
+	drop_back(r);
+}
+
+void rig_close(struct rig *r)
+{
+	stop(r, true);
+	broker_close(r->b);
+	simdisk_free(r->disk);
+}
+
+bool rig_restart(struct rig *r, bool orderly)
+{
+	struct simdisk *next;
+
+	stop(r, orderly);
+	next = simdisk_crash(r->disk, orderly ? CRASH_PROCESS : CRASH_POWER, rng_next(&r->rng));
+	/* What is under way ends on the old disk, where nobody sees it any more. */
+	simdisk_drain(r->disk, &r->rng);
+	broker_close(r->b);
+	drop_back(r);
+	simdisk_free(r->disk);
+	r->disk = next;
+	return start(r);
+}
+
+void rig_turn(struct rig *r)
+{
+	broker_tick(r->b, r->now_ms);
+	broker_flush(r->b);
+	if (!r->slow_disk) {
+		simdisk_drain(r->disk, &r->rng);
+		broker_flush(r->b);
+	}
+}
+
+void rig_settle(struct rig *r)
+{
+	for (int i = 0; i < 10000; i++) {
+		rig_turn(r);
+		if (broker_next_timer(r->b) > r->now_ms && (r->slow_disk || (!simdisk_waiting(r->disk) && !log_busy(r->b->log))))
+			return;
+	}
+}
+
+void rig_wait(struct rig *r, int64_t ms)
+{
+	int64_t until = r->now_ms + ms;
+
+	rig_settle(r);
+	for (int64_t next; (next = broker_next_timer(r->b)) <= until;) {
+		r->now_ms = next > r->now_ms ? next : r->now_ms;
+		rig_settle(r);
+	}
+	r->now_ms = until;
+	rig_settle(r);
+}
+
+void rig_send(struct rig *r, struct cmd *c, uint32_t session)
+{
+	c->session = session;
+	c->connection = session;
+	broker_handle(r->b, c, r->now_ms);
+}
+
+struct cmd *rig_ask(struct rig *r, struct cmd *c, uint32_t session)
+{
+	rig_send(r, c, session);
+	rig_settle(r);
+	LIST_EACH(n, &r->back) {
+		if (CONTAINER(struct cmd, link, n) == c) {
+			list_remove(n);
+			return c;
+		}
+	}
+	fprintf(stderr, "rig: %s was not answered\n", cmd_name(c->kind));
+	abort();
+}
+
+struct cmd *rig_take(struct rig *r, enum cmd_kind kind, uint32_t session)
+{
+	LIST_EACH(n, &r->back) {
+		struct cmd *c = CONTAINER(struct cmd, link, n);
+		if (c->kind == kind && c->session == session) {
+			list_remove(n);
+			return c;
+		}
+	}
+	return NULL;
+}
+
+uint32_t rig_queue(struct rig *r, const char *name, const struct queue_spec *spec)
+{
+	struct cmd_change *c = (struct cmd_change *)cmd_new(CMD_CHANGE);
+	uint32_t id;
+
+	c->change = CHANGE_CREATE_QUEUE;
+	c->vhost = SLICE("/");
+	c->name = slice_cstr(name);
+	c->queue = cmd_alloc(&c->head, sizeof *c->queue);
+	*c->queue = *spec;
+	c->queue->durable = true;
+	rig_ask(r, &c->head, 1);
+	id = c->head.error ? (uint32_t)-1 : c->ret_channel;
+	if (c->head.error)
+		fprintf(stderr, "rig: create '%s': %s\n", name, c->head.reason ? c->head.reason : error_info(c->head.error)->name);
+	cmd_free(&c->head);
+	return id;
+}
+
+static int64_t publish(struct rig *r, uint32_t channel, struct buf *batch)
+{
+	struct cmd_publish *c = (struct cmd_publish *)cmd_new(CMD_PUBLISH);
+	int64_t offset;
+
+	c->targets = cmd_alloc(&c->head, sizeof *c->targets);
+	c->targets[0] = (struct publish_target){ .channel = channel, .partition = -1 };
+	c->ntargets = 1;
+	c->batch = (struct view){ batch, 0, batch->size };
+	c->wait_durable = true;
+	rig_ask(r, &c->head, 1);
+	offset = c->head.error ? c->head.error : c->targets[0].error ? c->targets[0].error : c->targets[0].offset;
+	if (offset >= 0 && c->targets[0].duplicate)
+		offset = 1000000 + offset;
+	cmd_free(&c->head);
+	return offset;
+}
+
+int64_t rig_send_sqs(struct rig *r, uint32_t channel, const char *body, const char *group, const char *dedup_id)
+{
+	char id[40];
+	snprintf(id, sizeof id, "%036d", (int)rng_below(&r->rng, 1000000000));
+	const struct sqs_native n = {
+		.message_id = slice_cstr(id), .sender = SLICE("AIDA"), .group = slice_cstr(group),
+		.dedup_id = slice_cstr(dedup_id), .delay_ms = -1, .trace = SLICE_NULL,
+	};
+
+	return publish(r, channel, batch_from_sqs(&n, slice_cstr(body), r->now_ms, 1 << 20));
+}
+
+int64_t rig_send_amqp(struct rig *r, uint32_t channel, const char *body, int priority, const char *expiration)
+{
+	uint8_t properties[64];
+	size_t n = 2;
+	uint16_t flags = 0;
+
+	if (priority >= 0) {
+		flags |= 0x8000u >> 4;
+		properties[n++] = (uint8_t)priority;
+	}
+	if (expiration) {
+		flags |= 0x8000u >> 7;
+		properties[n++] = (uint8_t)strlen(expiration);
+		memcpy(properties + n, expiration, strlen(expiration));
+		n += strlen(expiration);
+	}
+	put_be16(properties, flags);
+	const struct amqp_native native = { .exchange = SLICE(""), .properties = slice_of(properties, n) };
+	return publish(r, channel, batch_from_amqp(&native, SLICE("key"), slice_cstr(body), r->now_ms, 1 << 20));
+}
+
+const char *rig_receive(struct rig *r, uint32_t channel, uint32_t max, int64_t lease_ms, struct cmd_receive **ret)
+{
+	static _Thread_local char text[4096];
+	struct cmd_receive *c = (struct cmd_receive *)cmd_new(CMD_RECEIVE);
+	size_t n = 0;
+
+	c->channel = channel;
+	c->max = max;
+	c->lease_ms = lease_ms;
+	rig_ask(r, &c->head, 1);
+	text[0] = '\0';
+	for (uint32_t i = 0; i < c->ndeliveries; i++)
+		n += (size_t)snprintf(text + n, sizeof text - n, "%s%.*s:%u", i ? " " : "", SLICE_ARGS(c->deliveries[i].value),
+				      c->deliveries[i].receives);
+	if (c->head.error)
+		snprintf(text, sizeof text, "%s", error_info(c->head.error)->name);
+	if (ret)
+		*ret = c;
+	else
+		cmd_free(&c->head);
+	return text;
+}
+
+int rig_settle_one(struct rig *r, uint32_t channel, uint32_t session, const struct delivery *d, uint32_t generation,
+		   enum outcome outcome, int64_t lease_ms)
+{
+	struct cmd_settle *c = (struct cmd_settle *)cmd_new(CMD_SETTLE);
+	int error;
+
+	c->channel = channel;
+	c->items = cmd_alloc(&c->head, sizeof *c->items);
+	c->items[0] = (struct settle_item){ .partition = d->partition, .offset = d->offset, .generation = generation,
+					    .outcome = outcome, .lease_ms = lease_ms };
+	c->nitems = 1;
+	c->wait_durable = true;
+	rig_ask(r, &c->head, session);
+	error = c->head.error ? c->head.error : c->items[0].error;
+	cmd_free(&c->head);
+	return error;
+}
+
+struct cmd_queue_stats *rig_stats(struct rig *r, uint32_t channel)
+{
+	struct cmd_queue_stats *c = (struct cmd_queue_stats *)cmd_new(CMD_QUEUE_STATS);
+
+	c->channel = channel;
+	rig_ask(r, &c->head, 1);
+	return c;
+}

@@ -1,0 +1,667 @@
+/* queue_test.c - the delivery engine through its commands, on a simulated disk, in virtual time. */
+#include "base/test.h"
+#include "broker/queue_rig.h"
+
+#define POLICY .policy = { .lease_ms = -1, .ttl_ms = -1, .expires_ms = -1, .max_length = -1, .max_bytes = -1,       \
+			   .dead_channel = SLICE_NULL, .dead_exchange = SLICE_NULL, .dead_key = SLICE_NULL }, .start = -1
+
+static struct queue_spec standard(void)
+{
+	return (struct queue_spec){ .origin = ORIGIN_SQS, POLICY };
+}
+
+static struct queue_spec fifo(void)
+{
+	struct queue_spec s = standard();
+
+	s.policy.fifo = true;
+	return s;
+}
+
+static struct queue_spec amqp(void)
+{
+	return (struct queue_spec){ .origin = ORIGIN_AMQP, POLICY };
+}
+
+static struct cmd *subscribe(uint32_t channel, uint64_t consumer, uint32_t prefetch, uint32_t window, bool no_ack)
+{
+	struct cmd_subscribe *c = (struct cmd_subscribe *)cmd_new(CMD_SUBSCRIBE);
+
+	c->channel = channel;
+	c->consumer = consumer;
+	c->prefetch = prefetch;
+	c->window = window;
+	c->no_ack = no_ack;
+	return &c->head;
+}
+
+static int ask_and_free(struct rig *r, struct cmd *c, uint32_t session)
+{
+	int error = rig_ask(r, c, session)->error;
+
+	cmd_free(c);
+	return error;
+}
+
+/* "body:receives ..." of all events that have come for this session. */
+static const char *delivered(struct rig *r, uint32_t session, struct delivery *ret_last)
+{
+	static _Thread_local char text[65536];
+	size_t n = 0;
+
+	text[0] = '\0';
+	for (struct event_deliver *e; (e = (struct event_deliver *)rig_take(r, EVENT_DELIVER, session)); cmd_free(&e->head))
+		for (uint32_t i = 0; i < e->ndeliveries; i++) {
+			n += (size_t)snprintf(text + n, sizeof text - n, "%s%.*s:%u", n ? " " : "",
+					      SLICE_ARGS(e->deliveries[i].value), e->deliveries[i].receives);
+			if (ret_last)
+				*ret_last = e->deliveries[i];
+		}
+	return text;
+}
+
+static void session_gone(struct rig *r, uint32_t session)
+{
+	rig_send(r, cmd_new(CMD_SESSION_GONE), session);
+	rig_settle(r);
+}
+
+#define CHECK_TEXT(got, expected)                                                                                    \
+	do {                                                                                                         \
+		const char *got_ = (got);                                                                            \
+		if (strcmp(got_, (expected)))                                                                        \
+			fprintf(stderr, "got \"%s\", expected \"%s\"\n", got_, (expected));                          \
+		CHECK(!strcmp(got_, (expected)));                                                                    \
+	} while (0)
+
+/* ------------------------------------------------------------------------------------------------- SQS, standard ---- */
+
+TEST(a_message_that_is_not_deleted_comes_back_when_its_lease_ends)
+{
+	struct rig r;
+	struct cmd_receive *c;
+	struct queue_spec spec = standard();
+
+	CHECK(rig_open(&r, 1));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	CHECK(rig_send_sqs(&r, q, "a", NULL, NULL) == 0 && rig_send_sqs(&r, q, "b", NULL, NULL) == 1);
+	CHECK_TEXT(rig_receive(&r, q, 10, 30000, &c), "a:1 b:1");
+	CHECK_TEXT(rig_receive(&r, q, 10, 30000, NULL), "");
+	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[0], 1, SETTLE_ACK, 0) == 0);
+	rig_wait(&r, 29999);
+	CHECK_TEXT(rig_receive(&r, q, 10, 30000, NULL), "");
+	rig_wait(&r, 1);
+	CHECK_TEXT(rig_receive(&r, q, 10, 30000, NULL), "b:2");
+	/* deleting after the lease has ended, and twice, is fine */
+	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[1], 1, SETTLE_ACK, 0) == 0);
+	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[1], 1, SETTLE_ACK, 0) == 0);
+	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[1], 1, SETTLE_EXTEND, 1000) == -ERR_NO_SUCH_LEASE);
+	rig_wait(&r, 60000);
+	CHECK_TEXT(rig_receive(&r, q, 10, 30000, NULL), "");
+	cmd_free(&c->head);
+	rig_close(&r);
+}
+
+TEST(a_waiting_receive_is_woken_by_a_send_an_expiry_and_by_visibility_zero)
+{
+	struct rig r;
+	struct cmd_receive *first;
+	struct queue_spec spec = standard();
+
+	CHECK(rig_open(&r, 2));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	for (int how = 0; how < 3; how++) {
+		struct cmd_receive *c = (struct cmd_receive *)cmd_new(CMD_RECEIVE);
+		if (how) {
+			rig_receive(&r, q, 1, how == 1 ? 5000 : 60000, &first);
+			CHECK(first->ndeliveries == 1);
+		}
+		c->channel = q;
+		c->max = 1;
+		c->lease_ms = how ? 60000 : 0;
+		c->deadline_ms = r.now_ms + 20000;
+		rig_send(&r, &c->head, 9);
+		rig_settle(&r);
+		CHECK(!rig_take(&r, CMD_RECEIVE, 9));
+		if (how == 0)
+			CHECK(rig_send_sqs(&r, q, "a", NULL, NULL) >= 0);
+		if (how == 1)
+			rig_wait(&r, 5000);
+		if (how == 2)
+			CHECK(rig_settle_one(&r, q, 1, &first->deliveries[0], 0 + first->deliveries[0].generation, SETTLE_EXTEND, 0) == 0);
+		rig_settle(&r);
+		CHECK(rig_take(&r, CMD_RECEIVE, 9) == &c->head && c->ndeliveries == 1);
+		if (how == 1) {
+			CHECK(rig_settle_one(&r, q, 1, &c->deliveries[0], c->deliveries[0].generation, SETTLE_EXTEND, 0) == 0);
+		}
+		cmd_free(&c->head);
+		if (how)
+			cmd_free(&first->head);
+	}
+	rig_close(&r);
+}
+
+TEST(a_waiting_receive_ends_at_its_deadline_or_when_it_is_cancelled)
+{
+	struct rig r;
+	struct queue_spec spec = standard();
+
+	CHECK(rig_open(&r, 3));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	for (int cancel = 0; cancel < 2; cancel++) {
+		struct cmd_receive *c = (struct cmd_receive *)cmd_new(CMD_RECEIVE);
+		c->head.tag = 77;
+		c->channel = q;
+		c->max = 10;
+		c->deadline_ms = r.now_ms + 20000;
+		rig_send(&r, &c->head, 9);
+		rig_wait(&r, 19999);
+		CHECK(!rig_take(&r, CMD_RECEIVE, 9));
+		if (cancel) {
+			struct cmd_cancel *stop = (struct cmd_cancel *)cmd_new(CMD_CANCEL);
+			stop->waiting = 77;
+			rig_send(&r, &stop->head, 9);
+		} else {
+			rig_wait(&r, 1);
+		}
+		CHECK(rig_take(&r, CMD_RECEIVE, 9) == &c->head && c->head.error == 0 && c->ndeliveries == 0);
+		cmd_free(&c->head);
+	}
+	rig_close(&r);
+}
+
+TEST(leases_and_counts_survive_a_power_cut)
+{
+	for (int orderly = 0; orderly < 2; orderly++) {
+		struct rig r;
+		struct cmd_receive *c;
+		struct queue_spec spec = standard();
+
+		CHECK(rig_open(&r, 4));
+		uint32_t q = rig_queue(&r, "q", &spec);
+		for (int i = 0; i < 3; i++)
+			CHECK(rig_send_sqs(&r, q, (const char *[]){ "a", "b", "c" }[i], NULL, NULL) == i);
+		CHECK_TEXT(rig_receive(&r, q, 2, 30000, &c), "a:1 b:1");
+		CHECK(rig_settle_one(&r, q, 1, &c->deliveries[1], 1, SETTLE_ACK, 0) == 0);
+		CHECK(rig_restart(&r, orderly));
+		CHECK_TEXT(rig_receive(&r, q, 10, 1000, NULL), "c:1");
+		rig_wait(&r, 30000);
+		CHECK_TEXT(rig_receive(&r, q, 10, 1000, NULL), "a:2 c:2");
+		cmd_free(&c->head);
+		rig_close(&r);
+	}
+}
+
+TEST(a_delete_is_not_answered_before_it_is_durable)
+{
+	struct rig r;
+	struct cmd_receive *c;
+	struct queue_spec spec = standard();
+
+	CHECK(rig_open(&r, 5));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	CHECK(rig_send_sqs(&r, q, "a", NULL, NULL) == 0);
+	CHECK_TEXT(rig_receive(&r, q, 1, 1000, &c), "a:1");
+	r.slow_disk = true;
+	for (int i = 0; i < 2; i++) {           /* the second has nothing to change, and waits for the first */
+		struct cmd_settle *s = (struct cmd_settle *)cmd_new(CMD_SETTLE);
+		s->channel = q;
+		s->items = cmd_alloc(&s->head, sizeof *s->items);
+		s->items[0] = (struct settle_item){ .offset = 0, .generation = 1, .outcome = SETTLE_ACK };
+		s->nitems = 1;
+		s->wait_durable = true;
+		rig_send(&r, &s->head, 5);
+		rig_settle(&r);
+	}
+	CHECK(!rig_take(&r, CMD_SETTLE, 5));
+	r.slow_disk = false;
+	rig_settle(&r);
+	for (int i = 0; i < 2; i++) {
+		struct cmd *s = rig_take(&r, CMD_SETTLE, 5);
+		CHECK(s && s->error == 0);
+		cmd_free(s);
+	}
+	cmd_free(&c->head);
+	rig_close(&r);
+}
+
+TEST(delayed_messages_become_ready_in_time_also_after_a_restart)
+{
+	struct rig r;
+	struct queue_spec spec = standard();
+
+	spec.policy.delay_ms = 5000;
+	CHECK(rig_open(&r, 6));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	CHECK(rig_send_sqs(&r, q, "a", NULL, NULL) == 0);
+	struct cmd_queue_stats *s = rig_stats(&r, q);
+	CHECK(s->ret_delayed == 1 && s->ret_ready == 0);
+	cmd_free(&s->head);
+	rig_wait(&r, 2000);
+	CHECK(rig_restart(&r, false));
+	CHECK_TEXT(rig_receive(&r, q, 1, 1000, NULL), "");
+	rig_wait(&r, 3000);
+	CHECK_TEXT(rig_receive(&r, q, 1, 1000, NULL), "a:1");
+	rig_close(&r);
+}
+
+TEST(a_message_received_too_often_moves_to_the_dead_letter_queue)
+{
+	struct rig r;
+	struct cmd_receive *c;
+	struct queue_spec spec = standard(), dead = standard();
+
+	CHECK(rig_open(&r, 7));
+	uint32_t d = rig_queue(&r, "dead", &dead);
+	spec.policy.dead_channel = SLICE("dead");
+	spec.policy.max_receives = 1;
+	uint32_t q = rig_queue(&r, "q", &spec);
+	CHECK(rig_send_sqs(&r, q, "bad", NULL, NULL) == 0);
+	CHECK_TEXT(rig_receive(&r, q, 10, 1000, NULL), "bad:1");
+	rig_wait(&r, 1000);
+	CHECK_TEXT(rig_receive(&r, q, 10, 1000, NULL), "");
+	CHECK_TEXT(rig_receive(&r, d, 10, 1000, &c), "bad:2");
+	CHECK(slice_is(c->deliveries[0].dead_source, "q") && c->deliveries[0].generation == 1);
+	struct cmd_queue_stats *s = rig_stats(&r, q);
+	CHECK(s->ret_ready + s->ret_leased + s->ret_delayed == 0);
+	cmd_free(&s->head);
+	cmd_free(&c->head);
+	CHECK(rig_restart(&r, false));
+	CHECK_TEXT(rig_receive(&r, q, 10, 1000, NULL), "");
+	rig_wait(&r, 1000);
+	CHECK_TEXT(rig_receive(&r, d, 10, 1000, NULL), "bad:3");
+	rig_close(&r);
+}
+
+/* ------------------------------------------------------------------------------------------------------ SQS, fifo ---- */
+
+TEST(a_fifo_receive_drains_one_group_and_then_the_next)
+{
+	struct rig r;
+	struct cmd_receive *c;
+	struct queue_spec spec = fifo();
+
+	CHECK(rig_open(&r, 8));
+	uint32_t q = rig_queue(&r, "q.fifo", &spec);
+	CHECK(rig_send_sqs(&r, q, "g1-m1", "g1", "1") == 0 && rig_send_sqs(&r, q, "g2-m1", "g2", "2") == 1 &&
+	      rig_send_sqs(&r, q, "g1-m2", "g1", "3") == 2);
+	CHECK_TEXT(rig_receive(&r, q, 10, 30000, &c), "g1-m1:1 g1-m2:1 g2-m1:1");
+	CHECK(c->deliveries[0].sequence < c->deliveries[1].sequence);
+	CHECK(rig_send_sqs(&r, q, "g1-m3", "g1", "4") == 3);
+	CHECK_TEXT(rig_receive(&r, q, 10, 30000, NULL), "");
+	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[0], 1, SETTLE_ACK, 0) == 0);
+	CHECK_TEXT(rig_receive(&r, q, 10, 30000, NULL), "");
+	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[1], 1, SETTLE_ACK, 0) == 0);
+	CHECK_TEXT(rig_receive(&r, q, 10, 30000, NULL), "g1-m3:1");
+	rig_wait(&r, 30000);
+	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[2], 1, SETTLE_ACK, 0) == -ERR_STALE_LEASE);
+	CHECK(rig_restart(&r, false));
+	CHECK_TEXT(rig_receive(&r, q, 1, 30000, NULL), "g2-m1:2");
+	cmd_free(&c->head);
+	rig_close(&r);
+}
+
+TEST(a_fifo_queue_accepts_a_message_once_in_five_minutes)
+{
+	struct rig r;
+	struct queue_spec spec = fifo();
+
+	spec.policy.content_dedup = true;
+	CHECK(rig_open(&r, 9));
+	uint32_t q = rig_queue(&r, "q.fifo", &spec);
+	CHECK(rig_send_sqs(&r, q, "a", "g", NULL) == 0);
+	CHECK(rig_send_sqs(&r, q, "b", "g", "id") == 1);
+	CHECK(rig_send_sqs(&r, q, "a", "g", NULL) == 1000000);
+	CHECK(rig_send_sqs(&r, q, "c", "g", "id") == 1000001);
+	CHECK(rig_restart(&r, false));
+	CHECK(rig_send_sqs(&r, q, "a", "other", NULL) == 1000000);
+	CHECK(rig_restart(&r, true));
+	CHECK(rig_send_sqs(&r, q, "c", "g", "id") == 1000001);
+	rig_wait(&r, 300000);
+	CHECK(rig_send_sqs(&r, q, "a", "g", NULL) == 2);
+	CHECK_TEXT(rig_receive(&r, q, 10, 30000, NULL), "a:1 b:1 a:1");
+	/* a purge forgets */
+	struct cmd_purge *p = (struct cmd_purge *)cmd_new(CMD_PURGE);
+	p->channel = q;
+	rig_ask(&r, &p->head, 1);
+	CHECK(p->ret_messages == 3);
+	cmd_free(&p->head);
+	CHECK(rig_send_sqs(&r, q, "a", "g", NULL) == 3);
+	CHECK(rig_restart(&r, false));
+	CHECK(rig_send_sqs(&r, q, "a", "g", NULL) == 1000003);
+	CHECK_TEXT(rig_receive(&r, q, 10, 30000, NULL), "a:1");
+	rig_close(&r);
+}
+
+/* ----------------------------------------------------------------------------------------------------------- AMQP ---- */
+
+TEST(consumers_take_turns_within_their_prefetch)
+{
+	struct rig r;
+	struct delivery last;
+	struct queue_spec spec = amqp();
+
+	CHECK(rig_open(&r, 10));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	CHECK(ask_and_free(&r, subscribe(q, 1, 2, 0, false), 5) == 0);
+	CHECK(ask_and_free(&r, subscribe(q, 1, 2, 0, false), 6) == 0);
+	for (int i = 0; i < 6; i++)
+		CHECK(rig_send_amqp(&r, q, (const char *[]){ "a", "b", "c", "d", "e", "f" }[i], -1, NULL) == i);
+	CHECK_TEXT(delivered(&r, 5, &last), "a:1 c:1");
+	CHECK_TEXT(delivered(&r, 6, NULL), "b:1 d:1");
+	CHECK(rig_settle_one(&r, q, 6, &last, 0, SETTLE_ACK, 0) == -ERR_NO_SUCH_LEASE);
+	CHECK(rig_settle_one(&r, q, 5, &last, 0, SETTLE_ACK, 0) == 0);
+	CHECK_TEXT(delivered(&r, 5, NULL), "e:1");
+	session_gone(&r, 6);
+	CHECK(rig_settle_one(&r, q, 5, &(struct delivery){ .offset = 0 }, 0, SETTLE_ACK, 0) == 0);
+	CHECK_TEXT(delivered(&r, 5, NULL), "b:2");
+	CHECK(rig_restart(&r, false));
+	CHECK_TEXT(rig_receive(&r, q, 10, -1, NULL), "b:3 d:2 e:2 f:1");
+	rig_close(&r);
+}
+
+TEST(a_window_holds_deliveries_back_until_there_is_credit)
+{
+	struct rig r;
+	struct queue_spec spec = amqp();
+
+	CHECK(rig_open(&r, 11));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	CHECK(ask_and_free(&r, subscribe(q, 1, 0, 2, /* no_ack = */ true), 5) == 0);
+	for (int i = 0; i < 4; i++)
+		CHECK(rig_send_amqp(&r, q, (const char *[]){ "a", "b", "c", "d" }[i], -1, NULL) == i);
+	CHECK_TEXT(delivered(&r, 5, NULL), "a:1 b:1");
+	struct cmd_credit *c = (struct cmd_credit *)cmd_new(CMD_CREDIT);
+	c->channel = q;
+	c->consumer = 1;
+	c->messages = 1;
+	rig_send(&r, &c->head, 5);
+	rig_settle(&r);
+	CHECK_TEXT(delivered(&r, 5, NULL), "c:1");
+	session_gone(&r, 5);
+	CHECK(rig_restart(&r, false));
+	CHECK_TEXT(rig_receive(&r, q, 10, -1, NULL), "d:1");
+	rig_close(&r);
+}
+
+TEST(requeued_and_rejected_messages)
+{
+	struct rig r;
+	struct cmd_receive *c;
+	struct queue_spec spec = amqp();
+
+	CHECK(rig_open(&r, 12));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	CHECK(rig_send_amqp(&r, q, "a", -1, NULL) == 0 && rig_send_amqp(&r, q, "b", -1, NULL) == 1 &&
+	      rig_send_amqp(&r, q, "c", -1, NULL) == 2);
+	CHECK_TEXT(rig_receive(&r, q, 2, -1, &c), "a:1 b:1");
+	CHECK(!c->deliveries[0].redelivered);
+	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[1], 0, SETTLE_REQUEUE, 0) == 0);
+	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[0], 0, SETTLE_REJECT, 0) == 0);
+	cmd_free(&c->head);
+	CHECK_TEXT(rig_receive(&r, q, 3, -1, &c), "b:2 c:1");
+	CHECK(c->deliveries[0].redelivered && !c->deliveries[1].redelivered);
+	cmd_free(&c->head);
+	session_gone(&r, 1);
+	CHECK_TEXT(rig_receive(&r, q, 3, -1, NULL), "b:3 c:2");
+	rig_close(&r);
+}
+
+static void bind_dead(struct rig *r, const char *exchange, const char *queue)
+{
+	struct cmd_change *c = (struct cmd_change *)cmd_new(CMD_CHANGE);
+
+	c->change = CHANGE_CREATE_EXCHANGE;
+	c->vhost = SLICE("/");
+	c->name = slice_cstr(exchange);
+	c->type = SLICE("fanout");
+	c->durable = true;
+	ask_and_free(r, &c->head, 1);
+	c = (struct cmd_change *)cmd_new(CMD_CHANGE);
+	c->change = CHANGE_BIND;
+	c->vhost = SLICE("/");
+	c->name = slice_cstr(exchange);
+	c->destination = slice_cstr(queue);
+	c->key = SLICE("");
+	ask_and_free(r, &c->head, 1);
+}
+
+TEST(dead_letters_of_every_kind_go_to_the_exchange)
+{
+	struct rig r;
+	struct cmd_receive *c;
+	struct queue_spec spec = amqp(), dead = amqp();
+	struct amqp_native native;
+
+	CHECK(rig_open(&r, 13));
+	uint32_t d = rig_queue(&r, "dead", &dead);
+	bind_dead(&r, "dlx", "dead");
+	spec.policy.dead_exchange = SLICE("dlx");
+	spec.policy.dead_key = SLICE("gone");
+	spec.policy.max_length = 2;
+	spec.policy.ttl_ms = 10000;
+	uint32_t q = rig_queue(&r, "q", &spec);
+	for (int i = 0; i < 3; i++)
+		CHECK(rig_send_amqp(&r, q, (const char *[]){ "a", "b", "c" }[i], 3, i == 1 ? "5000" : NULL) == i);
+	CHECK_TEXT(rig_receive(&r, d, 9, -1, &c), "a:1");                       /* too many */
+	CHECK(slice_is(c->deliveries[0].key, "gone") && slice_is(c->deliveries[0].dead_source, "q"));
+	CHECK(amqp_native_read(c->deliveries[0].headers, &native) == 0 && slice_is(native.exchange, "dlx"));
+	cmd_free(&c->head);
+	rig_wait(&r, 4999);
+	CHECK_TEXT(rig_receive(&r, d, 9, -1, NULL), "");
+	rig_wait(&r, 1);
+	CHECK_TEXT(rig_receive(&r, d, 9, -1, NULL), "b:1");                     /* its own expiry */
+	rig_wait(&r, 5000);
+	CHECK_TEXT(rig_receive(&r, d, 9, -1, NULL), "c:1");                     /* the queue's */
+	CHECK(rig_send_amqp(&r, q, "d", -1, NULL) == 3);
+	CHECK_TEXT(rig_receive(&r, q, 9, -1, &c), "d:1");
+	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[0], 0, SETTLE_REJECT, 0) == 0);
+	cmd_free(&c->head);
+	rig_settle(&r);
+	CHECK_TEXT(rig_receive(&r, d, 9, -1, NULL), "d:2");
+	rig_close(&r);
+}
+
+/* Two queues that dead-letter into each other by time-out: the second death would close the circle. */
+TEST(a_message_does_not_go_round_for_ever)
+{
+	struct rig r;
+	struct queue_spec spec = amqp();
+
+	CHECK(rig_open(&r, 14));
+	spec.policy.ttl_ms = 100;
+	spec.policy.dead_exchange = SLICE("");
+	spec.policy.dead_key = SLICE("b");
+	uint32_t a = rig_queue(&r, "a", &spec);
+	spec.policy.dead_key = SLICE("a");
+	uint32_t b = rig_queue(&r, "b", &spec);
+	CHECK(rig_send_amqp(&r, a, "x", -1, NULL) == 0);
+	rig_wait(&r, 150);
+	struct cmd_queue_stats *s = rig_stats(&r, b);
+	CHECK(s->ret_ready == 1);
+	cmd_free(&s->head);
+	rig_wait(&r, 1000);
+	CHECK(r.b->stats.messages_ready == 0);
+	rig_close(&r);
+}
+
+TEST(priorities_go_first_and_survive)
+{
+	struct rig r;
+	struct queue_spec spec = amqp();
+
+	spec.policy.max_priority = 5;
+	CHECK(rig_open(&r, 15));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	for (int i = 0; i < 4; i++)
+		CHECK(rig_send_amqp(&r, q, (const char *[]){ "low", "high", "none", "max" }[i], (int[]){ 1, 5, -1, 99 }[i], NULL) == i);
+	CHECK(rig_restart(&r, true));
+	CHECK_TEXT(rig_receive(&r, q, 9, -1, NULL), "high:1 max:1 low:1 none:1");
+	rig_close(&r);
+}
+
+TEST(a_full_queue_refuses_if_it_is_told_to)
+{
+	struct rig r;
+	struct queue_spec spec = amqp();
+
+	spec.policy.max_length = 2;
+	spec.policy.reject_publish = true;
+	CHECK(rig_open(&r, 16));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	CHECK(rig_send_amqp(&r, q, "a", -1, NULL) == 0 && rig_send_amqp(&r, q, "b", -1, NULL) == 1);
+	CHECK(rig_send_amqp(&r, q, "c", -1, NULL) == -ERR_OVERFLOW);
+	CHECK_TEXT(rig_receive(&r, q, 1, -1, NULL), "a:1");
+	CHECK(rig_send_amqp(&r, q, "c", -1, NULL) == 2);
+	rig_close(&r);
+}
+
+TEST(exclusive_and_single_active_consumers)
+{
+	struct rig r;
+	struct queue_spec spec = amqp();
+
+	CHECK(rig_open(&r, 17));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	struct cmd *alone = subscribe(q, 1, 0, 0, true);
+	((struct cmd_subscribe *)alone)->exclusive = true;
+	CHECK(ask_and_free(&r, alone, 5) == 0);
+	CHECK(ask_and_free(&r, subscribe(q, 1, 0, 0, true), 6) == -ERR_EXCLUSIVE_USE);
+	session_gone(&r, 5);
+	CHECK(ask_and_free(&r, subscribe(q, 1, 0, 0, true), 6) == 0);
+
+	spec.policy.single_active = true;
+	uint32_t s = rig_queue(&r, "s", &spec);
+	CHECK(ask_and_free(&r, subscribe(s, 2, 0, 0, true), 5) == 0);
+	CHECK(ask_and_free(&r, subscribe(s, 2, 0, 0, true), 6) == 0);
+	CHECK(rig_send_amqp(&r, s, "a", -1, NULL) == 0 && rig_send_amqp(&r, s, "b", -1, NULL) == 1);
+	CHECK_TEXT(delivered(&r, 5, NULL), "a:1 b:1");
+	session_gone(&r, 5);
+	CHECK(rig_send_amqp(&r, s, "c", -1, NULL) == 2);
+	CHECK_TEXT(delivered(&r, 6, NULL), "c:1");
+	rig_close(&r);
+}
+
+static struct cmd *delete_queue(const char *name)
+{
+	struct cmd_change *c = (struct cmd_change *)cmd_new(CMD_CHANGE);
+
+	c->change = CHANGE_DELETE_QUEUE;
+	c->vhost = SLICE("/");
+	c->name = slice_cstr(name);
+	return &c->head;
+}
+
+TEST(the_end_of_a_queue_is_told_to_all_who_use_it)
+{
+	struct rig r;
+	struct queue_spec spec = amqp();
+	struct cmd_receive *c = (struct cmd_receive *)cmd_new(CMD_RECEIVE);
+
+	CHECK(rig_open(&r, 18));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	CHECK(rig_send_amqp(&r, q, "a", -1, NULL) == 0);
+	CHECK(ask_and_free(&r, subscribe(q, 7, 0, 0, false), 5) == 0);
+	c->channel = q;
+	c->deadline_ms = r.now_ms + 1000;
+	rig_send(&r, &c->head, 6);
+	rig_settle(&r);
+	CHECK(ask_and_free(&r, delete_queue("q"), 1) == 0);
+	struct cmd *e = rig_take(&r, EVENT_CANCELLED, 5);
+	CHECK(e && ((struct event_cancelled *)e)->consumer == 7);
+	cmd_free(e);
+	CHECK(rig_take(&r, CMD_RECEIVE, 6) == &c->head && c->head.error == -ERR_NO_SUCH_CHANNEL);
+	cmd_free(&c->head);
+	CHECK(r.b->stats.messages_ready == 0 && r.b->stats.messages_leased == 0 && r.b->stats.consumers == 0);
+	session_gone(&r, 5);
+	rig_close(&r);
+}
+
+TEST(queues_that_nobody_uses_any_more_go)
+{
+	struct rig r;
+	struct queue_spec spec = amqp();
+
+	CHECK(rig_open(&r, 19));
+	spec.auto_delete = true;
+	uint32_t a = rig_queue(&r, "auto", &spec);
+	spec.auto_delete = false;
+	spec.policy.expires_ms = 5000;
+	uint32_t e = rig_queue(&r, "expires", &spec);
+	rig_wait(&r, 3000);
+	CHECK_TEXT(rig_receive(&r, e, 1, -1, NULL), "");
+	rig_wait(&r, 4999);
+	CHECK(core_channel(r.b, e) && core_channel(r.b, a));
+	rig_wait(&r, 1);
+	CHECK(!core_channel(r.b, e) && core_channel(r.b, a));
+	CHECK(ask_and_free(&r, subscribe(a, 7, 0, 0, false), 5) == 0);
+	session_gone(&r, 5);
+	CHECK(!core_channel(r.b, a));
+	rig_close(&r);
+}
+
+TEST(a_purge_takes_what_is_ready_and_leaves_what_a_session_holds)
+{
+	struct rig r;
+	struct cmd_receive *c;
+	struct queue_spec spec = amqp();
+
+	CHECK(rig_open(&r, 20));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	for (int i = 0; i < 4; i++)
+		CHECK(rig_send_amqp(&r, q, "x", -1, NULL) == i);
+	CHECK_TEXT(rig_receive(&r, q, 1, -1, &c), "x:1");
+	struct cmd_purge *p = (struct cmd_purge *)cmd_new(CMD_PURGE);
+	p->channel = q;
+	rig_ask(&r, &p->head, 1);
+	CHECK(p->ret_messages == 3);
+	cmd_free(&p->head);
+	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[0], 0, SETTLE_REQUEUE, 0) == 0);
+	cmd_free(&c->head);
+	CHECK(rig_restart(&r, false));
+	CHECK_TEXT(rig_receive(&r, q, 9, -1, NULL), "x:2");
+	rig_close(&r);
+}
+
+TEST(settled_space_is_given_back)
+{
+	struct rig r;
+	struct cmd_receive *c;
+	struct queue_spec spec = standard();
+
+	CHECK(rig_open(&r, 21));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	for (int i = 0; i < 3; i++)
+		CHECK(rig_send_sqs(&r, q, "x", NULL, NULL) == i);
+	rig_receive(&r, q, 3, 1000, &c);
+	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[1], 1, SETTLE_ACK, 0) == 0);
+	uint32_t p = channel_partition(core_channel(r.b, q), 0);
+	CHECK(log_start(r.b->log, p) == 0);
+	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[0], 1, SETTLE_ACK, 0) == 0);
+	CHECK(log_start(r.b->log, p) == 2);
+	cmd_free(&c->head);
+	rig_close(&r);
+}
+
+TEST(many_messages_are_delivered_in_batches_and_in_order)
+{
+	enum { N = 1000 };
+	struct rig r;
+	struct queue_spec spec = amqp();
+	int64_t next = 0;
+
+	CHECK(rig_open(&r, 22));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	for (int i = 0; i < N; i++)
+		CHECK(rig_send_amqp(&r, q, "x", -1, NULL) == i);
+	CHECK(rig_restart(&r, true));
+	CHECK(ask_and_free(&r, subscribe(q, 1, 0, 0, true), 5) == 0);
+	rig_settle(&r);
+	for (struct event_deliver *e; (e = (struct event_deliver *)rig_take(&r, EVENT_DELIVER, 5)); cmd_free(&e->head)) {
+		CHECK(e->ndeliveries <= 64);
+		for (uint32_t i = 0; i < e->ndeliveries; i++)
+			CHECK(e->deliveries[i].offset == next++);
+	}
+	CHECK(next == N);
+	rig_close(&r);
+}
