@@ -8,7 +8,7 @@
  *   recent.c      the tail in memory
  *   read.c        reading by offset
  *   segment.c     segment files and their indexes
- *   move.c        giving the journal's space back
+ *   move.c        giving the journal's and dead segments' space back
  *   checkpoint.c  the state in one file
  */
 #ifndef LOG_CORE_H
@@ -24,7 +24,10 @@
 #include "log/log.h"
 #include "log/mutants.h"
 
-enum { LOG_PATH_SIZE = 48 };
+enum {
+	LOG_PATH_SIZE = 48,
+	EXTENT_BYTES = 64 * 1024,       /* an extent is closed before it grows beyond this; one batch may be larger */
+};
 
 /* ---- journal ---- */
 
@@ -86,7 +89,17 @@ struct ref {
 	uint32_t spare;
 };
 
-struct extent;
+struct segment;
+
+/* A run of batches of one partition in a segment: the unit of reading and checking there. */
+struct extent {
+	int64_t base, last;
+	int64_t max_time;
+	uint64_t at;
+	uint32_t size, crc;
+	uint32_t batches;
+	struct segment *segment;
+};
 
 struct partition {
 	uint32_t id, slot;
@@ -96,13 +109,38 @@ struct partition {
 	struct node link;               /* in jfile.partitions of the oldest reference; or alone */
 	struct ref *refs;               /* a ring, oldest first */
 	uint32_t refs_first, refs_n, refs_capacity;
-	uint32_t extents_n, extents_capacity;
-	struct extent *extents;         /* oldest first; before all references */
+	struct extent *extents;         /* extents[first .. first + n), oldest first; all before the references */
+	uint32_t extents_first, extents_n, extents_capacity;
 };
 
 struct slot {
 	uint32_t number;
-	uint64_t term, index;
+	uint64_t term, index;           /* of the last appended entry */
+	uint64_t applied_index;
+	struct segment *open;           /* the one that moved batches go to; NULL: the next one is new */
+};
+
+/* ---- segments ---- */
+
+struct origin {
+	uint32_t partition;
+	int64_t base;
+};
+
+struct segment {
+	struct node link;               /* in log->segments, by number */
+	uint64_t number;
+	uint32_t slot, partition;
+	bool dedicated;
+	bool created;                   /* the file is there */
+	bool sealed;                    /* nothing is added any more */
+	bool damaged;                   /* not readable; kept as it is */
+	uint64_t size;                  /* bytes in use, header included; all of them durable */
+	uint64_t live;                  /* bytes of extents that a partition still has */
+	uint32_t readers;
+	uint32_t index_crc;             /* of all records */
+	struct origin *origins;         /* of each record in the index */
+	uint32_t norigins, origins_capacity;
 };
 
 /* ---- the tail in memory ---- */
@@ -150,13 +188,21 @@ struct log {
 	struct log_options options;
 	uint64_t id;
 	uint64_t term;
-	bool recovering, failed, closed;
+	bool recovering, failed;
 	uint32_t operations;            /* submitted and not done, of all kinds */
 
 	struct journal journal;
 	struct place applied;           /* beyond the last applied commit */
 	uint64_t last_entry;            /* number of the last applied entry */
 	struct map partitions, slots;   /* by number */
+	struct node segments;           /* struct segment, by number */
+	uint64_t next_segment;          /* number */
+	uint64_t dead_bytes;            /* in sealed segments of which nothing is live, since the last checkpoint */
+	struct pass *pass;              /* move.c: under way */
+	uint64_t pass_above;            /* bytes of journal that the next pass waits for, if more than usual */
+	uint64_t compact_cursor;        /* number of the last segment that was examined without being mostly dead */
+	bool checkpoint_wanted;
+	uint64_t checkpoint;            /* number of the last one; 0: none */
 	struct recents recents;
 
 	struct node reads;              /* struct plan (read.c): cold reads under way */
@@ -169,8 +215,10 @@ struct log {
 /* log.c */
 void log_fail(struct log *log, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 struct slot *log_slot(struct log *log, uint32_t number);        /* made when new; NULL: no memory */
-/* A commit is durable: enter its entry into the index and hand it to the client. */
-int log_apply(struct log *log, struct item *item, const struct jfile *f, uint64_t seq, uint64_t payload_at,
+/* A batch is in the journal at that place: enter it into the index of its partitions. */
+int log_index(struct log *log, const struct item *item, struct jfile *f, uint64_t seq, uint64_t payload_at, uint32_t crc);
+/* A commit is durable: index its entry and hand it to the client. */
+int log_apply(struct log *log, struct item *item, struct jfile *f, uint64_t seq, uint64_t payload_at,
 	      uint32_t payload_crc, struct why *why);
 struct item *item_new(uint32_t ntargets, uint32_t ngroups);
 void item_free(struct item *item);
@@ -202,10 +250,52 @@ uint32_t partition_find_ref(const struct partition *p, int64_t offset);        /
 void partition_drop_refs(struct log *log, struct partition *p, uint32_t n);    /* the n oldest */
 void partition_free(struct log *log, struct partition *p);
 
+int partition_add_extent(struct log *log, struct partition *p, const struct extent *e);      /* in order of offsets */
+uint32_t partition_find_extent(const struct partition *p, int64_t offset);     /* the first that ends at or after it */
+void partition_drop_extents(struct log *log, struct partition *p, uint32_t at, uint32_t n);
+
+static inline struct extent *partition_extent(const struct partition *p, uint32_t i)
+{
+	return &p->extents[p->extents_first + i];
+}
+
 static inline struct ref *partition_ref(const struct partition *p, uint32_t i)
 {
 	return &p->refs[(p->refs_first + i) & (p->refs_capacity - 1)];
 }
+
+/* segment.c */
+void segment_path(char path[LOG_PATH_SIZE], uint64_t number, const char *suffix);
+struct segment *segment_new(struct log *log, uint64_t number, uint32_t slot, uint32_t partition, bool dedicated);
+void segment_free(struct segment *s);
+int segment_add_origin(struct segment *s, const struct index_record *r, const uint8_t raw[INDEX_RECORD]);
+void segment_seal(struct log *log, struct slot *slot);           /* its open one */
+/* An extent has gone from its partition. */
+void segment_release(struct log *log, struct segment *s, uint64_t bytes);
+/* At start: check the file and enter its extents.  Damage marks the segment or its partitions, other errors are returned. */
+int segment_load(struct log *log, struct segment *s, uint32_t records, struct why *why);
+struct slice segment_batch(const struct segment *s, uint32_t seed, struct slice *extent);     /* take the next batch; n == 0: none */
+
+/* move.c */
+void pass_flush(struct log *log);                                /* begins one when it is due */
+void pass_free(struct log *log);
+
+/* checkpoint.c */
+struct checkpoint_place {
+	struct place apply;             /* where applying begins */
+	struct place index;             /* where batches begin that are only in the journal; at the beginning of a file */
+};
+struct checkpoint {
+	bool there;
+	bool fallback;                  /* the newest one is damaged */
+	struct checkpoint_place place;
+	struct view snapshot;           /* the client's; a reference of the caller's */
+};
+/* Make the state of the newest usable checkpoint, whose journal is among `files`. */
+int checkpoint_load(struct log *log, struct jfile *const *files, uint32_t nfiles, struct checkpoint *ret, struct why *why);
+int checkpoint_tidy(struct log *log, bool fallback, struct why *why);
+void checkpoint_encode(struct log *log, uint64_t number, const struct checkpoint_place *place, struct bytes *out);
+void checkpoint_path(char path[LOG_PATH_SIZE], uint64_t number);
 
 /* read.c */
 void reads_free(struct log *log);                                /* those under way; nobody is told */

@@ -36,7 +36,10 @@ void file_header_encode(const struct file_header *h, uint8_t block[BLOCK])
 		put_le64(block + 32, h->journal.generation);
 		put_le64(block + 40, h->journal.nonce);
 		put_le64(block + 48, h->journal.size);
-	} else if (h->kind != FILE_CHECKPOINT) {
+	} else if (h->kind == FILE_CHECKPOINT) {
+		put_le64(block + 32, h->checkpoint.size);
+		put_le32(block + 40, h->checkpoint.crc);
+	} else {
 		put_le32(block + 32, h->segment.slot);
 		put_le32(block + 36, h->segment.partition);
 		put_le32(block + 40, h->segment.dedicated);
@@ -65,7 +68,10 @@ int file_header_decode(const uint8_t block[BLOCK], enum file_kind kind, const ch
 		ret->journal.generation = get_le64(block + 32);
 		ret->journal.nonce = get_le64(block + 40);
 		ret->journal.size = get_le64(block + 48);
-	} else if (kind != FILE_CHECKPOINT) {
+	} else if (kind == FILE_CHECKPOINT) {
+		ret->checkpoint.size = get_le64(block + 32);
+		ret->checkpoint.crc = get_le32(block + 40);
+	} else {
 		ret->segment.slot = get_le32(block + 32);
 		ret->segment.partition = get_le32(block + 36);
 		ret->segment.dedicated = get_le32(block + 40) != 0;
@@ -220,6 +226,66 @@ bool entry_target_decode(struct slice *s, struct entry_target *ret)
 	if (!p)
 		return false;
 	*ret = (struct entry_target){ .partition = get_le32(p), .base_offset = (int64_t)get_le64(p + 4) };
+	return true;
+}
+
+/* ---- segments ----
+ *
+ *   frame   0 crc u32 (of [4, 16 + size), beginning with the segment's seed)  4 size u32  8 partition u32  12 zero u32
+ *   record  0 crc u32 (of [4, 64))  4 partition u32  8 base i64  16 last i64  24 max time i64  32 at u64
+ *           40 size u32  44 extent crc u32  48 batches u32  52 zero
+ */
+
+uint32_t segment_seed(uint64_t log_id, uint64_t number)
+{
+	uint8_t raw[16];
+
+	put_le64(raw, log_id);
+	put_le64(raw + 8, number);
+	return crc32c(0, raw, sizeof raw);
+}
+
+void frame_encode(const struct frame *f, uint32_t seed, uint8_t *p)
+{
+	put_le32(p + 4, f->size);
+	put_le32(p + 8, f->partition);
+	put_le32(p + 12, 0);
+	put_le32(p, crc32c(seed, p + 4, FRAME_HEADER - 4 + (size_t)f->size));
+}
+
+bool frame_decode(struct slice s, uint32_t seed, struct frame *ret)
+{
+	if (s.n < FRAME_HEADER)
+		return false;
+	ret->size = get_le32(s.p + 4);
+	ret->partition = get_le32(s.p + 8);
+	return ret->size <= s.n - FRAME_HEADER &&
+	       get_le32(s.p) == crc32c(seed, s.p + 4, FRAME_HEADER - 4 + (size_t)ret->size);
+}
+
+void index_record_encode(const struct index_record *r, uint32_t seed, uint8_t raw[INDEX_RECORD])
+{
+	memset(raw, 0, INDEX_RECORD);
+	put_le32(raw + 4, r->partition);
+	put_le64(raw + 8, (uint64_t)r->base);
+	put_le64(raw + 16, (uint64_t)r->last);
+	put_le64(raw + 24, (uint64_t)r->max_time);
+	put_le64(raw + 32, r->at);
+	put_le32(raw + 40, r->size);
+	put_le32(raw + 44, r->crc);
+	put_le32(raw + 48, r->batches);
+	put_le32(raw, crc32c(seed, raw + 4, INDEX_RECORD - 4));
+}
+
+bool index_record_decode(const uint8_t raw[INDEX_RECORD], uint32_t seed, struct index_record *ret)
+{
+	if (get_le32(raw) != crc32c(seed, raw + 4, INDEX_RECORD - 4))
+		return false;
+	*ret = (struct index_record){
+		.partition = get_le32(raw + 4), .base = (int64_t)get_le64(raw + 8), .last = (int64_t)get_le64(raw + 16),
+		.max_time = (int64_t)get_le64(raw + 24), .at = get_le64(raw + 32), .size = get_le32(raw + 40),
+		.crc = get_le32(raw + 44), .batches = get_le32(raw + 48),
+	};
 	return true;
 }
 

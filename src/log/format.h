@@ -21,6 +21,8 @@ enum {
 	ENTRY_HEADER = 16,
 	ENTRY_GROUP = 24,
 	ENTRY_TARGET = 12,
+	FRAME_HEADER = 16,
+	INDEX_RECORD = 64,
 	BATCH_BYTES_MIN = 61,           /* the header of a record batch */
 };
 
@@ -45,7 +47,11 @@ struct file_header {
 			uint32_t slot;
 			uint32_t partition;     /* of a dedicated slot */
 			bool dedicated;
-		} segment;
+		} segment;              /* and its index */
+		struct {
+			uint64_t size;          /* of what follows the block */
+			uint32_t crc;           /* of it */
+		} checkpoint;
 	};
 };
 
@@ -113,6 +119,35 @@ uint8_t *entry_target_encode(uint8_t *p, const struct entry_target *t);
 bool entry_header_decode(struct slice *s, struct entry_header *ret);
 bool entry_group_decode(struct slice *s, struct entry_group *ret);
 bool entry_target_decode(struct slice *s, struct entry_target *ret);
+
+/* ---- segments ---- */
+
+/* What the checksums of a segment's frames and index records begin with. */
+uint32_t segment_seed(uint64_t log_id, uint64_t number);
+
+/* A batch in a shared slot's segment: this header, then the batch. */
+struct frame {
+	uint32_t size;          /* of the batch */
+	uint32_t partition;
+};
+
+void frame_encode(const struct frame *f, uint32_t seed, uint8_t *header_and_batch);     /* sets the checksum of both */
+/* The frame at the front of `s`, whole and intact?  The batch is at s.p + FRAME_HEADER. */
+bool frame_decode(struct slice s, uint32_t seed, struct frame *ret);
+
+/* One extent: a run of batches of one partition.  Record i describes the i-th; together they cover the segment. */
+struct index_record {
+	uint32_t partition;
+	int64_t base, last;     /* offsets: the first of the first batch, the last of the last one */
+	int64_t max_time;
+	uint64_t at;
+	uint32_t size;
+	uint32_t crc;           /* of the extent's bytes, beginning with the segment's seed */
+	uint32_t batches;
+};
+
+void index_record_encode(const struct index_record *r, uint32_t seed, uint8_t raw[INDEX_RECORD]);
+bool index_record_decode(const uint8_t raw[INDEX_RECORD], uint32_t seed, struct index_record *ret);
 
 /* ---- record batches: the few fields that the log needs ---- */
 

@@ -214,54 +214,79 @@ int log_append(struct log *log, const struct log_entry *entry)
 	return 0;
 }
 
-static int add_ref(struct log *log, const struct item *item, const struct entry_group *g, const struct log_target *t,
-		   struct ref *ref, const struct jfile *f, struct why *why)
-{
-	struct partition *p = partition_find(log, t->partition);
-
-	if (!p)
-		return 0;
-	if (log->recovering) {
-		if (p->end != t->base_offset)
-			return fail(why, -ERR_DAMAGED, "entry %" PRIu64 ": partition %u goes on at offset %" PRId64
-				    ", not %" PRId64, log->last_entry, t->partition, t->base_offset, p->end);
-		p->end = t->base_offset + item->info.last_delta + 1;
-	}
-	ref->base = t->base_offset;
-	ref->epoch = (uint32_t)g->term;
-	p->committed = t->base_offset + item->info.last_delta + 1;
-	if (p->committed <= p->start)
-		return 0;
-	return partition_add_ref(log, p, ref, (struct jfile *)f);
-}
-
-static int add_refs(struct log *log, const struct item *item, const struct jfile *f, uint64_t seq, uint64_t payload_at,
-		    uint32_t payload_crc, struct why *why)
+int log_index(struct log *log, const struct item *item, struct jfile *f, uint64_t seq, uint64_t payload_at, uint32_t crc)
 {
 	const struct log_target *t = item->targets;
 	struct ref ref = {
 		.max_time = item->info.max_time, .last_delta = item->info.last_delta, .size = item->info.size,
-		.at = (uint32_t)payload_at, .generation = (uint32_t)f->generation, .seq = (uint32_t)seq, .crc = payload_crc,
+		.at = (uint32_t)payload_at, .generation = (uint32_t)f->generation, .seq = (uint32_t)seq, .crc = crc,
 	};
 
 	for (uint32_t g = 0; g < item->ngroups; g++) {
-		for (uint32_t i = 0; i < item->groups[g].targets; i++) {
-			int r = add_ref(log, item, &item->groups[g], t++, &ref, f, why);
-			if (r < 0)
-				return r;
+		for (uint32_t i = 0; i < item->groups[g].targets; i++, t++) {
+			struct partition *p = partition_find(log, t->partition);
+
+			if (!p || t->base_offset + ref.last_delta < p->start)
+				continue;
+			ref.base = t->base_offset;
+			ref.epoch = (uint32_t)item->groups[g].term;
+			if (partition_add_ref(log, p, &ref, f) < 0)
+				return -ERR_NO_MEMORY;
 		}
 	}
 	return 0;
 }
 
-int log_apply(struct log *log, struct item *item, const struct jfile *f, uint64_t seq, uint64_t payload_at,
+/* The partitions end where the entry ends. */
+static int advance_targets(struct log *log, const struct item *item, struct why *why)
+{
+	for (uint32_t i = 0; i < item->entry.ntargets; i++) {
+		const struct log_target *t = &item->targets[i];
+		struct partition *p = partition_find(log, t->partition);
+
+		if (!p)
+			continue;
+		if (p->committed != t->base_offset)
+			return fail(why, -ERR_DAMAGED, "entry %" PRIu64 ": partition %u goes on at offset %" PRId64
+				    ", not %" PRId64, log->last_entry, t->partition, t->base_offset, p->committed);
+		p->committed += (int64_t)item->info.last_delta + 1;
+		if (p->end < p->committed)
+			p->end = p->committed;
+	}
+	return 0;
+}
+
+static int advance_slots(struct log *log, const struct item *item, struct why *why)
+{
+	for (uint32_t g = 0; g < item->ngroups; g++) {
+		struct slot *s = log_slot(log, item->groups[g].slot);
+
+		if (!s)
+			return -ERR_NO_MEMORY;
+		if (item->groups[g].index != s->applied_index + 1)
+			return fail(why, -ERR_DAMAGED, "entry %" PRIu64 ": slot %u goes on with index %" PRIu64
+				    ", not %" PRIu64, log->last_entry, s->number, item->groups[g].index,
+				    s->applied_index + 1);
+		s->applied_index++;
+		if (s->index < s->applied_index) {
+			s->index = s->applied_index;
+			s->term = item->groups[g].term;
+		}
+	}
+	return 0;
+}
+
+int log_apply(struct log *log, struct item *item, struct jfile *f, uint64_t seq, uint64_t payload_at,
 	      uint32_t payload_crc, struct why *why)
 {
-	int r = 0;
+	int r;
 
 	log->last_entry++;
-	if (item->entry.kind == LOG_BATCH)
-		r = add_refs(log, item, f, seq, payload_at, payload_crc, why);
+	r = advance_slots(log, item, why);
+	if (!r && item->entry.kind == LOG_BATCH)
+		r = advance_targets(log, item, why);
+	if (!r && item->entry.kind == LOG_BATCH)
+		r = log_index(log, item, f, seq, payload_at, payload_crc);
 	if (!r)
 		r = log->client.apply(log->client.ctx, &item->entry, why);
 	return r;
@@ -288,6 +313,7 @@ static void log_free(struct log *log, bool close_files)
 {
 	for (struct node *n; (n = list_pop(&log->pending));)
 		item_free(CONTAINER(struct item, link, n));
+	pass_free(log);
 	MAP_EACH(&log->partitions, e)
 		partition_free(log, e->value);
 	map_free(&log->partitions);
@@ -295,6 +321,8 @@ static void log_free(struct log *log, bool close_files)
 		free(e->value);
 	map_free(&log->slots);
 	reads_free(log);
+	while (!list_empty(&log->segments))
+		segment_free(CONTAINER(struct segment, link, log->segments.next));
 	journal_free(log, close_files);
 	recents_free(&log->recents);
 	free(log);
@@ -318,6 +346,8 @@ int log_open(struct env *env, const struct log_options *options, const struct lo
 	log->recents.budget = log->options.cache_bytes;
 	list_init(&log->pending);
 	list_init(&log->reads);
+	list_init(&log->segments);
+	log->next_segment = 1;
 
 	*ret = log;
 	log->recovering = true;
@@ -349,15 +379,17 @@ void log_flush(struct log *log)
 	if (log->failed)
 		return;
 	journal_flush(log);
+	pass_flush(log);
 }
 
 bool log_busy(const struct log *log)
 {
-	return log->operations || (!log->failed && !list_empty(&log->pending));
+	return log->operations || (!log->failed && (!list_empty(&log->pending) || log->checkpoint_wanted));
 }
 
 void log_checkpoint(struct log *log)
 {
+	log->checkpoint_wanted = true;
 }
 
 uint64_t log_term(const struct log *log)

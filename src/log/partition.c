@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct partition *partition_find(const struct log *log, uint32_t id)
 {
@@ -34,6 +35,7 @@ void partition_free(struct log *log, struct partition *p)
 {
 	list_remove(&p->link);
 	free(p->refs);
+	free(p->extents);
 	free(p);
 }
 
@@ -41,8 +43,16 @@ void log_partition_drop(struct log *log, uint32_t id)
 {
 	struct partition *p = map_remove_number(&log->partitions, id);
 
-	if (p)
-		partition_free(log, p);
+	if (!p)
+		return;
+	partition_drop_extents(log, p, 0, p->extents_n);
+	if (p->dedicated) {
+		struct slot *s = log_slot(log, p->slot);
+
+		if (s && s->open)
+			segment_seal(log, s);
+	}
+	partition_free(log, p);
 }
 
 /* ---- references: a ring that grows by doubling, oldest first ---- */
@@ -125,6 +135,79 @@ void partition_drop_refs(struct log *log, struct partition *p, uint32_t n)
 		relink(log, p);
 }
 
+/* ---- extents ---- */
+
+static int extents_grow(struct partition *p)
+{
+	uint32_t capacity = p->extents_n + p->extents_n / 2 + 2;
+	struct extent *extents;
+
+	if (p->extents_first > p->extents_capacity / 2) {
+		memmove(p->extents, p->extents + p->extents_first, p->extents_n * sizeof *p->extents);
+		p->extents_first = 0;
+		return 0;
+	}
+	extents = malloc(capacity * sizeof *extents);
+	if (!extents)
+		return -ERR_NO_MEMORY;
+	if (p->extents_n)
+		memcpy(extents, p->extents + p->extents_first, p->extents_n * sizeof *extents);
+	free(p->extents);
+	p->extents = extents;
+	p->extents_first = 0;
+	p->extents_capacity = capacity;
+	return 0;
+}
+
+int partition_add_extent(struct log *log, struct partition *p, const struct extent *e)
+{
+	uint32_t at = partition_find_extent(p, e->base);
+
+	if (p->extents_first + p->extents_n == p->extents_capacity && extents_grow(p) < 0)
+		return -ERR_NO_MEMORY;
+	memmove(partition_extent(p, at + 1), partition_extent(p, at), (p->extents_n - at) * sizeof *e);
+	*partition_extent(p, at) = *e;
+	p->extents_n++;
+	p->bytes += e->size;
+	e->segment->live += e->size;
+	return 0;
+}
+
+uint32_t partition_find_extent(const struct partition *p, int64_t offset)
+{
+	uint32_t low = 0, high = p->extents_n;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (partition_extent(p, middle)->last < offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+void partition_drop_extents(struct log *log, struct partition *p, uint32_t at, uint32_t n)
+{
+	for (uint32_t i = at; i < at + n; i++) {
+		struct extent *e = partition_extent(p, i);
+
+		p->bytes -= e->size;
+		segment_release(log, e->segment, e->size);
+	}
+	if (!at)
+		p->extents_first += n;
+	else if (n)
+		memmove(partition_extent(p, at), partition_extent(p, at + n), (p->extents_n - at - n) * sizeof *p->extents);
+	p->extents_n -= n;
+	if (!p->extents_n) {
+		free(p->extents);
+		p->extents = NULL;
+		p->extents_first = p->extents_capacity = 0;
+	}
+}
+
 /* ---- questions ---- */
 
 int64_t log_start(const struct log *log, uint32_t id)
@@ -166,23 +249,40 @@ void log_trim(struct log *log, uint32_t id, int64_t start)
 	if (start <= p->start)
 		return;
 	p->start = start;
+	partition_drop_extents(log, p, 0, partition_find_extent(p, start));
 	partition_drop_refs(log, p, partition_find_ref(p, start));
+}
+
+/* The later of two candidates is taken only if its time is greater. */
+struct latest {
+	int64_t base, time;
+};
+
+static bool look_at(struct latest *l, int64_t base, int64_t time, int64_t wanted)
+{
+	if (l->base < 0 || time > l->time)
+		*l = (struct latest){ base, time };
+	return wanted != INT64_MAX && time >= wanted;
 }
 
 int64_t log_find_time(const struct log *log, uint32_t id, int64_t timestamp)
 {
 	const struct partition *p = partition_find(log, id);
-	const struct ref *greatest = NULL;
+	struct latest latest = { -1, 0 };
 
+	for (uint32_t i = 0; p && i < p->extents_n; i++) {
+		const struct extent *e = partition_extent(p, i);
+
+		if (look_at(&latest, e->base, e->max_time, timestamp))
+			return e->base < p->start ? p->start : e->base;
+	}
 	for (uint32_t i = 0; p && i < p->refs_n; i++) {
 		const struct ref *r = partition_ref(p, i);
 
-		if (r->base >= p->committed)
-			break;
-		if (timestamp != INT64_MAX && r->max_time >= timestamp)
-			return r->base;
-		if (!greatest || r->max_time > greatest->max_time)
-			greatest = r;
+		if (look_at(&latest, r->base, r->max_time, timestamp))
+			return r->base < p->start ? p->start : r->base;
 	}
-	return timestamp == INT64_MAX && greatest ? greatest->base : -1;
+	if (timestamp != INT64_MAX || latest.base < 0)
+		return -1;
+	return latest.base < p->start ? p->start : latest.base;
 }

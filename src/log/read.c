@@ -1,7 +1,7 @@
 /*
  * read.c - reading by offset.
  *
- * A read is planned on the shard's thread from the index alone: a list of pieces.  Pieces that are in memory are
+ * A piece is one batch in the journal or one extent (a run of batches) in a segment.  A read is planned on the shard's thread from the index alone: a list of pieces.  Pieces that are in memory are
  * referenced; if all are, the read is done at once.  Otherwise one operation on the reader's queue fetches the others,
  * checks them, and the read is done in a later turn.  A piece whose bytes do not have their checksum fails the read.
  */
@@ -15,7 +15,10 @@
 
 struct piece {
 	struct log_batch batch;         /* bytes.buf != NULL: in memory */
-	struct jfile *f;                /* where to read it otherwise */
+	struct jfile *f;                /* else: where to read it, the journal or */
+	struct segment *s;              /* a segment; then it is a whole extent */
+	uint32_t seed;
+	uint32_t batches;
 	uint64_t at;
 	uint32_t size;
 	uint32_t crc;
@@ -31,7 +34,9 @@ struct plan {
 	uint32_t n, capacity;
 	size_t cold;                    /* bytes to be read from disk */
 	struct buf *buf;                /* for them */
-	int64_t next;
+	size_t total;                   /* bytes delivered */
+	bool full;
+	int64_t next;                   /* where to go on */
 };
 
 static void plan_free(struct plan *p)
@@ -78,6 +83,7 @@ static int plan_ref(struct plan *p, const struct ref *ref)
 		return 0;
 	piece->f = journal_find(&p->log->journal, ref->generation);
 	assert(piece->f);
+	piece->seed = piece->f->seed;
 	piece->at = ref->at;
 	piece->crc = ref->crc;
 	piece->to = (uint32_t)p->cold;
@@ -85,10 +91,48 @@ static int plan_ref(struct plan *p, const struct ref *ref)
 	return 0;
 }
 
+static int plan_extent(struct plan *p, const struct extent *e)
+{
+	struct piece *piece = plan_piece(p);
+
+	if (!piece)
+		return -ERR_NO_MEMORY;
+	piece->s = e->segment;
+	piece->seed = segment_seed(p->log->id, e->segment->number);
+	piece->batches = e->batches;
+	piece->at = e->at;
+	piece->size = e->size;
+	piece->crc = e->crc;
+	piece->to = (uint32_t)p->cold;
+	p->cold += e->size;
+	return 0;
+}
+
+/* 1: there is room for more; 0: enough. */
+static int plan_extents(struct plan *p, const struct partition *part)
+{
+	struct log_read *r = p->read;
+
+	for (uint32_t i = partition_find_extent(part, r->offset); i < part->extents_n; i++) {
+		const struct extent *e = partition_extent(part, i);
+		int error;
+
+		if (p->n && (p->cold + e->size > r->max_bytes || e->segment->damaged))
+			return 0;
+		if (e->segment->damaged)
+			return -ERR_DAMAGED;
+		error = plan_extent(p, e);
+		if (error < 0)
+			return error;
+		p->next = e->last + 1;
+	}
+	return 1;
+}
+
 static int plan_refs(struct plan *p, const struct partition *part)
 {
 	struct log_read *r = p->read;
-	size_t total = 0;
+	size_t total = p->cold;
 
 	for (uint32_t i = partition_find_ref(part, r->offset); i < part->refs_n; i++) {
 		const struct ref *ref = partition_ref(part, i);
@@ -105,23 +149,62 @@ static int plan_refs(struct plan *p, const struct partition *part)
 	return 0;
 }
 
+static void deliver_batch(struct plan *p, const struct log_batch *b)
+{
+	struct log_read *r = p->read;
+
+	r->batches[r->nbatches++] = *b;
+	p->total += b->bytes.size;
+	p->next = b->last_offset + 1;
+}
+
+/* The batches of an extent: from the one with the offset on, as long as they fit. */
+static void deliver_extent(struct plan *p, const struct piece *piece)
+{
+	struct slice left = slice_of(p->buf->data + piece->to, piece->size);
+	struct log_read *r = p->read;
+
+	for (uint32_t i = 0; i < piece->batches; i++) {
+		struct slice batch = segment_batch(piece->s, piece->seed, &left);
+		struct batch_info info;
+
+		if (!batch.n || !batch_info(batch, &info))
+			return;
+		if (info.base_offset + info.last_delta < r->offset)
+			continue;
+		if (r->nbatches && p->total + batch.n > r->max_bytes) {
+			p->full = true;
+			return;
+		}
+		deliver_batch(p, &(struct log_batch){
+			.base_offset = info.base_offset, .last_offset = info.base_offset + info.last_delta, .term = info.epoch,
+			.bytes = { buf_ref(p->buf), (uint32_t)(batch.p - p->buf->data), (uint32_t)batch.n } });
+	}
+}
+
 /* Hand the pieces over to the reader. */
 static int deliver(struct plan *p)
 {
 	struct log_read *r = p->read;
+	uint64_t most = 0;
 
-	r->batches = p->n ? calloc(p->n, sizeof *r->batches) : NULL;
-	if (p->n && !r->batches)
+	for (uint32_t i = 0; i < p->n; i++)
+		most += p->pieces[i].s ? p->pieces[i].batches : 1;
+	r->batches = most ? calloc(most, sizeof *r->batches) : NULL;
+	if (most && !r->batches)
 		return -ERR_NO_MEMORY;
-	for (uint32_t i = 0; i < p->n; i++) {
+	for (uint32_t i = 0; i < p->n && !p->full; i++) {
 		struct piece *piece = &p->pieces[i];
 
+		if (piece->s) {
+			deliver_extent(p, piece);
+			continue;
+		}
 		if (piece->f)
 			piece->batch.bytes = (struct view){ buf_ref(p->buf), piece->to, piece->size };
-		r->batches[i] = piece->batch;
+		deliver_batch(p, &piece->batch);
 		piece->batch.bytes.buf = NULL;
 	}
-	r->nbatches = p->n;
 	r->next = p->next;
 	return 0;
 }
@@ -131,13 +214,24 @@ static int deliver(struct plan *p)
 static int64_t fetch(struct disk *disk, struct plan *p, const struct piece *piece)
 {
 	uint8_t *to = p->buf->data + piece->to;
-	int64_t n = disk->calls->read(disk, piece->f->file, to, piece->size, (int64_t)piece->at);
+	char path[LOG_PATH_SIZE];
+	int file = piece->f ? piece->f->file : -1;
+	int64_t n;
 
+	if (piece->s) {
+		segment_path(path, piece->s->number, ".seg");
+		file = disk->calls->open(disk, path, DISK_RDONLY);
+		if (file < 0)
+			return -ERR_DISK;
+	}
+	n = disk->calls->read(disk, file, to, piece->size, (int64_t)piece->at);
+	if (piece->s)
+		disk->calls->close(disk, file);
 	if (n < 0)
 		return -ERR_DISK;
 	if (n < piece->size)
 		return -ERR_DAMAGED;
-	if (!MUTANT_skip_checksum && crc32c(piece->f->seed, to, piece->size) != piece->crc)
+	if (!MUTANT_skip_checksum && crc32c(piece->seed, to, piece->size) != piece->crc)
 		return -ERR_DAMAGED;
 	return 0;
 }
@@ -148,16 +242,19 @@ static int64_t cold_run(struct disk *disk, struct disk_op *op)
 	int64_t r = 0;
 
 	for (uint32_t i = 0; i < p->n && r >= 0; i++)
-		if (p->pieces[i].f)
+		if (p->pieces[i].f || p->pieces[i].s)
 			r = fetch(disk, p, &p->pieces[i]);
 	return r;
 }
 
 static void hold(struct plan *p, int change)
 {
-	for (uint32_t i = 0; i < p->n; i++)
+	for (uint32_t i = 0; i < p->n; i++) {
 		if (p->pieces[i].f)
 			p->pieces[i].f->readers += (uint32_t)change;
+		if (p->pieces[i].s)
+			p->pieces[i].s->readers += (uint32_t)change;
+	}
 }
 
 static void cold_done(struct disk_op *op)
@@ -221,7 +318,9 @@ void log_read(struct log *log, struct log_read *r)
 	p->log = log;
 	p->read = r;
 	p->next = part->committed;
-	error = plan_refs(p, part);
+	error = plan_extents(p, part);
+	if (error > 0)
+		error = plan_refs(p, part);
 	if (!error && p->cold) {
 		error = cold_begin(p);
 		if (!error)

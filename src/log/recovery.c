@@ -37,7 +37,9 @@ struct recovery {
 	struct why bad;                 /* about the first file with a bad header */
 	uint64_t bad_generation;        /* the greatest that such a file seems to hold commits of; 0: none */
 
-	struct buf *window;             /* window_n bytes of window_file at window_at */
+	struct checkpoint checkpoint;
+
+	struct buf *window;             /* bytes of window_file at window_at */
 	const struct jfile *window_file;
 	uint64_t window_at;
 
@@ -238,21 +240,32 @@ static int remove_unfinished(void *ctx, const char *name)
 	return log->io->unlink(log->disk, path);
 }
 
+/* The directories, durable; names that are seen may still be only in memory. */
+static int make_directories(struct log *log)
+{
+	int r = log->io->mkdir(log->disk, "journal");
+
+	if (r >= 0)
+		r = log->io->mkdir(log->disk, "segments");
+	if (r >= 0 && !MUTANT_skip_dir_sync)
+		r = log->io->sync_dir(log->disk, ".");
+	if (r >= 0 && !MUTANT_skip_dir_sync)
+		r = log->io->sync_dir(log->disk, "journal");
+	if (r >= 0 && !MUTANT_skip_dir_sync)
+		r = log->io->sync_dir(log->disk, "segments");
+	return r;
+}
+
 static int open_files(struct recovery *r, struct why *why)
 {
 	struct log *log = r->log;
 	struct listing l = { 0 };
-	int error = log->io->mkdir(log->disk, "journal");
+	int error = make_directories(log);
 
-	if (error >= 0 && !MUTANT_skip_dir_sync)
-		error = log->io->sync_dir(log->disk, ".");
 	if (error >= 0)
 		error = log->io->list(log->disk, "journal", remove_unfinished, log);
 	if (error >= 0)
 		error = log->io->list(log->disk, "journal", list_number, &l);
-	/* Names that are seen may still be only in memory. */
-	if (error >= 0 && l.n && !MUTANT_skip_dir_sync)
-		error = log->io->sync_dir(log->disk, "journal");
 	if (error < 0) {
 		error = disk_error(error);
 		fail(why, error, "journal: %m");
@@ -359,23 +372,17 @@ static const char *verify(const struct jfile *f, const struct commit *c, const u
 	return NULL;
 }
 
-static int apply_item(struct recovery *r, struct jfile *f, const struct commit *c, struct item *item, uint64_t payload_at,
-		      uint32_t crc, struct why *why)
+/* Before the checkpoint's place only the batches are entered that are nowhere else. */
+static int use_item(struct recovery *r, struct jfile *f, const struct commit *c, struct item *item, uint64_t payload_at,
+		    uint32_t crc, struct why *why)
 {
 	struct log *log = r->log;
 
-	for (uint32_t g = 0; g < item->ngroups; g++) {
-		struct slot *s = log_slot(log, item->groups[g].slot);
-
-		if (!s)
-			return -ERR_NO_MEMORY;
-		if (item->groups[g].index != s->index + 1)
-			return fail(why, -ERR_DAMAGED, "entry %" PRIu64 ": slot %u goes on with index %" PRIu64
-				    ", not %" PRIu64, log->last_entry + 1, s->number, item->groups[g].index, s->index + 1);
-		s->index++;
-		s->term = item->groups[g].term;
-	}
-	return log_apply(log, item, f, c->seq, payload_at, crc, why);
+	if (item->entry.kind == LOG_BATCH && !batch_info(view_slice(item->entry.payload), &item->info))
+		return fail(why, -ERR_DAMAGED, "entry %" PRIu64 ": not a record batch", log->last_entry + 1);
+	if (c->seq >= r->checkpoint.place.apply.seq)
+		return log_apply(log, item, f, c->seq, payload_at, crc, why);
+	return item->entry.kind == LOG_BATCH ? log_index(log, item, f, c->seq, payload_at, crc) : 0;
 }
 
 static int apply_commit(struct recovery *r, struct jfile *f, uint64_t at, const struct commit *c, const uint8_t *bytes,
@@ -395,10 +402,7 @@ static int apply_commit(struct recovery *r, struct jfile *f, uint64_t at, const 
 			break;
 		}
 		item->entry.payload = (struct view){ buf_ref(window), (uint32_t)(bytes + payload - window->data), size };
-		if (item->entry.kind == LOG_BATCH && !batch_info(view_slice(item->entry.payload), &item->info))
-			error = fail(why, -ERR_DAMAGED, "entry %" PRIu64 ": not a record batch", r->log->last_entry + 1);
-		if (!error)
-			error = apply_item(r, f, c, item, at + payload, crc, why);
+		error = use_item(r, f, c, item, at + payload, crc, why);
 		payload += size;
 		item_free(item);
 	}
@@ -526,6 +530,17 @@ static int step_over(struct recovery *r, struct why *why)
 	return 0;
 }
 
+/* The chain must lead exactly to where the checkpoint was taken. */
+static int check_place(const struct recovery *r, struct why *why)
+{
+	const struct place *p = &r->checkpoint.place.apply;
+
+	if (r->place.seq != p->seq || (r->place.generation == p->generation && r->place.at == p->at &&
+				       r->place.entry == p->entry && r->place.prev == p->prev))
+		return 0;
+	return fail(why, -ERR_DAMAGED, "journal: commit %" PRIu64 " is not the one that the checkpoint refers to", p->seq - 1);
+}
+
 static int follow(struct recovery *r, struct why *why)
 {
 	int n;
@@ -533,6 +548,9 @@ static int follow(struct recovery *r, struct why *why)
 	do {
 		struct jfile *f = of_generation(r, r->place.generation);
 
+		n = check_place(r, why);
+		if (n < 0)
+			return n;
 		n = step(r, f, r->place.at, why);
 		if (!n && !r->closed)
 			n = step_over(r, why);
@@ -643,11 +661,15 @@ static int recover_old(struct recovery *r, struct why *why)
 	struct jfile *first;
 	int error;
 
-	r->place = (struct place){ .generation = 1, .at = BLOCK, .seq = 1, .entry = 1 };
-	r->proven = r->place.seq - 1;
+	if (!r->checkpoint.there)
+		r->checkpoint.place.apply = r->checkpoint.place.index =
+			(struct place){ .generation = 1, .at = BLOCK, .seq = 1, .entry = 1 };
+	r->place = r->checkpoint.place.index;
+	r->proven = r->checkpoint.place.apply.seq - 1;
 	first = of_generation(r, r->place.generation);
 	if (!first)
 		return fail(why, -ERR_DAMAGED, "%s", r->bad.text[0] ? r->bad.text :
+			    r->checkpoint.there ? "journal: the file that the checkpoint refers to is not there" :
 			    "journal: the beginning is not there, and there is no checkpoint");
 	error = take_into_use(r, first);
 	if (!error)
@@ -669,17 +691,22 @@ int recover(struct log *log, struct why *why)
 	journal_init(log);
 	error = open_files(&r, why);
 	if (!error)
-		error = log->client.restore(log->client.ctx, SLICE(""), why);
-	if (!error && (r.nfiles || r.bad.text[0])) {
+		error = checkpoint_load(log, r.files, r.nfiles, &r.checkpoint, why);
+	if (!error)
+		error = log->client.restore(log->client.ctx, view_slice(r.checkpoint.snapshot), why);
+	if (!error && (r.nfiles || r.bad.text[0] || log->checkpoint)) {
 		error = recover_old(&r, why);
 	} else if (!error) {
 		log->id = env_random(log->env) | 1;
 		error = journal_create_first(log, why);
 	}
-	log->term = r.term + 1;
+	if (!error)
+		error = checkpoint_tidy(log, r.checkpoint.fallback, why);
+	log->term = (r.term > log->term ? r.term : log->term) + 1;
 	if (!error)
 		error = journal_append_now(log, COMMIT_ENTRIES, why);
 
+	buf_unref(r.checkpoint.snapshot.buf);
 	buf_unref(r.window);
 	free(r.doubtful);
 	free(r.files);

@@ -1,0 +1,440 @@
+/*
+ * checkpoint.c - the state of the log and of its client in one file.
+ *
+ * A checkpoint has its name only when it is complete and synced, so one that does not have its checksum is damaged, not
+ * torn.  Then the one before it is taken if everything it refers to is still there; if not, the log refuses to open.
+ */
+#include "log/core.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/crc.h"
+#include "base/own.h"
+
+enum { DEDICATED = 1, SEALED = 2 };
+
+void checkpoint_path(char path[LOG_PATH_SIZE], uint64_t number)
+{
+	snprintf(path, LOG_PATH_SIZE, "checkpoint-%08" PRIx64, number);
+}
+
+/* ---- writing ---- */
+
+static void add_place(struct bytes *b, const struct place *p)
+{
+	bytes_add_le64(b, p->generation);
+	bytes_add_le64(b, p->at);
+	bytes_add_le64(b, p->seq);
+	bytes_add_le64(b, p->entry);
+	bytes_add_le32(b, p->prev);
+}
+
+static void add_slots(struct bytes *b, const struct log *log)
+{
+	bytes_add_le32(b, log->slots.count);
+	MAP_EACH(&log->slots, e) {
+		const struct slot *s = e->value;
+
+		bytes_add_le32(b, s->number);
+		bytes_add_le64(b, s->term);
+		bytes_add_le64(b, s->applied_index);
+	}
+}
+
+static void add_partitions(struct bytes *b, const struct log *log)
+{
+	bytes_add_le32(b, log->partitions.count);
+	MAP_EACH(&log->partitions, e) {
+		const struct partition *p = e->value;
+
+		bytes_add_le32(b, p->id);
+		bytes_add_le32(b, p->slot);
+		bytes_add_u8(b, p->dedicated ? DEDICATED : 0);
+		bytes_add_le64(b, (uint64_t)p->start);
+		bytes_add_le64(b, (uint64_t)p->committed);
+	}
+}
+
+static void add_segments(struct bytes *b, const struct log *log)
+{
+	uint32_t n = 0;
+
+	LIST_EACH(node, &log->segments)
+		n += CONTAINER(struct segment, link, node)->created;
+	bytes_add_le64(b, log->next_segment);
+	bytes_add_le32(b, n);
+	LIST_EACH(node, &log->segments) {
+		const struct segment *s = CONTAINER(struct segment, link, node);
+
+		if (!s->created)
+			continue;
+		bytes_add_le64(b, s->number);
+		bytes_add_le32(b, s->slot);
+		bytes_add_le32(b, s->partition);
+		bytes_add_u8(b, (uint8_t)((s->dedicated ? DEDICATED : 0) | (s->sealed ? SEALED : 0)));
+		bytes_add_le64(b, s->size);
+		bytes_add_le32(b, s->norigins);
+		bytes_add_le32(b, s->index_crc);
+	}
+}
+
+void checkpoint_encode(struct log *log, uint64_t number, const struct checkpoint_place *place, struct bytes *out)
+{
+	struct file_header h = { .kind = FILE_CHECKPOINT, .log_id = log->id, .number = number };
+	uint8_t *block = bytes_reserve(out, BLOCK);
+	size_t before;
+
+	if (!block)
+		return;
+	out->n += BLOCK;
+	bytes_add_le64(out, log->term);
+	add_place(out, &place->apply);
+	add_place(out, &place->index);
+	add_slots(out, log);
+	add_partitions(out, log);
+	add_segments(out, log);
+
+	before = out->n;
+	bytes_add_le64(out, 0);
+	log->client.snapshot(log->client.ctx, out);
+	if (out->failed)
+		return;
+	put_le64(out->p + before, out->n - before - 8);
+	h.checkpoint.size = out->n - BLOCK;
+	h.checkpoint.crc = crc32c(0, out->p + BLOCK, out->n - BLOCK);
+	file_header_encode(&h, out->p);
+}
+
+/* ---- reading: after the first field that is not there everything is zero, and the caller asks at the end ---- */
+
+struct reader {
+	struct slice left;
+	bool bad;
+};
+
+static const uint8_t *take(struct reader *r, size_t n)
+{
+	static const uint8_t zeros[8];
+	const uint8_t *p = r->left.p;
+
+	if (r->bad || r->left.n < n) {
+		r->bad = true;
+		return zeros;
+	}
+	r->left.p += n;
+	r->left.n -= n;
+	return p;
+}
+
+static uint8_t take_u8(struct reader *r)
+{
+	return *take(r, 1);
+}
+
+static uint32_t take_u32(struct reader *r)
+{
+	return get_le32(take(r, 4));
+}
+
+static uint64_t take_u64(struct reader *r)
+{
+	return get_le64(take(r, 8));
+}
+
+static struct place take_place(struct reader *r)
+{
+	struct place p;
+
+	p.generation = take_u64(r);
+	p.at = take_u64(r);
+	p.seq = take_u64(r);
+	p.entry = take_u64(r);
+	p.prev = take_u32(r);
+	return p;
+}
+
+static int take_slots(struct reader *r, struct log *log)
+{
+	for (uint32_t n = take_u32(r); n > 0 && !r->bad; n--) {
+		struct slot *s = log_slot(log, take_u32(r));
+
+		if (!s)
+			return -ERR_NO_MEMORY;
+		s->term = take_u64(r);
+		s->applied_index = s->index = take_u64(r);
+	}
+	return 0;
+}
+
+static int take_partitions(struct reader *r, struct log *log)
+{
+	for (uint32_t n = take_u32(r); n > 0 && !r->bad; n--) {
+		uint32_t id = take_u32(r), slot = take_u32(r);
+		bool dedicated = take_u8(r) & DEDICATED;
+		struct partition *p;
+
+		if (log_partition_open(log, id, slot, dedicated) < 0)
+			return -ERR_NO_MEMORY;
+		p = partition_find(log, id);
+		p->start = (int64_t)take_u64(r);
+		p->end = p->committed = (int64_t)take_u64(r);
+	}
+	return 0;
+}
+
+static int take_segments(struct reader *r, struct log *log, struct why *why)
+{
+	uint64_t next = take_u64(r);
+	int error = 0;
+
+	for (uint32_t n = take_u32(r); n > 0 && !r->bad && !error; n--) {
+		uint64_t number = take_u64(r);
+		uint32_t slot = take_u32(r), partition = take_u32(r), records;
+		uint8_t flags = take_u8(r);
+		struct segment *s = segment_new(log, number, slot, partition, flags & DEDICATED);
+
+		if (!s || !log_slot(log, slot))
+			return -ERR_NO_MEMORY;
+		s->size = take_u64(r);
+		records = take_u32(r);
+		s->index_crc = take_u32(r);
+		s->sealed = flags & SEALED;
+		if (!r->bad)
+			error = segment_load(log, s, records, why);
+		if (s->damaged)
+			s->sealed = true;
+		else if (!s->sealed)
+			log_slot(log, slot)->open = s;
+	}
+	if (next > log->next_segment)
+		log->next_segment = next;
+	return error;
+}
+
+/* Make the state that a checkpoint describes. */
+static int restore(struct log *log, struct slice body, struct checkpoint_place *ret, struct slice *ret_snapshot,
+		   struct why *why)
+{
+	struct reader r = { body, false };
+	uint64_t size;
+	int error;
+
+	log->term = take_u64(&r);
+	ret->apply = take_place(&r);
+	ret->index = take_place(&r);
+	error = take_slots(&r, log);
+	if (!error)
+		error = take_partitions(&r, log);
+	if (!error)
+		error = take_segments(&r, log, why);
+	if (error)
+		return error;
+	size = take_u64(&r);
+	if (r.bad || size != r.left.n)
+		return fail(why, -ERR_DAMAGED, "checkpoint: malformed");
+	*ret_snapshot = r.left;
+	log->last_entry = ret->apply.entry - 1;
+	return 0;
+}
+
+/* Read a checkpoint as a whole: 0, -ERR_DAMAGED with the reason in *reason, or another error. */
+static int read_whole(struct log *log, uint64_t number, struct buf **ret, struct why *reason)
+{
+	char path[LOG_PATH_SIZE];
+	OWN(buf) struct buf *b = NULL;
+	struct file_header h;
+	int64_t size, got = 0;
+	int file, error;
+
+	checkpoint_path(path, number);
+	file = log->io->open(log->disk, path, DISK_RDONLY);
+	size = file < 0 ? file : log->io->size(log->disk, file);
+	b = size >= 0 && size < UINT32_MAX ? buf_new((size_t)size) : NULL;
+	if (b)
+		got = log->io->read(log->disk, file, b->data, (size_t)size, 0);
+	if (file >= 0)
+		log->io->close(log->disk, file);
+	if (size < 0 || got < 0) {
+		error = disk_error(size < 0 ? size : got);
+		return fail(reason, error, "read %s: %m", path);
+	}
+	if (!b)
+		return fail(reason, -ERR_NO_MEMORY, "read %s", path);
+	if (got < BLOCK)
+		return fail(reason, -ERR_DAMAGED, "%s: only %" PRId64 " bytes", path, got);
+	error = file_header_decode(b->data, FILE_CHECKPOINT, path, &h, reason);
+	if (error)
+		return error;
+	if (h.number != number || h.checkpoint.size != (uint64_t)got - BLOCK)
+		return fail(reason, -ERR_DAMAGED, "%s offset 0: it should have %" PRIu64 " bytes, there are %" PRId64, path,
+			    h.checkpoint.size + BLOCK, got);
+	if (crc32c(0, b->data + BLOCK, (size_t)got - BLOCK) != h.checkpoint.crc)
+		return fail(reason, -ERR_DAMAGED, "%s offset %d: the checksum does not match", path, BLOCK);
+	if (log->id && h.log_id != log->id)
+		return fail(reason, -ERR_DAMAGED, "%s offset 0: belongs to another log", path);
+	log->id = h.log_id;
+	b->size = (uint32_t)got;
+	*ret = TAKE(b);
+	return 0;
+}
+
+/* ---- which one ---- */
+
+struct numbers {
+	uint64_t newest, second;        /* 0: none */
+};
+
+static int note_number(void *ctx, const char *name)
+{
+	struct numbers *n = ctx;
+	char *end;
+	uint64_t number;
+
+	if (strncmp(name, "checkpoint-", 11) != 0)
+		return 0;
+	number = strtoull(name + 11, &end, 16);
+	if (*end || end == name + 11)
+		return 0;
+	if (number > n->newest) {
+		n->second = n->newest;
+		n->newest = number;
+	} else if (number > n->second) {
+		n->second = number;
+	}
+	return 0;
+}
+
+static bool has_generation(struct jfile *const *files, uint32_t nfiles, uint64_t generation)
+{
+	for (uint32_t i = 0; i < nfiles; i++)
+		if (files[i]->generation == generation)
+			return true;
+	return false;
+}
+
+static int use(struct log *log, struct buf *b, struct checkpoint *ret, struct why *why)
+{
+	struct slice snapshot = SLICE_NULL;
+	int error = restore(log, slice_of(b->data + BLOCK, b->size - BLOCK), &ret->place, &snapshot, why);
+
+	if (error)
+		return error;
+	ret->there = true;
+	ret->snapshot = (struct view){ buf_ref(b), (uint32_t)(snapshot.p - b->data), (uint32_t)snapshot.n };
+	return 0;
+}
+
+/* The newest one is damaged.  What it forgot may be gone; so take the one before only if nothing of it is missing. */
+static int use_second(struct log *log, uint64_t number, struct jfile *const *files, uint32_t nfiles,
+		      struct checkpoint *ret, struct why *why)
+{
+	OWN(buf) struct buf *b = NULL;
+	struct why reason;
+	int error = number ? read_whole(log, number, &b, &reason) : 0;
+
+	if (error == -ERR_DAMAGED)
+		return error;           /* `why` tells about the newest */
+	if (error)
+		return fail(why, error, "%s", reason.text);
+	ret->fallback = true;
+	if (number)
+		error = use(log, b, ret, &reason);
+	else
+		ret->place.index.generation = 1;
+	if (error && error != -ERR_DAMAGED)
+		return fail(why, error, "%s", reason.text);
+	if (error || !has_generation(files, nfiles, ret->place.index.generation))
+		return -ERR_DAMAGED;
+	LIST_EACH(n, &log->segments)
+		if (CONTAINER(struct segment, link, n)->damaged)
+			return -ERR_DAMAGED;
+	return 0;
+}
+
+int checkpoint_load(struct log *log, struct jfile *const *files, uint32_t nfiles, struct checkpoint *ret, struct why *why)
+{
+	struct numbers n = { 0 };
+	OWN(buf) struct buf *b = NULL;
+	int error = log->io->list(log->disk, ".", note_number, &n);
+
+	if (error < 0) {
+		error = disk_error(error);
+		return fail(why, error, "list the directory: %m");
+	}
+	log->checkpoint = n.newest;
+	if (!n.newest)
+		return 0;
+	error = read_whole(log, n.newest, &b, why);
+	if (!error)
+		return use(log, b, ret, why);
+	if (error == -ERR_DAMAGED)
+		error = use_second(log, n.second, files, nfiles, ret, why);
+	return error;
+}
+
+/* ---- tidying up after it ---- */
+
+struct tidying {
+	struct log *log;
+	int error;
+};
+
+static int drop_checkpoint(void *ctx, const char *name)
+{
+	struct tidying *t = ctx;
+	struct numbers n = { 0 };
+
+	note_number(&n, name);
+	if (strcmp(name, "checkpoint.new") != 0 && (!n.newest || n.newest + 1 >= t->log->checkpoint))
+		return 0;
+	return t->log->io->unlink(t->log->disk, name);
+}
+
+static int drop_segment(void *ctx, const char *name)
+{
+	struct tidying *t = ctx;
+	struct log *log = t->log;
+	char path[LOG_PATH_SIZE], *end;
+	uint64_t number = strtoull(name, &end, 16);
+
+	if (end == name || (strcmp(end, ".seg") != 0 && strcmp(end, ".idx") != 0))
+		return 0;
+	LIST_EACH(n, &log->segments)
+		if (CONTAINER(struct segment, link, n)->number == number)
+			return 0;
+	snprintf(path, sizeof path, "segments/%.20s", name);
+	return log->io->unlink(log->disk, path);
+}
+
+static int note_segment(void *ctx, const char *name)
+{
+	struct tidying *t = ctx;
+	char *end;
+	uint64_t number = strtoull(name, &end, 16);
+
+	if (end != name && *end == '.' && number >= t->log->next_segment)
+		t->log->next_segment = number + 1;
+	return 0;
+}
+
+/* Files that no checkpoint knows are what a crash left of a pass.  After a fall-back they might be more: they stay. */
+int checkpoint_tidy(struct log *log, bool fallback, struct why *why)
+{
+	struct tidying t = { .log = log };
+	int error = log->io->list(log->disk, "segments", note_segment, &t);
+
+	if (error >= 0 && !fallback)
+		error = log->io->list(log->disk, "segments", drop_segment, &t);
+	if (error >= 0)
+		error = log->io->list(log->disk, ".", drop_checkpoint, &t);
+	if (error < 0) {
+		error = disk_error(error);
+		return fail(why, error, "delete what a crash left: %m");
+	}
+	return 0;
+}

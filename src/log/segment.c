@@ -1,0 +1,392 @@
+/*
+ * segment.c - the set of segment files, and how they are found again at a start.
+ *
+ * A segment is written by move.c only, in steps that are synced before anything refers to them; so all of [0, size) is
+ * durable, and what stands beyond is the rest of a step that never counted.  Its index says where each extent is and
+ * what its checksum should be.  The index is derived: when it is not what the checkpoint remembers, it is made again
+ * from the segment.
+ */
+#include "log/core.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crc.h"
+#include "base/own.h"
+
+void segment_path(char path[LOG_PATH_SIZE], uint64_t number, const char *suffix)
+{
+	snprintf(path, LOG_PATH_SIZE, "segments/%08" PRIx64 "%s", number, suffix);
+}
+
+struct segment *segment_new(struct log *log, uint64_t number, uint32_t slot, uint32_t partition, bool dedicated)
+{
+	struct segment *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return NULL;
+	s->number = number;
+	s->slot = slot;
+	s->partition = partition;
+	s->dedicated = dedicated;
+	s->size = BLOCK;
+	list_push(&log->segments, &s->link);
+	if (number >= log->next_segment)
+		log->next_segment = number + 1;
+	return s;
+}
+
+void segment_free(struct segment *s)
+{
+	list_remove(&s->link);
+	free(s->origins);
+	free(s);
+}
+
+int segment_add_origin(struct segment *s, const struct index_record *r, const uint8_t raw[INDEX_RECORD])
+{
+	if (s->norigins == s->origins_capacity) {
+		uint32_t capacity = s->origins_capacity ? s->origins_capacity * 2 : 8;
+		struct origin *p = realloc(s->origins, capacity * sizeof *p);
+
+		if (!p)
+			return -ERR_NO_MEMORY;
+		s->origins = p;
+		s->origins_capacity = capacity;
+	}
+	s->origins[s->norigins++] = (struct origin){ r->partition, r->base };
+	s->index_crc = crc32c(s->index_crc, raw, INDEX_RECORD);
+	return 0;
+}
+
+void segment_seal(struct log *log, struct slot *slot)
+{
+	struct segment *s = slot->open;
+
+	slot->open = NULL;
+	s->sealed = true;
+	if (!s->live)
+		log->dead_bytes += s->size;
+}
+
+void segment_release(struct log *log, struct segment *s, uint64_t bytes)
+{
+	assert(s->live >= bytes);
+	s->live -= bytes;
+	if (!s->live && s->sealed)
+		log->dead_bytes += s->size;
+}
+
+/* The batch at the front of an extent, taken from it; empty when nothing more, or nothing sensible, is there. */
+struct slice segment_batch(const struct segment *s, uint32_t seed, struct slice *extent)
+{
+	struct slice batch = slice_of("", 0);
+	struct batch_info info;
+	struct frame f;
+
+	if (s->dedicated) {
+		if (batch_info(*extent, &info))
+			batch = slice_of(extent->p, info.size);
+	} else if (frame_decode(*extent, seed, &f)) {
+		batch = slice_of(extent->p + FRAME_HEADER, f.size);
+		if (!batch_info(batch, &info) || info.size != f.size)
+			batch.n = 0;
+	}
+	if (batch.n) {
+		size_t taken = (size_t)(batch.p + batch.n - extent->p);
+
+		extent->p += taken;
+		extent->n -= taken;
+	}
+	return batch;
+}
+
+/* ---- at start ---- */
+
+/* Enter one extent.  Where extents of older segments cover the same offsets, they were moved here. */
+static int enter(struct log *log, struct segment *s, const struct index_record *r)
+{
+	struct partition *p = partition_find(log, r->partition);
+	uint32_t at, n = 0;
+
+	if (!p || r->last < p->start)
+		return 0;
+	at = partition_find_extent(p, r->base);
+	while (at + n < p->extents_n && partition_extent(p, at + n)->base <= r->last)
+		n++;
+	partition_drop_extents(log, p, at, n);
+	return partition_add_extent(log, p, &(struct extent){
+		.base = r->base, .last = r->last, .max_time = r->max_time, .at = r->at, .size = r->size, .crc = r->crc,
+		.batches = r->batches, .segment = s,
+	});
+}
+
+/* Nobody knows what was in it: whoever could have had something there must not be served. */
+static void give_up(struct log *log, struct segment *s)
+{
+	s->damaged = true;
+	s->live += s->size;     /* never deleted */
+	MAP_EACH(&log->partitions, e) {
+		struct partition *p = e->value;
+
+		if (p->slot == s->slot)
+			p->damaged = true;
+	}
+}
+
+/* Read [at, at + n) of a file; 0 when it is not all there. */
+static int64_t read_file(struct log *log, const char *path, void *to, uint64_t n, uint64_t at)
+{
+	int file = log->io->open(log->disk, path, DISK_RDONLY);
+	int64_t r;
+
+	if (file == -ENOENT)
+		return 0;
+	if (file < 0)
+		return file;
+	r = log->io->read(log->disk, file, to, n, (int64_t)at);
+	log->io->close(log->disk, file);
+	return r >= 0 && (uint64_t)r < n ? 0 : r;
+}
+
+static int check_header(struct log *log, const struct segment *s, enum file_kind kind, const char *path, bool *ret_good,
+			struct why *why)
+{
+	uint8_t block[BLOCK];
+	struct file_header h;
+	struct why reason;
+	int64_t n = read_file(log, path, block, BLOCK, 0);
+	int error;
+
+	*ret_good = false;
+	if (n < 0) {
+		error = disk_error(n);
+		return fail(why, error, "read %s: %m", path);
+	}
+	error = n ? file_header_decode(block, kind, path, &h, &reason) : -ERR_DAMAGED;
+	if (error == -ERR_NEWER_FORMAT)
+		return fail(why, error, "%s", reason.text);
+	*ret_good = !error && h.log_id == log->id && h.number == s->number && h.segment.slot == s->slot &&
+		    h.segment.dedicated == s->dedicated && (!s->dedicated || h.segment.partition == s->partition);
+	return 0;
+}
+
+static int check_file(struct log *log, struct segment *s, struct why *why)
+{
+	char path[LOG_PATH_SIZE];
+	bool good;
+	int error;
+	int64_t size = 0;
+	int file;
+
+	segment_path(path, s->number, ".seg");
+	error = check_header(log, s, FILE_SEGMENT, path, &good, why);
+	if (error)
+		return error;
+	file = good ? log->io->open(log->disk, path, DISK_RDONLY) : -1;
+	if (file >= 0) {
+		size = log->io->size(log->disk, file);
+		log->io->close(log->disk, file);
+	}
+	s->damaged = !good || size < (int64_t)s->size;
+	return 0;
+}
+
+/* The index as the checkpoint remembers it; *ret_raw stays NULL when it is not there like that. */
+static int read_index(struct log *log, const struct segment *s, uint32_t records, uint8_t **ret_raw, struct why *why)
+{
+	char path[LOG_PATH_SIZE];
+	uint64_t n = (uint64_t)records * INDEX_RECORD;
+	OWN(free) uint8_t *raw = NULL;
+	bool good;
+	int64_t got;
+	int error;
+
+	segment_path(path, s->number, ".idx");
+	error = check_header(log, s, FILE_INDEX, path, &good, why);
+	if (error || !good)
+		return error;
+	raw = malloc(n + 1);
+	if (!raw)
+		return fail(why, -ERR_NO_MEMORY, "%s", path);
+	got = read_file(log, path, raw, n, BLOCK);
+	if (got < 0) {
+		error = disk_error(got);
+		return fail(why, error, "read %s: %m", path);
+	}
+	if ((uint64_t)got == n && crc32c(0, raw, n) == s->index_crc)
+		*ret_raw = TAKE(raw);
+	return 0;
+}
+
+static int use_index(struct log *log, struct segment *s, const uint8_t *raw, uint32_t records)
+{
+	uint32_t seed = segment_seed(log->id, s->number);
+	int error = 0;
+
+	s->index_crc = 0;
+	for (uint32_t i = 0; i < records && !error; i++, raw += INDEX_RECORD) {
+		struct index_record r;
+
+		if (!index_record_decode(raw, seed, &r))
+			return -ERR_DAMAGED;
+		error = segment_add_origin(s, &r, raw);
+		if (!error)
+			error = enter(log, s, &r);
+	}
+	return error;
+}
+
+/* ---- making an index again ---- */
+
+struct scan {
+	struct log *log;
+	struct segment *s;
+	uint32_t seed;
+	struct index_record extent;     /* being gathered; size 0: none */
+	struct bytes records;
+};
+
+static void close_extent(struct scan *c)
+{
+	uint8_t raw[INDEX_RECORD];
+
+	if (!c->extent.size)
+		return;
+	index_record_encode(&c->extent, c->seed, raw);
+	bytes_add(&c->records, raw, sizeof raw);
+	c->extent.size = 0;
+}
+
+/* Offsets that are missing between two batches may be in another segment, so an extent does not reach over them. */
+static void gather(struct scan *c, uint32_t partition, struct slice stored, const struct batch_info *info, uint64_t at)
+{
+	struct index_record *e = &c->extent;
+
+	if (e->size && (e->partition != partition || e->last + 1 != info->base_offset || e->size + stored.n > EXTENT_BYTES))
+		close_extent(c);
+	if (!e->size)
+		*e = (struct index_record){ .partition = partition, .base = info->base_offset, .max_time = info->max_time,
+					    .at = at, .crc = c->seed };
+	e->last = info->base_offset + info->last_delta;
+	if (info->max_time > e->max_time)
+		e->max_time = info->max_time;
+	e->crc = crc32c(e->crc, stored.p, stored.n);
+	e->size += (uint32_t)stored.n;
+	e->batches++;
+}
+
+/* Take the batches of [at, ...) as far as they are whole; returns where the first one begins that is not. */
+static uint64_t scan_some(struct scan *c, struct slice s, uint64_t at)
+{
+	for (;;) {
+		struct slice before = s, batch = segment_batch(c->s, c->seed, &s), stored;
+		struct batch_info info;
+		uint32_t partition = c->s->partition;
+
+		if (!batch.n || !batch_intact(batch) || !batch_info(batch, &info))
+			return at;
+		if (!c->s->dedicated) {
+			struct frame f;
+
+			frame_decode(before, c->seed, &f);
+			partition = f.partition;
+		}
+		stored = slice_of(before.p, before.n - s.n);
+		gather(c, partition, stored, &info, at);
+		at += stored.n;
+	}
+}
+
+/* Read the whole segment in pieces that grow when one batch is larger; 0, -ERR_DAMAGED or another error. */
+static int scan_segment(struct scan *c)
+{
+	struct log *log = c->log;
+	uint64_t at = BLOCK, piece = 1 << 20;
+	char path[LOG_PATH_SIZE];
+
+	segment_path(path, c->s->number, ".seg");
+	while (at < c->s->size) {
+		uint64_t n = c->s->size - at < piece ? c->s->size - at : piece, next;
+		OWN(free) uint8_t *p = malloc(n);
+		int64_t got = p ? read_file(log, path, p, n, at) : -ENOMEM;
+
+		if (got <= 0)
+			return got ? -ERR_DISK : -ERR_DAMAGED;
+		next = scan_some(c, slice_of(p, n), at);
+		if (next == at && at + n == c->s->size)
+			return -ERR_DAMAGED;
+		piece = next == at ? piece * 2 : 1 << 20;
+		at = next;
+	}
+	close_extent(c);
+	return c->records.failed ? -ERR_NO_MEMORY : 0;
+}
+
+static int write_index(struct log *log, const struct segment *s, struct slice records)
+{
+	struct file_header h = { .kind = FILE_INDEX, .log_id = log->id, .number = s->number,
+				 .segment = { s->slot, s->partition, s->dedicated } };
+	uint8_t block[BLOCK];
+	struct iovec v[2] = { { block, BLOCK }, { (void *)records.p, records.n } };
+	char path[LOG_PATH_SIZE];
+	int64_t r;
+	int file;
+
+	segment_path(path, s->number, ".idx");
+	file_header_encode(&h, block);
+	file = log->io->open(log->disk, path, DISK_RDWR);
+	if (file == -ENOENT)
+		file = log->io->open(log->disk, path, DISK_RDWR | DISK_CREATE);
+	if (file < 0)
+		return file;
+	r = log->io->write(log->disk, file, v, 2, 0);
+	if (r >= 0)
+		r = log->io->sync(log->disk, file);
+	log->io->close(log->disk, file);
+	return r < 0 ? (int)r : 0;
+}
+
+static int rebuild_index(struct log *log, struct segment *s, struct why *why)
+{
+	struct scan c = { .log = log, .s = s, .seed = segment_seed(log->id, s->number), .records = BYTES_MAX(1 << 30) };
+	int error = scan_segment(&c);
+	int64_t r;
+
+	if (error == -ERR_DAMAGED) {
+		give_up(log, s);
+		error = 0;
+	} else if (!error) {
+		r = write_index(log, s, bytes_slice(&c.records));
+		if (r < 0) {
+			error = disk_error(r);
+			fail(why, error, "write segments/%08" PRIx64 ".idx: %m", s->number);
+		} else {
+			error = use_index(log, s, c.records.p, (uint32_t)(c.records.n / INDEX_RECORD));
+		}
+	}
+	bytes_free(&c.records);
+	return error;
+}
+
+int segment_load(struct log *log, struct segment *s, uint32_t records, struct why *why)
+{
+	OWN(free) uint8_t *raw = NULL;
+	int error = check_file(log, s, why);
+
+	s->created = true;
+	if (!error)
+		error = read_index(log, s, records, &raw, why);
+	if (error)
+		return error;
+	if (raw)
+		return use_index(log, s, raw, records);
+	if (s->damaged) {
+		give_up(log, s);
+		return 0;
+	}
+	return rebuild_index(log, s, why);
+}
