@@ -68,6 +68,7 @@ TEST(what_was_applied_survives_a_crash_at_every_moment)
 		struct crashes c = { .w = &w, .tries = 3 };
 
 		world_init(&w, seed);
+		w.busy_life = true;
 		simdisk_watch(w.disk, at_moment, &c);
 		CHECK_WORLD(&w, world_open(&w) == 0);
 		world_work(&w, 300);

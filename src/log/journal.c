@@ -174,7 +174,7 @@ static struct jfile *take_spare(struct journal *j, uint64_t size)
 	for (uint32_t i = 0; i < j->nspare; i++) {
 		struct jfile *f = j->spare[i];
 
-		if (f->size < size || f->readers)
+		if (f->size < size || (f->readers && !MUTANT_recycle_under_reader))
 			continue;
 		j->spare[i] = j->spare[--j->nspare];
 		return f;
@@ -616,7 +616,9 @@ static void mark_begin(struct log *log)
 	struct journal *j = &log->journal;
 	struct commit_op *o;
 
-	if (j->marked || j->durable + 1 != j->head.seq || active(j)->size - j->head.at < BLOCK)
+	if (j->marked || j->durable + 1 != j->head.seq)
+		return;
+	if (active(j)->size - j->head.at < BLOCK && journal_enter_next(log) < 0)
 		return;
 	o = commit_new(log, &none);
 	if (!o)
@@ -663,12 +665,10 @@ int journal_append_now(struct log *log, enum commit_kind kind, struct why *why)
 	struct commit c;
 	int64_t r;
 
-	r = kind == COMMIT_ENTRIES ? journal_make_room_now(log, why) : 0;
+	r = journal_make_room_now(log, why);
 	if (r < 0)
 		return (int)r;
 	f = active(j);
-	if (f->size - j->head.at < BLOCK)
-		return 0;
 	c = next_commit(log, kind, 0, COMMIT_HEADER, BLOCK);
 	c.meta_crc = f->seed;
 	commit_encode(&c, f->seed, j->head.at, block);

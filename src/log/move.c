@@ -472,11 +472,12 @@ static int64_t put_file(struct disk *disk, const struct segment *s, enum file_ki
 static int64_t step_write(struct disk *disk, struct disk_op *op)
 {
 	struct step *s = &CONTAINER(struct pass, op, op)->step;
-	uint64_t index_at = BLOCK + (uint64_t)s->to->norigins * INDEX_RECORD;
+	uint64_t index_at;
 	int64_t r;
 
 	if (!s->nmoving)
 		return 0;
+	index_at = BLOCK + (uint64_t)s->to->norigins * INDEX_RECORD;
 	lay_out(s);
 	if (s->out.failed || s->records.failed)
 		return -ENOMEM;

@@ -633,7 +633,10 @@ static int write_again(struct recovery *r, struct why *why)
 
 /* ---- all together ---- */
 
-/* The chain is complete: who is next, which numbers are free. */
+/*
+ * The chain is complete.  A file that was prepared and not used is only a spare one: its header may have been read from
+ * a page cache that a failed sync has left behind.
+ */
 static void settle(struct recovery *r)
 {
 	struct log *log = r->log;
@@ -646,11 +649,6 @@ static void settle(struct recovery *r)
 			j->max_generation = f->generation;
 		if (f->size > j->next_size)
 			j->next_size = f->size < log->options.segment_bytes ? f->size : log->options.segment_bytes;
-		if (f->generation > r->place.generation && !j->next) {
-			j->next = f;
-			j->next_ready = true;
-			unspare(j, f);
-		}
 	}
 	j->head = r->place;
 	j->durable = r->place.seq - 1;

@@ -10,6 +10,7 @@
 
 #include "base/rng.h"
 #include "log/log.h"
+#include "base/test.h"
 #include "sim/disk.h"
 
 enum { WORLD_PARTITIONS = 12, WORLD_DEDICATED = 4 };    /* partitions 1..4 have a slot each, the others share two */
@@ -40,6 +41,10 @@ struct world {
 	uint64_t term;
 	int64_t trimmed[WORLD_PARTITIONS + 1];
 	uint32_t max_payload;
+	bool busy_life;                 /* world_work also settles, trims, reads and takes checkpoints */
+	bool reads_may_fail;            /* -ERR_DISK is an acceptable answer */
+	uint64_t damaged_reads;         /* answered with ERR_DAMAGED in world_check_undamaged */
+	struct log_read *reading;       /* under way in world_work */
 	bool failed;
 	struct why why;
 	char broken[256];               /* the first thing that was wrong; empty: nothing */

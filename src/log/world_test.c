@@ -148,7 +148,7 @@ void world_init(struct world *w, uint64_t seed)
 	*w = (struct world){ .rng = { seed }, .chance = { seed ^ 0xc0ffee }, .max_payload = 900 };
 	w->disk = simdisk_new(64 << 20);
 	w->options = (struct log_options){ .sync = true, .segment_bytes = 32 * 1024, .cache_bytes = 16 * 1024,
-					   .partition_segment_bytes = 64 * 1024 };
+					   .partition_segment_bytes = 12 * 1024 };
 }
 
 void world_fork(struct world *to, const struct world *w, struct simdisk *disk)
@@ -157,15 +157,24 @@ void world_fork(struct world *to, const struct world *w, struct simdisk *disk)
 	to->disk = disk;
 	to->log = NULL;
 	to->failed = false;
+	to->reading = NULL;
 	to->facts = malloc(w->capacity * sizeof *to->facts);
 	if (w->nfacts)
 		memcpy(to->facts, w->facts, w->nfacts * sizeof *to->facts);
 }
 
-void world_free(struct world *w)
+static void forget(struct world *w)
 {
 	if (w->log)
 		log_abandon(w->log);
+	w->log = NULL;
+	free(w->reading);
+	w->reading = NULL;
+}
+
+void world_free(struct world *w)
+{
+	forget(w);
 	simdisk_free(w->disk);
 	free(w->facts);
 }
@@ -196,7 +205,7 @@ void world_close(struct world *w)
 	if (world_drain(w))
 		log_close(w->log);
 	else
-		log_abandon(w->log);
+		forget(w);
 	w->log = NULL;
 }
 
@@ -204,9 +213,7 @@ void world_crash(struct world *w, enum simdisk_crash kind, uint64_t seed)
 {
 	struct simdisk *after = simdisk_crash(w->disk, kind, seed);
 
-	if (w->log)
-		log_abandon(w->log);
-	w->log = NULL;
+	forget(w);
 	simdisk_free(w->disk);
 	w->disk = after;
 }
@@ -265,6 +272,60 @@ int world_append(struct world *w)
 	return world_append_to(w, kind, partitions, n, size);
 }
 
+/* ---- a busy life ---- */
+
+static void on_some_read(struct log_read *r)
+{
+	struct world *w = r->ctx;
+
+	if (r->error && r->error != -ERR_OUT_OF_RANGE && !(w->reads_may_fail && r->error == -ERR_DISK))
+		broken(w, "partition %u: reading at %" PRId64 ": %s", r->partition, r->offset, error_info(r->error)->text);
+	log_read_free(r);
+	free(r);
+	w->reading = NULL;
+}
+
+/* A cold or warm read that goes on while other things happen. */
+static void read_some(struct world *w)
+{
+	uint32_t p = 1 + (uint32_t)rng_below(&w->rng, WORLD_PARTITIONS);
+	int64_t start = log_start(w->log, p), end = log_committed(w->log, p);
+	struct log_read *r;
+
+	if (w->reading)
+		return;
+	r = w->reading = calloc(1, sizeof *r);
+	*r = (struct log_read){ .partition = p, .max_bytes = rng_below(&w->rng, 20000), .done = on_some_read, .ctx = w,
+				.offset = start + (int64_t)rng_below(&w->rng, (uint64_t)(end - start + 1)) };
+	log_read(w->log, r);
+}
+
+static void trim_some(struct world *w)
+{
+	uint32_t p = 1 + (uint32_t)rng_below(&w->rng, WORLD_PARTITIONS);
+	int64_t start = log_start(w->log, p), end = log_committed(w->log, p);
+
+	start += (int64_t)rng_below(&w->rng, (uint64_t)(end - start + 1));
+	log_trim(w->log, p, start);
+	if (start > w->trimmed[p])
+		w->trimmed[p] = start;
+}
+
+static void live_busily(struct world *w)
+{
+	uint64_t n = rng_below(&w->rng, 100);
+
+	if (n < 30 && w->applied)
+		for (int i = 0; i < 5; i++)
+			world_settle(w, 1 + rng_below(&w->rng, w->applied));
+	else if (n < 40)
+		trim_some(w);
+	else if (n < 60)
+		read_some(w);
+	else if (n == 60)
+		log_checkpoint(w->log);
+}
+
 void world_settle(struct world *w, uint64_t id)
 {
 	w->facts[id - 1].settled = true;
@@ -277,6 +338,8 @@ void world_work(struct world *w, unsigned turns)
 			world_append(w);
 		for (uint64_t n = rng_below(&w->rng, 5); n > 0; n--)
 			simdisk_step(w->disk, rng_next(&w->rng));
+		if (w->busy_life && !w->failed)
+			live_busily(w);
 		log_flush(w->log);
 	}
 }
@@ -376,7 +439,9 @@ static void check_partition(struct world *w, uint32_t partition, bool damage_all
 		r.max_bytes = rng_below(&w->rng, 20000);
 		if (!read_now(w, &r))
 			broken(w, "partition %u: a read at %" PRId64 " never ends", partition, r.offset);
-		else if (r.error && !(damage_allowed && r.error == -ERR_DAMAGED))
+		else if (r.error == -ERR_DAMAGED && damage_allowed)
+			w->damaged_reads++;
+		else if (r.error && !(w->reads_may_fail && r.error == -ERR_DISK))
 			broken(w, "partition %u: reading at %" PRId64 ": %s", partition, r.offset,
 			       error_info(r.error)->text);
 		else

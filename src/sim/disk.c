@@ -648,6 +648,31 @@ struct disk *simdisk_disk(struct simdisk *d)
 	return &d->disk;
 }
 
+static void run_first(struct simdisk *d, struct node *queue)
+{
+	struct disk_op *op = CONTAINER(struct disk_op, link, list_pop(queue));
+
+	op->result = op->run(&d->disk, op);
+	list_push(&d->finished, &op->link);
+}
+
+static void report_first(struct simdisk *d)
+{
+	struct disk_op *op = CONTAINER(struct disk_op, link, list_pop(&d->finished));
+
+	op->done(op);
+}
+
+bool simdisk_step_queue(struct simdisk *d, enum disk_queue queue)
+{
+	if (list_empty(&d->queues[queue]))
+		return false;
+	run_first(d, &d->queues[queue]);
+	while (!list_empty(&d->finished))
+		report_first(d);
+	return true;
+}
+
 bool simdisk_step(struct simdisk *d, uint64_t random)
 {
 	struct node *ready[DISK_QUEUES + 1];
@@ -662,14 +687,11 @@ bool simdisk_step(struct simdisk *d, uint64_t random)
 		return false;
 
 	struct node *from = ready[random % n];
-	struct disk_op *op = CONTAINER(struct disk_op, link, list_pop(from));
 
-	if (from == &d->finished) {
-		op->done(op);
-	} else {
-		op->result = op->run(&d->disk, op);
-		list_push(&d->finished, &op->link);
-	}
+	if (from == &d->finished)
+		report_first(d);
+	else
+		run_first(d, from);
 	return true;
 }
 

@@ -33,6 +33,8 @@ struct disk *simdisk_disk(struct simdisk *d);
 
 /* Let one submitted operation run, or report a finished one.  False: nothing was waiting. */
 bool simdisk_step(struct simdisk *d, uint64_t random);
+/* Let the first operation of this queue run and report it, and whatever was finished before it. */
+bool simdisk_step_queue(struct simdisk *d, enum disk_queue queue);
 /* Until nothing is waiting; returns the steps made. */
 unsigned simdisk_drain(struct simdisk *d, struct rng *rng);
 bool simdisk_waiting(const struct simdisk *d);

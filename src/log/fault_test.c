@@ -1,0 +1,170 @@
+/*
+ * fault_test.c - every call to the disk fails once, at every ordinal; and every kind of file is spoilt.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/test.h"
+#include "log/world.h"
+
+static unsigned scale(void)
+{
+	const char *s = getenv("HAWSER_TEST_SCALE");
+
+	return s ? (unsigned)atoi(s) : 1;
+}
+
+/* One short life in which everything happens. */
+static int live(struct world *w, enum simdisk_call kind, uint64_t ordinal, int error)
+{
+	int r;
+
+	w->busy_life = true;
+	w->reads_may_fail = true;
+	simdisk_fail(w->disk, kind, ordinal, error);
+	r = world_open(w);
+	if (r < 0)
+		return r;
+	world_work(w, 120);
+	if (world_drain(w))
+		world_check(w);
+	return 0;
+}
+
+/* What was applied before the fault is there after a crash of either kind, and after another one. */
+static bool comes_back(struct world *w, uint64_t seed)
+{
+	w->reads_may_fail = false;
+	for (unsigned i = 0; i < 2; i++) {
+		world_crash(w, (seed + i) % 2 ? CRASH_POWER : CRASH_PROCESS, seed + i);
+		if (world_open(w) < 0 || !world_check(w))
+			return false;
+	}
+	return true;
+}
+
+/* With the call failing: a failed open says so, a failed write or sync ends the log, a failed read fails that read. */
+static bool survives(enum simdisk_call kind, uint64_t ordinal, int error, bool *ret_struck)
+{
+	struct world w;
+	int r;
+	bool good;
+
+	world_init(&w, 11 + ordinal % 3);
+	r = live(&w, kind, ordinal, error);
+	*ret_struck = simdisk_failed(w.disk);
+	good = r == 0 || (r == -ERR_DISK && *ret_struck);
+	if (good && *ret_struck && r == 0 && (kind == SIM_WRITE || kind == SIM_SYNC || kind == SIM_SYNC_DIR || kind == SIM_RENAME))
+		good = w.failed;
+	good = good && comes_back(&w, ordinal * 7 + (uint64_t)error) && !w.broken[0];
+	if (!good)
+		fprintf(stderr, "call kind %d number %llu: open %d, failed %d, %s %s\n", (int)kind, (unsigned long long)ordinal,
+			r, w.failed, w.broken, w.why.text);
+	world_free(&w);
+	return good;
+}
+
+TEST(every_call_fails_at_every_ordinal)
+{
+	uint64_t trials = 0;
+
+	for (int kind = 0; kind < SIM_CALLS; kind++) {
+		bool struck = true;
+
+		for (uint64_t ordinal = 1; struck; ordinal++) {
+			CHECK(survives((enum simdisk_call)kind, ordinal, EIO, &struck));
+			CHECK(survives((enum simdisk_call)kind, ordinal, ENOSPC, &struck));
+			trials += 2;
+		}
+	}
+	printf("%llu faults\n", (unsigned long long)trials);
+}
+
+/* ---- spoilt files ---- */
+
+struct picking {
+	int64_t left;
+	char path[96];
+	int64_t at;
+};
+
+static void pick(void *ctx, const char *path, int64_t size)
+{
+	struct picking *p = ctx;
+
+	if (p->path[0] || p->left >= size) {
+		p->left -= size;
+		return;
+	}
+	snprintf(p->path, sizeof p->path, "%s", path);
+	p->at = p->left;
+}
+
+static void add_size(void *ctx, const char *path, int64_t size)
+{
+	*(int64_t *)ctx += size;
+}
+
+/* A world with journal files, segments of both kinds, indexes and two checkpoints. */
+static bool settle_down(struct world *w, bool orderly)
+{
+	if (world_open(w) < 0)
+		return false;
+	w->busy_life = true;
+	world_work(w, 250);
+	log_checkpoint(w->log);
+	world_drain(w);
+	world_work(w, 20);
+	if (!world_drain(w) || w->broken[0])
+		return false;
+	if (orderly)
+		world_close(w);
+	return !w->broken[0];
+}
+
+struct tally {
+	unsigned refused, set_aside, harmless;
+};
+
+/* One bit is wrong.  Either the log does not open, or a partition is not served, or nothing that is served is wrong. */
+static bool flip_is_harmless(struct world *w, uint64_t seed, struct tally *t)
+{
+	struct rng rng = { seed };
+	struct world to;
+	struct picking p = { 0 };
+	int64_t total = 0;
+	int r;
+	bool good;
+
+	world_fork(&to, w, simdisk_crash(w->disk, CRASH_PROCESS, seed));
+	simdisk_files(to.disk, add_size, &total);
+	p.left = (int64_t)rng_below(&rng, (uint64_t)total);
+	simdisk_files(to.disk, pick, &p);
+	simdisk_flip(to.disk, p.path, p.at * 8 + (int64_t)rng_below(&rng, 8));
+	r = world_open(&to);
+	good = r == -ERR_DAMAGED && strstr(to.why.text, "offset");
+	if (r == 0)
+		good = world_check_undamaged(&to);
+	t->refused += r != 0;
+	t->set_aside += r == 0 && to.damaged_reads;
+	t->harmless += r == 0 && !to.damaged_reads;
+	if (!good)
+		fprintf(stderr, "seed %llu: %s byte %lld: %d %s %s\n", (unsigned long long)seed, p.path, (long long)p.at, r,
+			to.broken, to.why.text);
+	world_free(&to);
+	return good;
+}
+
+TEST(a_flipped_bit_is_never_served)
+{
+	struct world w;
+	struct tally t = { 0 };
+
+	world_init(&w, 21);
+	CHECK_WORLD(&w, settle_down(&w, true));
+	for (uint64_t seed = 1; seed <= 2000 * scale(); seed++)
+		CHECK(flip_is_harmless(&w, seed, &t));
+	printf("flips: %u refused, %u set aside, %u in unused bytes\n", t.refused, t.set_aside, t.harmless);
+	CHECK(t.refused > 20 && t.set_aside > 20);
+	world_free(&w);
+}
