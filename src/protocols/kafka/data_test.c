@@ -401,6 +401,6 @@ TEST(producer_ids_are_given_and_transactions_refused)
 	}
 	q.transactional_id = SLICE("tx");
 	const struct init_producer_id_response *a = fake_ask(f, KAFKA_INIT_PRODUCER_ID, 4, &q);
-	CHECK(a && a->error_code == 35 && a->producer_id == -1);
+	CHECK(a && a->error_code == 53 && a->producer_id == -1);
 	fake_free(f);
 }

@@ -23,20 +23,25 @@ static void *ask_group(struct request *r, enum cmd_kind kind, struct slice group
 
 enum { KEY_GROUP = 0, KEY_TRANSACTION = 1 };
 
-static int16_t coordinator_error(const struct request *r, int8_t type, struct slice key)
+static int16_t coordinator_error(const struct request *r, int8_t type, struct slice key, struct slice *ret_message)
 {
-	if (type != KEY_GROUP && type != KEY_TRANSACTION)
+	*ret_message = SLICE_NULL;
+	if (type == KEY_TRANSACTION) {          /* see serve_init_producer_id() */
+		*ret_message = SLICE("transactions are not supported");
+		return K_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+	}
+	if (type != KEY_GROUP) {
+		*ret_message = SLICE("only consumer groups have a coordinator here");
 		return K_INVALID_REQUEST;
-	if (type == KEY_GROUP && !kafka_allows(r, OP_DESCRIBE, key))
-		return K_GROUP_AUTHORIZATION_FAILED;
-	return K_NONE;
+	}
+	return kafka_allows(r, OP_DESCRIBE, key) ? K_NONE : K_GROUP_AUTHORIZATION_FAILED;
 }
 
 static void find_one(struct request *r, const struct find_coordinator_request *in, struct find_coordinator_response *out)
 {
 	struct endpoint here = advertised(r);
 
-	out->error_code = coordinator_error(r, in->key_type, in->key);
+	out->error_code = coordinator_error(r, in->key_type, in->key, &out->error_message);
 	out->node_id = out->error_code ? -1 : NODE_ID;
 	out->host = out->error_code ? slice_of("", 0) : here.host;
 	out->port = out->error_code ? -1 : here.port;
@@ -58,7 +63,7 @@ void serve_find_coordinator(struct request *r)
 		struct find_coordinator_response_coordinator *c = &out->coordinators.v[i];
 
 		c->key = in->coordinator_keys.v[i];
-		c->error_code = coordinator_error(r, in->key_type, c->key);
+		c->error_code = coordinator_error(r, in->key_type, c->key, &c->error_message);
 		c->node_id = c->error_code ? -1 : NODE_ID;
 		c->port = c->error_code ? -1 : here.port;
 		if (!c->error_code)

@@ -212,8 +212,8 @@ static void on_producer_id(struct request *r, struct cmd *cmd)
 }
 
 /*
- * A transactional id is refused with UNSUPPORTED_VERSION: of all codes it is the one that librdkafka and the Java client
- * both take as final and report in words that are true.
+ * Transactions are refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED, here and when their coordinator is looked for: it
+ * is the one code that librdkafka and the Java client both take as final.  (librdkafka asks again for ever after others.)
  */
 void serve_init_producer_id(struct request *r)
 {
@@ -222,7 +222,7 @@ void serve_init_producer_id(struct request *r)
 
 	out->producer_epoch = -1;
 	if (in->transactional_id.p) {
-		out->error_code = in->transactional_id.n ? K_UNSUPPORTED_VERSION : K_INVALID_REQUEST;
+		out->error_code = in->transactional_id.n ? K_TRANSACTIONAL_ID_AUTHORIZATION_FAILED : K_INVALID_REQUEST;
 		return;
 	}
 	struct cmd *c = request_ask(r, CMD_PRODUCER_ID, r->k->session.host->shard, 0);
