@@ -344,9 +344,11 @@ TEST(decompress_refuses_what_is_cut_or_followed_by_rubbish)
 		OWN(buf) struct buf *b = NULL;
 
 		for (size_t cut = 1; cut < n; cut++) {
+			OWN(free) uint8_t *exact = malloc(cut);
+			memcpy(exact, out, cut);
 			if (packers[i].pack == xerial && cut == 16)
 				continue;       /* a header without blocks is an empty stream */
-			CHECK(decompress(packers[i].codec, slice_of(out, cut), 1000, &b) < 0);
+			CHECK(decompress(packers[i].codec, slice_of(exact, cut), 1000, &b) < 0);
 		}
 		memset(out + n, 0xee, 3);
 		CHECK(decompress(packers[i].codec, slice_of(out, n + 3), 1000, &b) < 0);

@@ -128,9 +128,9 @@ static int unsnappy(struct slice in, struct sink *out)
 
 	in = slice_of(in.p + XERIAL_HEADER, in.n - XERIAL_HEADER);
 	while (in.n > 0) {
-		uint32_t n = in.n >= 4 ? get_be32(in.p) : UINT32_MAX;
+		size_t n = in.n >= 4 ? get_be32(in.p) : 0;
 
-		if (n > in.n - 4)
+		if (in.n < 4 || n > in.n - 4)
 			return -ERR_BAD_RECORD;
 		int r = unsnappy_block(slice_of(in.p + 4, n), out);
 		if (r < 0)
