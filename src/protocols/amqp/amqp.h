@@ -93,10 +93,11 @@ struct conn {
 	bool has_exclusive;             /* it may own exclusive queues */
 	bool fence_all;                 /* connection.close waits for the publishes of all channels */
 	bool starved;                   /* consumers wait for credit until the output has drained */
-	bool closing_asked;             /* the exclusive queues are being deleted; then close-ok */
+	bool owes_close_ok;             /* when the exclusive queues are gone */
 	uint16_t channel_max, heartbeat_s, generation;
 	uint32_t frame_max;
 	int64_t deadline_ms;            /* handshake, closing: then the connection ends; 0: none */
+	int64_t timer_ms;               /* what the host was told */
 	int64_t beat_ms, check_ms;      /* next heartbeat to send, next check of the peer's; 0: off */
 	struct principal who;
 	struct name vhost;
@@ -139,7 +140,7 @@ struct confirms {
 struct unacked {
 	uint64_t tag;
 	int64_t offset;
-	uint32_t queue, partition, generation;
+	uint32_t queue, partition;
 	uint16_t shard;
 	bool live;
 	bool counted;                   /* towards the channel's limit */

@@ -24,7 +24,7 @@ struct argument {
 static const char *const overflows[] = { "drop-head", "reject-publish", "reject-publish-dlx", NULL };
 static const char *const modes[] = { "default", "lazy", NULL };
 
-static const int64_t hundred_years_ms = INT64_C(100) * 365 * 24 * 3600 * 1000;
+static const int64_t ten_years_ms = INT64_C(10) * 365 * 24 * 3600 * 1000;
 
 /* In RabbitMQ's order: the first that is wrong is reported. */
 static const struct argument known[] = {
@@ -39,7 +39,7 @@ static const struct argument known[] = {
 	{ "x-max-in-memory-bytes", INTEGER, 0, INT64_MAX, .quorum = true },
 	{ "x-max-priority", INTEGER, 0, 255, "max_value_exceeded", .classic = true },
 	{ "x-overflow", TEXT, .words = overflows, .word_error = "invalid_overflow", .classic = true, .quorum = true },
-	{ "x-queue-mode", TEXT, .words = modes, .word_error = "\"unsupported queue mode '%.*s'\"", .classic = true, .quorum = true },
+	{ "x-queue-mode", TEXT, .words = modes, .word_error = "\"unsupported queue mode '%.*s'\"", .classic = true },
 	{ "x-queue-version", INTEGER, 1, 2, .classic = true },
 	{ "x-single-active-consumer", BOOLEAN, .classic = true, .quorum = true },
 	{ "x-delivery-limit", INTEGER, -1, INT32_MAX - 1, "value_too_large", .quorum = true },
@@ -67,7 +67,7 @@ static bool is_integer(char type)
 
 static int check_integer(struct conn *c, const struct argument *a, struct slice queue, const struct table_value *v)
 {
-	int64_t most = a->most < 0 ? hundred_years_ms : a->most;
+	int64_t most = a->most < 0 ? ten_years_ms : a->most;
 	char why[96];
 
 	if (!is_integer(v->type))

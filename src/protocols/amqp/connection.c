@@ -56,6 +56,9 @@ void connection_timer(struct conn *c)
 		earlier(&at, c->beat_ms);
 		earlier(&at, c->check_ms);
 	}
+	if (at == c->timer_ms)
+		return;
+	c->timer_ms = at;
 	host_timer(host_of(c), at);
 }
 
@@ -95,8 +98,9 @@ static void amqp_timer(struct session *s, int64_t now)
 {
 	struct conn *c = CONTAINER(struct conn, session, s);
 
+	c->timer_ms = 0;
 	if (c->deadline_ms && c->deadline_ms <= now) {
-		if (c->phase < OPEN && c->deadline_ms)
+		if (c->phase < OPEN)
 			host_of(c)->calls->note(host_of(c), "handshake: not finished in state '%s'", phases[c->phase].name);
 		c->deadline_ms = 0;
 		connection_end(c);
@@ -347,40 +351,39 @@ void connection_fail(struct conn *c, int code)
 	connection_timer(c);
 }
 
-static void send_close_ok(struct conn *c)
+static int say_goodbye(struct conn *c, struct chan *ch, struct cmd *cmd)
 {
-	send_method(c, 0, &connection_close_ok_msg, NULL);
+	if (c->owes_close_ok)
+		send_method(c, 0, &connection_close_ok_msg, NULL);
 	connection_end(c);
-}
-
-static int exclusive_gone(struct conn *c, struct chan *ch, struct cmd *cmd)
-{
-	send_close_ok(c);
 	return 0;
 }
 
-/* Every publish has been answered; exclusive queues must be gone before the client hears close-ok. */
+/* Exclusive queues are gone before the client sees the end. */
+static int leave(struct conn *c, bool owes_close_ok)
+{
+	struct cmd *cmd = c->has_exclusive ? cmd_new(CMD_CLOSE_CONNECTION) : NULL;
+
+	release_channels(c);
+	c->owes_close_ok = owes_close_ok;
+	if (!cmd)
+		return say_goodbye(c, NULL, NULL);
+	return ask(c, NULL, cmd, 0, /* no_wait = */ false, say_goodbye);
+}
+
+/* When every publish has been answered. */
 static int on_close(struct conn *c, const void *m)
 {
-	struct cmd *cmd;
-
 	if (c->inflight && c->phase == OPEN) {
 		c->fence_all = true;
 		return WAIT;
 	}
-	release_channels(c);
-	if (!c->has_exclusive || c->phase == CLOSING || !(cmd = cmd_new(CMD_CLOSE_CONNECTION))) {
-		send_close_ok(c);
-		return 0;
-	}
-	c->closing_asked = true;
-	return ask(c, NULL, cmd, 0, /* no_wait = */ false, exclusive_gone);
+	return leave(c, /* owes_close_ok = */ true);
 }
 
 static int on_close_ok(struct conn *c, const void *m)
 {
-	connection_end(c);
-	return 0;
+	return leave(c, /* owes_close_ok = */ false);
 }
 
 /* ------------------------------------------------------------------------------------- what channel 0 understands ---- */

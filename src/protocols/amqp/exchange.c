@@ -272,7 +272,7 @@ static int exchange_bound(struct conn *c, struct chan *ch, struct cmd *cmd)
 	struct cmd_change *change = (struct cmd_change *)cmd;
 	bool bind = change->change == CHANGE_BIND;
 
-	if (cmd->error)
+	if (cmd->error && (bind || cmd->error != -ERR_NO_SUCH_EXCHANGE))
 		return refuse_answer(c, cmd);
 	if (c->ask.no_wait)
 		return 0;

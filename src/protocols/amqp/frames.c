@@ -191,6 +191,7 @@ int64_t frames_input(struct session *s, struct slice bytes, size_t *want)
 		*want = 0;
 	}
 	flush_out(c);
+	connection_timer(c);
 	connection_pause(c);
 	if (c->paused)
 		*want = 0;

@@ -119,7 +119,7 @@ int publish_content(struct conn *c, struct chan *ch, int type, struct slice payl
 /* Text as Erlang's string:to_integer() judges it. */
 static int check_expiration(struct conn *c, struct slice s)
 {
-	static const int64_t most = INT64_C(100) * 365 * 24 * 3600 * 1000;
+	static const int64_t most = INT64_C(10) * 365 * 24 * 3600 * 1000;
 	size_t i = s.n && (s.p[0] == '-' || s.p[0] == '+'), digits = i;
 	int64_t v = 0;
 

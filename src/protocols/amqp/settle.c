@@ -2,7 +2,7 @@
  * settle.c - deliveries that the client has not settled, and basic.ack, nack, reject, recover.
  *
  * A settle is not answered: what a turn brings is gathered into one CMD_SETTLE per queue, and sent at the turn's end or
- * before anything that must come after it.
+ * before anything that must come after it.  Generation 0 says: the lease that this session holds.
  */
 #include "protocols/amqp/amqp.h"
 
@@ -51,7 +51,7 @@ uint64_t outstanding_add(struct chan *ch, const struct delivery *d, uint32_t que
 	if (!outstanding_room(o))
 		return 0;
 	o->v[o->n++] = (struct unacked){ .tag = ch->next_tag, .offset = d->offset, .queue = queue, .partition = d->partition,
-		.generation = d->generation, .shard = shard, .live = true, .counted = counted };
+		.shard = shard, .live = true, .counted = counted };
 	o->live++;
 	ch->counted += counted;
 	return ch->next_tag++;
@@ -127,8 +127,7 @@ static void gather(struct conn *c, uint32_t queue, uint16_t shard, const struct 
 
 void settle(struct conn *c, uint32_t queue, uint16_t shard, const struct delivery *d, enum outcome outcome)
 {
-	gather(c, queue, shard, &(struct settle_item){ .partition = d->partition, .offset = d->offset,
-						       .generation = d->generation, .outcome = outcome });
+	gather(c, queue, shard, &(struct settle_item){ .partition = d->partition, .offset = d->offset, .outcome = outcome });
 }
 
 static void settle_one(struct conn *c, struct chan *ch, struct unacked *u, enum outcome outcome)
@@ -136,8 +135,7 @@ static void settle_one(struct conn *c, struct chan *ch, struct unacked *u, enum 
 	u->live = false;
 	ch->outstanding.live--;
 	ch->counted -= u->counted;
-	gather(c, u->queue, u->shard, &(struct settle_item){ .partition = u->partition, .offset = u->offset,
-							     .generation = u->generation, .outcome = outcome });
+	gather(c, u->queue, u->shard, &(struct settle_item){ .partition = u->partition, .offset = u->offset, .outcome = outcome });
 }
 
 static void settle_up_to(struct conn *c, struct chan *ch, uint32_t end, enum outcome outcome)

@@ -55,7 +55,7 @@ def show(f):
 
 class Peer:
     def __init__(self, port, log):
-        self.log, self.buffer = log, b""
+        self.port, self.log, self.buffer = port, log, b""
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.settimeout(5)
 
@@ -282,7 +282,6 @@ def declare(q, **how):
 @scenario
 def queues(port, log):
     p = Peer(port, log).open()
-    p.port = port
     soft(p, log,
          spec.Queue.Delete("dq"), spec.Queue.Delete("dq1"),
          declare("dq", passive=True), spec.Queue.Purge("dq"), spec.Queue.Bind("dq", "", "x"), spec.Queue.Bind("dq", "amq.direct", "x"),
@@ -303,7 +302,7 @@ def queues(port, log):
             "x-single-active-consumer": (True, 1, "true"), "x-max-priority": (-1, 256, "x"), "x-queue-type": ("classic", "foo", 3), "x-queue-mode": ("lazy", "default", "foo", 3),
             "x-queue-version": (1, 2, 3, "a"), "x-queue-master-locator": ("min-masters", "foo", 3), "x-delivery-limit": (3, -1, "a"), "x-max-age": ("7D", "x"), "x-quorum-initial-group-size": (3,), "x-stream-max-segment-size-bytes": (5,)}.items():
         for v in values:
-            p = soft(p, log, declare("dq2", arguments={key: v})) or p
+            p = soft(p, log, declare("dq2", arguments={key: v}))
             p.send(1, spec.Queue.Delete("dq2"))
             p.next()
     for key, values in {"x-delivery-limit": (3, -1, "a"), "x-max-priority": (3,), "x-overflow": ("reject-publish-dlx", "reject-publish"), "x-max-length": (4,), "x-queue-mode": ("lazy",), "x-message-ttl": (5,), "x-expires": (1000,)}.items():
@@ -322,7 +321,6 @@ def queues(port, log):
 def exclusive(port, log):
     p = Peer(port, log).open()
     other = Peer(port, log).open()
-    other.port = port
     p.rpc(1, declare("dx", exclusive=True, durable=True))
     p.rpc(1, declare("dx", exclusive=True, durable=True))
     p.rpc(1, declare("dx", exclusive=True, durable=False))
@@ -340,7 +338,6 @@ def exclusive(port, log):
 @scenario
 def exchanges(port, log):
     p = Peer(port, log).open()
-    p.port = port
     X = spec.Exchange
     soft(p, log, X.Delete("de"), X.Delete("de2"), X.Declare("de", "direct", passive=True), X.Declare("de", "nonsense"), X.Declare("de", "direct"), X.Declare("de", "fanout"),
          X.Declare("de", "direct", durable=True), X.Declare("de", "direct", auto_delete=True), X.Declare("de", "direct", internal=True),
