@@ -35,7 +35,7 @@ enum {
 	HEARTBEAT_S = 60,
 	HANDSHAKE_MS = 10000,
 	REFUSED_MS = 1000,              /* a client that failed to log in waits so long */
-	CLOSING_MS = 10000,             /* for the peer's close-ok */
+	CLOSING_MS = 30000,             /* for the peer's close-ok */
 	INFLIGHT_BYTES = 8 << 20,       /* published and not yet answered, per connection; then its input is paused */
 	PUBLISH_CHARGE = 256,           /* what a small message counts at least */
 	UNSENT_BYTES = 256 << 10,       /* output that waits: no more credit for consumers; the host's high mark */
