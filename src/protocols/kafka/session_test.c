@@ -244,3 +244,54 @@ TEST(the_old_handshake_takes_a_bare_token)
 	CHECK(f->closed && strstr(f->note, "malformed PLAIN token"));
 	fake_free(f);
 }
+
+/* ---- the manual ---- */
+
+/* docs/manual/kafka.md, found from here. */
+static char *read_manual(void)
+{
+	static char text[64 << 10];
+	char path[1000];
+	const char *here = strstr(__FILE__, "src/protocols/");
+	int root = here ? (int)(here - __FILE__) : 0;
+
+	snprintf(path, sizeof path, "%.*sdocs/manual/kafka.md", root, __FILE__);
+	FILE *in = fopen(path, "r");
+	if (!in)
+		return NULL;
+	text[fread(text, 1, sizeof text - 1, in)] = '\0';
+	fclose(in);
+	return text;
+}
+
+TEST(the_manual_lists_what_is_served_and_nothing_else)
+{
+	struct fake *f = opened(1);
+	struct api_versions_request q = { 0 };
+	const struct api_versions_response *a = fake_ask(f, KAFKA_API_VERSIONS, 0, &q);
+	char *manual = read_manual(), *table = manual ? strstr(manual, "| key | request | versions |") : NULL;
+	int rows = 0;
+
+	CHECK(a && table);
+	for (int32_t i = 0; i < a->api_keys.n; i++) {
+		const struct api_versions_response_api *api = &a->api_keys.v[i];
+		char row[100];
+		const char *name = NULL;
+
+		for (int j = 0; j < KAFKA_APIS; j++)
+			if (kafka_apis[j].key == api->api_key)
+				name = kafka_apis[j].name;
+		if (api->min_version == api->max_version)
+			snprintf(row, sizeof row, "\n| %d | %s | %d ", api->api_key, name, api->min_version);
+		else
+			snprintf(row, sizeof row, "\n| %d | %s | %d-%d ", api->api_key, name, api->min_version, api->max_version);
+		if (!strstr(table, row))
+			fprintf(stderr, "docs/manual/kafka.md lacks the row:%s|\n", row);
+		CHECK(strstr(table, row));
+	}
+	*strstr(table, "\n\n") = '\0';
+	for (const char *p = table; (p = strstr(p, "\n| ")); p++)
+		rows++;
+	CHECK(rows == a->api_keys.n);
+	fake_free(f);
+}
