@@ -43,7 +43,7 @@ static const struct name {
 	{ "kafka.auto_create_topics", "true", "create a topic when a client asks for it", YES_NO, AT(auto_create_topics), 0, 0 },
 	{ "kafka.group_initial_rebalance_ms", "0", "how long a new group waits for more members", NUMBER,
 	  AT(group_initial_rebalance_ms), 0, 300000 },
-	{ "max_message_size", "16MB", "largest message or record batch", SIZE, AT(max_message_bytes), 1024, 100 << 20 },
+	{ "max_message_size", "16MiB", "largest message or record batch", SIZE, AT(max_message_bytes), 1024, 100 << 20 },
 	{ "cache_size", "64MB", "memory per shard for recent messages", SIZE, AT(cache_bytes), 1 << 20, UINT32_MAX },
 #undef AT
 };
