@@ -15,7 +15,7 @@ enum may_be { DEFAULT, ANY_SIZE, TIME_TYPE };
 struct config {
 	const char *name;
 	enum config_type type;
-	const char *fallback;           /* NULL: settings->max_message_bytes */
+	const char *fallback;           /* NULL: see default_max_message() */
 	enum may_be may_be;
 	const char *doc;
 };
@@ -85,13 +85,23 @@ bool config_accept(const struct request *r, struct slice name, struct slice valu
 	return false;
 }
 
+/* Kafka's own default, unless the broker's limit for all protocols is below it. */
+static uint32_t default_max_message(const struct request *r)
+{
+	enum { KAFKA_DEFAULT = 1048588 };
+	uint32_t limit = settings_of(r)->max_message_bytes;
+
+	return limit < KAFKA_DEFAULT ? limit : KAFKA_DEFAULT;
+}
+
 uint32_t config_max_message(const struct request *r, const struct channel *ch)
 {
+	uint32_t limit = settings_of(r)->max_message_bytes;
 	int64_t n;
 
-	if (ch->nsettings && parse_number(channel_setting(ch, "max.message.bytes"), &n) && n < settings_of(r)->max_message_bytes)
-		return (uint32_t)n;
-	return settings_of(r)->max_message_bytes;
+	if (!ch->nsettings || !parse_number(channel_setting(ch, "max.message.bytes"), &n))
+		return default_max_message(r);
+	return n < limit ? (uint32_t)n : limit;
 }
 
 bool config_append_time(const struct channel *ch)
@@ -103,7 +113,7 @@ bool config_append_time(const struct channel *ch)
 
 static struct slice default_of(struct request *r, const struct config *c)
 {
-	return c->fallback ? slice_cstr(c->fallback) : request_printf(r, "%u", settings_of(r)->max_message_bytes);
+	return c->fallback ? slice_cstr(c->fallback) : request_printf(r, "%u", default_max_message(r));
 }
 
 /* The value that was set, or null. */
@@ -213,7 +223,8 @@ static void describe_broker(struct request *r, const struct describe_configs_req
 		{ { "log.message.timestamp.type", STRING, "", DEFAULT, "of topics that do not say" }, SLICE("CreateTime") },
 		{ { "log.retention.bytes", LONG, "", DEFAULT, "records stay until they are deleted" }, SLICE("-1") },
 		{ { "log.retention.ms", LONG, "", DEFAULT, "records stay until they are deleted" }, SLICE("-1") },
-		{ { "message.max.bytes", INT, "", DEFAULT, "the largest batch" }, request_printf(r, "%u", s->max_message_bytes) },
+		{ { "message.max.bytes", INT, "", DEFAULT, "the largest batch, for topics that do not say" },
+		  request_printf(r, "%u", default_max_message(r)) },
 		{ { "min.insync.replicas", INT, "", DEFAULT, "there is one replica" }, SLICE("1") },
 		{ { "num.partitions", INT, "", DEFAULT, "of topics that do not say" }, request_printf(r, "%u", s->num_partitions) },
 		{ { "offset.metadata.max.bytes", INT, "", DEFAULT, "what may come with a committed offset" }, SLICE("4096") },

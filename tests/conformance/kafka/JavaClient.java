@@ -60,11 +60,11 @@ public class JavaClient {
 
     static void admin(Map<String, Object> settings, String topic) throws Exception {
         try (var admin = Admin.create(settings)) {
-            var wanted = new NewTopic(topic, 3, (short) 1).configs(Map.of("retention.ms", "86400001"));
+            var wanted = new NewTopic(topic, 3, (short) 1).configs(Map.of("max.message.bytes", "345678"));
             admin.createTopics(List.of(wanted)).all().get();
             System.out.println("partitions " + admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size());
             var resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
-            System.out.println("retention " + admin.describeConfigs(List.of(resource)).all().get().get(resource).get("retention.ms").value());
+            System.out.println("setting " + admin.describeConfigs(List.of(resource)).all().get().get(resource).get("max.message.bytes").value());
             var cluster = admin.describeCluster();
             System.out.println("nodes " + cluster.nodes().get().size() + " controller " + (cluster.controller().get() != null));
             admin.deleteTopics(List.of(topic)).all().get();

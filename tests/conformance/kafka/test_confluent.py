@@ -230,10 +230,10 @@ def test_a_deleted_topic_is_gone(rd, fresh):
 
 
 def test_the_settings_of_a_topic_are_described(rd, fresh):
-    topic = rd.create(fresh(), **{"retention.ms": "86400001"})
+    topic = rd.create(fresh(), **{"max.message.bytes": "345678"})
     future, = rd.admin().describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]).values()
     settings = future.result(20)
-    assert settings["retention.ms"].value == "86400001" and not settings["retention.ms"].is_default
+    assert settings["max.message.bytes"].value == "345678" and not settings["max.message.bytes"].is_default
     assert settings["cleanup.policy"].value == "delete"
 
 
