@@ -22,6 +22,7 @@ int queues_open(struct broker *b)
 	list_init(&b->queues->all);
 	list_init(&b->queues->lost);
 	list_init(&b->queues->lost_burials);
+	list_init(&b->queues->readings);
 	b->queues->again.fire = on_again;
 	return 0;
 }
@@ -535,6 +536,7 @@ void queues_close(struct broker *b)
 	}
 	for (struct node *n; (n = list_pop(&qs->lost_burials));)
 		queue_burial_free(n);
+	readings_free(&qs->readings);
 	state_scratch_free(&qs->scratch);
 	free(qs);
 	b->queues = NULL;

@@ -343,7 +343,7 @@ void queue_bury(struct queue *q)
 
 	if (list_empty(&l->dying) || q->bury_after_ms > q->broker->now_ms || !ch)
 		return;
-	if (!q->dead_reader && !(q->dead_reader = reader_new(wake_from_read, q)))
+	if (!q->dead_reader && !(q->dead_reader = reader_new(&q->broker->queues->readings, wake_from_read, q)))
 		return;
 	while (!list_empty(&l->dying) && q->nburials < BURIALS_MAX && q->bury_after_ms <= q->broker->now_ms) {
 		struct message *m = CONTAINER(struct message, held, l->dying.next);

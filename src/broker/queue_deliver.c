@@ -67,28 +67,14 @@ static bool take(struct queue *q, const struct spot *s, bool no_ack, struct hold
 
 /* ---- to a receiver ---- */
 
-/* Fifo: the group that it drains, which is the group of the last message that it has.  It may have had to wait for the disk. */
-static struct lane *waiter_lane(const struct waiter *w)
-{
-	const struct cmd_receive *c = w->cmd;
-	const struct delivery *last = c->ndeliveries ? &c->deliveries[c->ndeliveries - 1] : NULL;
-	struct message *m;
-
-	if (!last || !w->queue->ledger.fifo)
-		return NULL;
-	ledger_find(&w->queue->ledger, last->partition, last->offset, &m);
-	return m && m->place == PLACE_LEASED && m->receives == last->generation ? m->lane : NULL;
-}
-
 static bool give_waiter(struct queue *q, struct waiter *w, const struct spot *s, const struct reader_record *r)
 {
 	struct cmd_receive *c = w->cmd;
 	struct holder *h = NULL;
-	struct lane *lane = NULL;
 
 	if (!c->no_ack && c->lease_ms < 0 && !(h = holder_getter(q, w->party)))
 		return false;
-	bool taken = take(q, s, c->no_ack, h, c->lease_ms, &lane, r, &c->deliveries[c->ndeliveries]);
+	bool taken = take(q, s, c->no_ack, h, c->lease_ms, &w->lane, r, &c->deliveries[c->ndeliveries]);
 	if (taken)
 		c->ndeliveries++;
 	if (h)
@@ -198,7 +184,7 @@ static enum read_result read_spot(struct queue *q, const struct spot *s, struct 
 	const struct channel *ch = core_channel(q->broker, q->channel);
 
 	if (!q->reader)
-		q->reader = reader_new(wake_from_read, q);
+		q->reader = reader_new(&q->broker->queues->readings, wake_from_read, q);
 	if (!ch || !q->reader)
 		return READ_BROKEN;
 	return reader_get(q->reader, q->broker->log, channel_partition(ch, s->partition), s->offset, ret);
@@ -232,7 +218,7 @@ static bool step(struct queue *q, struct node *served)
 	struct reader_record r;
 	struct spot s;
 
-	if ((!w && !h) || !ledger_peek(&q->ledger, w ? waiter_lane(w) : h->lane, &s))
+	if ((!w && !h) || !ledger_peek(&q->ledger, w ? w->lane : h->lane, &s))
 		return false;
 	if (head_dies(q, &s))
 		return true;
@@ -258,14 +244,15 @@ static bool step(struct queue *q, struct node *served)
 	return true;
 }
 
-/* Whoever has something is answered, and whoever does not wait; but not while the disk is being asked for more. */
-static void answer_waiters(struct queue *q)
+/*
+ * Whoever has something is answered: leases run from now on, so nobody waits for the disk with some in the hand (a
+ * receive may give less than it could).  Whoever does not wait is answered unless the disk is still being asked.
+ */
+static void answer_waiters(struct queue *q, bool all_asked)
 {
-	if (q->reading)
-		return;
 	LIST_EACH(n, &q->waiters) {
 		struct waiter *w = CONTAINER(struct waiter, in_queue, n);
-		if (w->cmd->ndeliveries || !w->patient)
+		if (w->cmd->ndeliveries || (!w->patient && !q->reading && all_asked))
 			waiter_answer(w, any_broken(q) ? -ERR_DAMAGED : 0);
 	}
 }
@@ -279,13 +266,10 @@ void queue_deliver(struct queue *q)
 	q->reading = false;
 	while (left > 0 && step(q, &served))
 		left--;
-	if (left > 0 || q->ledger.ready == 0)
-		answer_waiters(q);
+	answer_waiters(q, left > 0);
 	send_events(q, &served);
 
-	if (!list_empty(&q->waiters) && left == 0)
-		queue_wake(q);
-	if (!q->reading && queue_ready(q) && (!list_empty(&q->hungry) || left == 0)) {
+	if (left == 0 || (!q->reading && queue_ready(q) && !list_empty(&q->hungry))) {
 		queue_wake(q);
 		queues_again(q->broker);
 	}

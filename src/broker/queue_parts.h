@@ -39,6 +39,7 @@ struct queues {
 	struct node all;
 	struct node lost;               /* struct written whose queue has gone */
 	struct node lost_burials;
+	struct node readings;
 	struct timer again;             /* due at once: somebody has more to do */
 	struct state_scratch scratch;
 };
@@ -84,6 +85,7 @@ struct waiter {
 	struct party *party;
 	struct cmd_receive *cmd;
 	bool patient;                   /* it has a deadline that has not come */
+	struct lane *lane;              /* fifo: the group that it drains */
 };
 
 /* A record on its way to the disk, and who is answered then. */

@@ -6,12 +6,14 @@ enum { READ_BYTES = 128 << 10, BATCH_OPEN_MAX = 128 << 20 };
 
 /* A read that may outlive its reader. */
 struct reading {
+	struct node link;               /* in reader->readings */
 	struct log_read io;
 	struct reader *reader;          /* NULL: abandoned */
 	bool done;
 };
 
 struct reader {
+	struct node *readings;
 	void (*wake)(void *ctx);
 	void *ctx;
 	struct reading *reading;        /* under way, or done and holding the batches */
@@ -23,11 +25,12 @@ struct reader {
 	struct slice rest;              /* records that come next */
 };
 
-struct reader *reader_new(void (*wake)(void *ctx), void *ctx)
+struct reader *reader_new(struct node *readings, void (*wake)(void *ctx), void *ctx)
 {
 	struct reader *r = calloc(1, sizeof *r);
 
 	if (r) {
+		r->readings = readings;
 		r->wake = wake;
 		r->ctx = ctx;
 	}
@@ -43,6 +46,7 @@ static void close_batch(struct reader *r)
 
 static void reading_free(struct reading *g)
 {
+	list_remove(&g->link);
 	log_read_free(&g->io);
 	free(g);
 }
@@ -57,6 +61,12 @@ static void drop_reading(struct reader *r)
 	else
 		r->reading->reader = NULL;
 	r->reading = NULL;
+}
+
+void readings_free(struct node *readings)
+{
+	LIST_EACH(n, readings)
+		reading_free(CONTAINER(struct reading, link, n));
 }
 
 void reader_free(struct reader *r)
@@ -87,6 +97,7 @@ static int start(struct reader *r, struct log *log, uint32_t partition, int64_t 
 		return -ERR_NO_MEMORY;
 	g->io = (struct log_read){ .partition = partition, .offset = offset, .max_bytes = READ_BYTES, .done = on_read, .ctx = g };
 	g->reader = r;
+	list_push(r->readings, &g->link);
 	r->reading = g;
 	r->starting = true;
 	log_read(log, &g->io);

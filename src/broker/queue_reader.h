@@ -26,8 +26,11 @@ struct reader_record {
 	struct view hold;               /* the reader's: take a reference to keep the record */
 };
 
-struct reader *reader_new(void (*wake)(void *ctx), void *ctx);
+/* Reads under way are kept in `readings`, because they may outlive their reader. */
+struct reader *reader_new(struct node *readings, void (*wake)(void *ctx), void *ctx);
 void reader_free(struct reader *r);     /* also with a read under way; NULL is fine */
+/* The log is about to be closed: nothing will be read any more. */
+void readings_free(struct node *readings);
 
 /* The record at `offset` of a log partition; valid until the next call. */
 enum read_result reader_get(struct reader *r, struct log *log, uint32_t partition, int64_t offset,

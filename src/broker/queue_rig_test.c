@@ -75,9 +75,10 @@ bool rig_restart(struct rig *r, bool orderly)
 
 	stop(r, orderly);
 	next = simdisk_crash(r->disk, orderly ? CRASH_PROCESS : CRASH_POWER, rng_next(&r->rng));
-	/* What is under way ends on the old disk, where nobody sees it any more. */
-	simdisk_drain(r->disk, &r->rng);
-	broker_close(r->b);
+	if (orderly)
+		broker_close(r->b);
+	else
+		broker_abandon(r->b);
 	drop_back(r);
 	simdisk_free(r->disk);
 	r->disk = next;

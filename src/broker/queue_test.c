@@ -496,7 +496,8 @@ TEST(priorities_go_first_and_survive)
 	for (int i = 0; i < 4; i++)
 		CHECK(rig_send_amqp(&r, q, (const char *[]){ "low", "high", "none", "max" }[i], (int[]){ 1, 5, -1, 99 }[i], NULL) == i);
 	CHECK(rig_restart(&r, true));
-	CHECK_TEXT(rig_receive(&r, q, 9, -1, NULL), "high:1 max:1 low:1 none:1");
+	for (int i = 0; i < 4; i++)
+		CHECK_TEXT(rig_receive(&r, q, 1, -1, NULL), ((const char *[]){ "high:1", "max:1", "low:1", "none:1" })[i]);
 	rig_close(&r);
 }
 
