@@ -20,8 +20,8 @@ static const struct name {
 	{ "amqp.listener", "127.0.0.1:5672", "ADDR:PORT for AMQP 0-9-1 clients, or off", ADDRESS, AT(amqp), 0, 0 },
 	{ "sqs.listener", "127.0.0.1:4566", "ADDR:PORT for SQS clients (HTTP), or off", ADDRESS, AT(sqs), 0, 0 },
 	{ "admin.listener", "127.0.0.1:15672", "ADDR:PORT for /healthz and /metrics, or off", ADDRESS, AT(admin), 0, 0 },
-	{ "shards", "0", "event loops with a log each; fixed when the data directory is made; 0: as it has, else 1",
-	  NUMBER, AT(shards), 0, 64 },
+	{ "shards", "", "event loops with a log each, 1 to 64; fixed when the data directory is made; else as it has, or 1",
+	  NUMBER, AT(shards), 1, 64 },
 	{ "durability", "fsync", "fsync: acknowledged when on disk; os: when the operating system has it", DURABILITY,
 	  AT(sync), 0, 0 },
 	{ "memory_high_watermark", "0.6", "publishers are blocked while the process uses more than this part of the "
@@ -44,7 +44,7 @@ static const struct name {
 	{ "kafka.group_initial_rebalance_ms", "0", "how long a new group waits for more members", NUMBER,
 	  AT(group_initial_rebalance_ms), 0, 300000 },
 	{ "max_message_size", "16MiB", "largest message or record batch", SIZE, AT(max_message_bytes), 1024, 100 << 20 },
-	{ "cache_size", "64MB", "memory per shard for recent messages", SIZE, AT(cache_bytes), 1 << 20, UINT32_MAX },
+	{ "cache_size", "64MiB", "memory per shard for recent messages", SIZE, AT(cache_bytes), 1 << 20, UINT32_MAX },
 #undef AT
 };
 
@@ -183,7 +183,7 @@ void config_defaults(struct config *c)
 
 	*c = (struct config){ 0 };
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		if (config_set(c, names[i].name, names[i].value, &why) < 0)
+		if (*names[i].value && config_set(c, names[i].name, names[i].value, &why) < 0)
 			abort();        /* the table above contradicts itself */
 }
 
