@@ -146,6 +146,7 @@ void serve_join_group(struct request *r)
 	c->session_timeout_ms = in->session_timeout_ms;
 	c->rebalance_timeout_ms = in->rebalance_timeout_ms < 0 ? in->session_timeout_ms : in->rebalance_timeout_ms;
 	c->id_required = r->version >= 4 && !in->group_instance_id.p;
+	c->can_skip = r->version >= 9;
 	if (!copy_protocols(in, c)) {
 		cmd_free(&c->head);
 		request_no_memory(r);
