@@ -36,6 +36,15 @@ def sources():
                 yield os.path.relpath(os.path.join(top, name), src)
 
 
+def is_test(path):
+    """A unit test, or a header that only unit tests include."""
+    if path.endswith(".c"):
+        return path.endswith("_test.c")
+    users = [p for p in sources() if re.search(r'#include "([^"]*/)?%s"' % re.escape(os.path.basename(path)),
+                                               open(os.path.join(src, p), errors="replace").read())]
+    return bool(users) and all(p.endswith("_test.c") for p in users)
+
+
 def check_includes(path, allowed):
     bad = 0
     mine = folder_of(os.path.dirname(path), allowed)
@@ -43,7 +52,7 @@ def check_includes(path, allowed):
         print(f"src/{path}: its folder is not in src/LAYERS")
         return 1
     # A unit test may use the simulator's parts: it is not part of the product.
-    extra = {"sim"} if path.endswith("_test.c") else set()
+    extra = {"sim"} if is_test(path) else set()
     for number, line in enumerate(open(os.path.join(src, path), errors="replace"), 1):
         found = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
         if not found:

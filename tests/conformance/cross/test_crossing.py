@@ -89,7 +89,8 @@ class All:
     # -- places ----------------------------------------------------------
 
     def place(self, name):
-        """A queue that all three know; returns its SQS url."""
+        """A topic with a queue over it: all three know it, and Kafka keeps what the queue has settled.  The SQS url."""
+        self.producer.partitions_for(name)
         self.channel.queue_declare(name, durable=True)
         return self.url(name)
 
@@ -194,6 +195,18 @@ def test_a_message_of_each_protocol_reaches_the_other_two_with_its_body(all_, fr
         write()
         assert all_.from_sqs(url)["Body"] == body
         assert [r.value for r in all_.from_kafka(name, 2)] == [body.encode()] * 2
+
+
+def test_a_queue_that_is_no_topic_gives_settled_messages_back(all_, fresh):
+    name = fresh()
+    all_.channel.queue_declare(name, durable=True)
+    all_.to_amqp(name, b"one")
+    assert [r.value for r in all_.from_kafka(name)] == [b"one"]
+    assert all_.from_amqp(name)[2] == b"one"
+    consumer, partition = all_.consumer(name), TopicPartition(name, 0)
+    wait_until(lambda: consumer.beginning_offsets([partition])[partition] == 1, "the log begins behind it", 5)
+    all_.to_amqp(name, b"two")
+    assert [r.value for r in all_.from_kafka(name)] == [b"two"]
 
 
 @pytest.mark.parametrize("source", ["kafka", "amqp"])
