@@ -176,7 +176,8 @@ def test_a_temporary_queue_is_seen_by_AMQP_only(all_, fresh, kind):
 
 def test_a_deleted_queue_is_gone_for_all(all_, fresh):
     name = fresh()
-    all_.place(name)
+    all_.channel.queue_declare(name, durable=True)      # not on a topic: that would stay
+    assert name in all_.topics()
     all_.channel.queue_delete(name)
     assert name not in all_.sqs_names(name)
     wait_until(lambda: name not in all_.topics(), "the topic is gone")
