@@ -490,6 +490,7 @@ void broker_stop(struct broker *b, int64_t now_ms)
 	b->now_ms = now_ms;
 	b->stopping = true;
 	fetches_stop(b);
+	queues_stop(b);
 	log_checkpoint(b->log);
 }
 

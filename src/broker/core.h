@@ -216,6 +216,7 @@ void queues_start(struct broker *b);
 /* Once per turn, after the commands and before the commit starts: delivers, answers receivers, and appends one record
    per queue that has changed.  What is left over goes on in the next turn (a timer that is due at once). */
 void queues_flush(struct broker *b);
+void queues_stop(struct broker *b);             /* answer the receives that wait */
 void queues_session_gone(struct broker *b, uint16_t shard, uint32_t session);
 bool queue_in_use(const struct queue *q);                               /* has consumers */
 uint64_t queue_ready(const struct queue *q);

@@ -99,17 +99,13 @@ void queue_answer_durable(struct queue *q, struct cmd *c)
 
 static void trim(struct queue *q, const int64_t *floors, uint32_t n)
 {
-	const struct channel *ch = core_channel(q->broker, q->channel);
-
-	if (!ch)
-		return;
 	if (!q->trimmed && !(q->trimmed = calloc(q->ledger.npartitions, sizeof *q->trimmed)))
 		return;
 	for (uint32_t i = 0; i < n; i++) {
 		if (floors[i] <= q->trimmed[i])
 			continue;
 		q->trimmed[i] = floors[i];
-		log_trim(q->broker->log, channel_partition(ch, i), floors[i]);
+		log_trim(q->broker->log, q->log_ids[i], floors[i]);
 	}
 }
 
@@ -269,8 +265,9 @@ static void turn(struct queue *q)
 	if (q->dedup)
 		dedup_expire(q->dedup, q->broker->now_ms);
 	queue_check_unused(q);
-	queue_limit(q);
+	/* Whoever waits comes before limits: a message with a ttl of 0 is delivered at once or not at all. */
 	queue_deliver(q);
+	queue_limit(q);
 	queue_bury(q);
 	write_down(q);
 	set_timer(q);
@@ -301,9 +298,8 @@ void queues_start(struct broker *b)
 		ledger_written(&q->ledger);
 		q->used_ms = b->now_ms;
 		for (uint32_t i = 0; q->trims && i < q->ledger.npartitions; i++) {
-			const struct channel *ch = core_channel(b, q->channel);
-			if (ch && q->ledger.partitions[i].floor > 0)
-				log_trim(b->log, channel_partition(ch, i), q->ledger.partitions[i].floor);
+			if (q->ledger.partitions[i].floor > 0)
+				log_trim(b->log, q->log_ids[i], q->ledger.partitions[i].floor);
 		}
 		queue_wake(q);
 	}
@@ -349,7 +345,11 @@ static int64_t first_owed(struct broker *b, const struct channel *ch, uint32_t n
 static int set_partitions(struct queue *q, const struct channel *ch, bool created)
 {
 	uint32_t before = q->ledger.npartitions;
+	uint32_t *log_ids = realloc(q->log_ids, ch->partitions * sizeof *log_ids);
 
+	if (!log_ids)
+		return -ERR_NO_MEMORY;
+	q->log_ids = log_ids;
 	if (ledger_grow(&q->ledger, ch->partitions) < 0)
 		return -ERR_NO_MEMORY;
 	if (q->trimmed && before != ch->partitions) {
@@ -360,6 +360,7 @@ static int set_partitions(struct queue *q, const struct channel *ch, bool create
 		struct partition *p = core_partition(q->broker, channel_partition(ch, i));
 		if (p)
 			p->queue = q;
+		log_ids[i] = channel_partition(ch, i);
 		ledger_begin(&q->ledger, i, created ? first_owed(q->broker, ch, i) : 0);
 	}
 	return 0;
@@ -372,6 +373,7 @@ static void queue_free(struct queue *q)
 		dedup_free(q->dedup);
 	free(q->dedup);
 	free(q->trimmed);
+	free(q->log_ids);
 	reader_free(q->reader);
 	reader_free(q->dead_reader);
 	free(q);
@@ -382,6 +384,7 @@ static int init_contents(struct queue *q, const struct channel *ch)
 	const struct queue_policy *policy = &ch->queue->spec.policy;
 
 	ledger_init(&q->ledger, policy->fifo, rng_next(&q->broker->rng));
+	q->ledger.pool = &q->broker->queues->pool;
 	if (policy->fifo && !q->dedup && !(q->dedup = malloc(sizeof *q->dedup)))
 		return -ERR_NO_MEMORY;
 	if (q->dedup)
@@ -502,6 +505,15 @@ void queue_drop(struct broker *b, const struct channel *ch)
 	queue_free(q);
 }
 
+void queues_stop(struct broker *b)
+{
+	LIST_EACH(n, &b->queues->all) {
+		struct queue *q = CONTAINER(struct queue, link, n);
+		LIST_EACH(w, &q->waiters)
+			waiter_answer(CONTAINER(struct waiter, in_queue, w), -ERR_STOPPING);
+	}
+}
+
 /* Everything in memory goes; nobody is told. */
 void queues_close(struct broker *b)
 {
@@ -537,6 +549,7 @@ void queues_close(struct broker *b)
 	for (struct node *n; (n = list_pop(&qs->lost_burials));)
 		queue_burial_free(n);
 	readings_free(&qs->readings);
+	message_pool_free(&qs->pool);
 	state_scratch_free(&qs->scratch);
 	free(qs);
 	b->queues = NULL;
@@ -544,23 +557,23 @@ void queues_close(struct broker *b)
 
 /* --------------------------------------------------------------------------------------------------- appending ---- */
 
-static uint64_t on_their_way(struct broker *b, const struct queue *q, const struct channel *ch)
+static uint64_t on_their_way(struct broker *b, const struct queue *q)
 {
 	uint64_t n = 0;
 
 	for (uint32_t i = 0; i < q->ledger.npartitions; i++) {
-		int64_t end = log_end(b->log, channel_partition(ch, i));
+		int64_t end = log_end(b->log, q->log_ids[i]);
 		n += end > q->ledger.partitions[i].end ? (uint64_t)(end - q->ledger.partitions[i].end) : 0;
 	}
 	return n;
 }
 
-static bool overflows(struct broker *b, const struct queue *q, const struct channel *ch, const struct batch *batch)
+static bool overflows(struct broker *b, const struct queue *q, const struct batch *batch)
 {
 	if (!q->policy.reject_publish)
 		return false;
 	if (q->policy.max_length >= 0 &&
-	    queue_ready(q) + on_their_way(b, q, ch) + (uint64_t)batch->count > (uint64_t)q->policy.max_length)
+	    queue_ready(q) + on_their_way(b, q) + (uint64_t)batch->count > (uint64_t)q->policy.max_length)
 		return true;
 	return q->policy.max_bytes >= 0 && q->ledger.ready_bytes + batch->records.n > (uint64_t)q->policy.max_bytes;
 }
@@ -584,19 +597,18 @@ static bool dedup_key_of(const struct queue *q, const struct batch *batch, struc
 
 int queue_admit(struct broker *b, struct queue *q, const struct batch *batch, struct cmd_publish *c, struct publish_target *t)
 {
-	const struct channel *ch = core_channel(b, q->channel);
 	uint32_t number = t->partition > 0 ? (uint32_t)t->partition : 0;
 	struct dedup_key key;
 	struct facts facts;
 
-	if (!ch || number >= q->ledger.npartitions)
+	if (number >= q->ledger.npartitions)
 		return -ERR_NO_SUCH_PARTITION;
-	if (!c->from_queue && overflows(b, q, ch, batch))
+	if (!c->from_queue && overflows(b, q, batch))
 		return -ERR_OVERFLOW;
 	if (!q->ledger.fifo)
 		return 0;
 
-	int64_t offset = log_end(b->log, channel_partition(ch, number));
+	int64_t offset = log_end(b->log, q->log_ids[number]);
 	c->ret_sequence = (uint64_t)offset + 1;
 	if (c->from_queue || !dedup_key_of(q, batch, &facts, &key))
 		return 0;

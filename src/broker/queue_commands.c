@@ -274,14 +274,14 @@ void on_purge(struct broker *b, struct cmd *cmd)
 	queue_answer_durable(q, cmd);
 }
 
-static uint64_t bytes_kept(const struct queue *q, const struct channel *ch)
+static uint64_t bytes_kept(const struct queue *q)
 {
 	uint64_t bytes = 0;
 
 	if (q->policy.max_bytes >= 0)
 		return q->ledger.ready_bytes;
-	for (uint32_t i = 0; i < ch->partitions; i++) {
-		int64_t size = log_size(q->broker->log, channel_partition(ch, i));
+	for (uint32_t i = 0; i < q->ledger.npartitions; i++) {
+		int64_t size = log_size(q->broker->log, q->log_ids[i]);
 		bytes += size > 0 ? (uint64_t)size : 0;
 	}
 	return bytes;
@@ -291,9 +291,8 @@ void on_queue_stats(struct broker *b, struct cmd *cmd)
 {
 	struct cmd_queue_stats *c = (struct cmd_queue_stats *)cmd;
 	struct queue *q = queue_of(b, c->channel);
-	const struct channel *ch = core_channel(b, c->channel);
 
-	if (!q || !ch) {
+	if (!q) {
 		core_answer(b, cmd, -ERR_NO_SUCH_CHANNEL);
 		return;
 	}
@@ -303,7 +302,7 @@ void on_queue_stats(struct broker *b, struct cmd *cmd)
 	c->ret_ready = queue_ready(q);
 	c->ret_leased = q->ledger.leased;
 	c->ret_delayed = q->ledger.delayed;
-	c->ret_bytes = bytes_kept(q, ch);
+	c->ret_bytes = bytes_kept(q);
 	c->ret_consumers = q->nconsumers;
 	c->ret_exclusive_consumer = q->exclusive;
 	core_answer(b, cmd, 0);

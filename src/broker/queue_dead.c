@@ -337,18 +337,17 @@ static void wake_from_read(void *ctx)
 /* Start what can be started; the rest waits for reads, for burials to end, or for bury_after_ms. */
 void queue_bury(struct queue *q)
 {
-	const struct channel *ch = core_channel(q->broker, q->channel);
 	struct ledger *l = &q->ledger;
 	struct reader_record r;
 
-	if (list_empty(&l->dying) || q->bury_after_ms > q->broker->now_ms || !ch)
+	if (list_empty(&l->dying) || q->bury_after_ms > q->broker->now_ms)
 		return;
 	if (!q->dead_reader && !(q->dead_reader = reader_new(&q->broker->queues->readings, wake_from_read, q)))
 		return;
 	while (!list_empty(&l->dying) && q->nburials < BURIALS_MAX && q->bury_after_ms <= q->broker->now_ms) {
 		struct message *m = CONTAINER(struct message, held, l->dying.next);
 		bool done = true;
-		switch (reader_get(q->dead_reader, q->broker->log, channel_partition(ch, m->partition), m->offset, &r)) {
+		switch (reader_get(q->dead_reader, q->broker->log, q->log_ids[m->partition], m->offset, &r)) {
 		case READ_LATER:
 			return;
 		case READ_MISSING:

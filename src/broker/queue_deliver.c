@@ -167,7 +167,8 @@ static void send_events(struct queue *q, struct node *served)
 /* What is at the head that is not to be delivered?  True: it is gone now, look again. */
 static bool head_dies(struct queue *q, const struct spot *s)
 {
-	if (spot_expired(q, s)) {
+	/* Not in the very moment that it expires: see queue.c, turn(). */
+	if (spot_expired(q, s, q->broker->now_ms - 1)) {
 		spot_die(q, s, DEATH_EXPIRED);
 		return true;
 	}
@@ -181,20 +182,17 @@ static bool head_dies(struct queue *q, const struct spot *s)
 
 static enum read_result read_spot(struct queue *q, const struct spot *s, struct reader_record *ret)
 {
-	const struct channel *ch = core_channel(q->broker, q->channel);
-
 	if (!q->reader)
 		q->reader = reader_new(&q->broker->queues->readings, wake_from_read, q);
-	if (!ch || !q->reader)
+	if (!q->reader)
 		return READ_BROKEN;
-	return reader_get(q->reader, q->broker->log, channel_partition(ch, s->partition), s->offset, ret);
+	return reader_get(q->reader, q->broker->log, q->log_ids[s->partition], s->offset, ret);
 }
 
 /* There is no such record, and maybe nothing else up to the log's start: the queue does not owe it. */
 static void leave_missing(struct queue *q, const struct spot *s)
 {
-	const struct channel *ch = core_channel(q->broker, q->channel);
-	int64_t start = ch ? log_start(q->broker->log, channel_partition(ch, s->partition)) : 0;
+	int64_t start = log_start(q->broker->log, q->log_ids[s->partition]);
 
 	if (start > s->offset)
 		ledger_settle_range(&q->ledger, s->partition, q->ledger.partitions[s->partition].floor, start - 1);

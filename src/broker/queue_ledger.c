@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 
-enum { CELLS_MIN = 16, TAKE_IN_A_ROW = 64, CHANGES_TO_MERGE = 4 };
+enum { CELLS_MIN = 16, TAKE_IN_A_ROW = 64, CHANGES_TO_MERGE = 4, POOL_MAX = 8192 };
 
 /* ---- objects by offset: open addressing; neighbours in the log are neighbours here ---- */
 
@@ -232,12 +232,43 @@ static void enter_dying(struct ledger *l, struct message *m, enum death death)
 	l->ndying++;
 }
 
+static struct message *pool_get(struct message_pool *pool)
+{
+	struct message *m = pool ? pool->free : NULL;
+
+	if (!m)
+		return malloc(sizeof *m);
+	pool->free = m->holder;
+	pool->n--;
+	return m;
+}
+
+static void pool_put(struct message_pool *pool, struct message *m)
+{
+	if (!pool || pool->n >= POOL_MAX) {
+		free(m);
+		return;
+	}
+	m->holder = pool->free;
+	pool->free = m;
+	pool->n++;
+}
+
+void message_pool_free(struct message_pool *pool)
+{
+	for (struct message *m; (m = pool->free);) {
+		pool->free = m->holder;
+		free(m);
+	}
+	pool->n = 0;
+}
+
 /* An object in no place yet; `birth` NULL: it was untouched. */
 static struct message *new_message(struct ledger *l, uint32_t partition, int64_t offset, const struct birth *birth)
 {
 	struct ledger_partition *p = &l->partitions[partition];
 	struct lane *lane = l->fifo ? lane_get(l, birth ? birth->group : SLICE("")) : &p->lane;
-	struct message *m = lane && table_grow(p) == 0 ? malloc(sizeof *m) : NULL;
+	struct message *m = lane && table_grow(p) == 0 ? pool_get(l->pool) : NULL;
 
 	if (!m) {
 		if (lane && l->fifo && !lane->members)
@@ -267,7 +298,7 @@ static void free_message(struct ledger *l, struct message *m)
 
 	table_remove(&l->partitions[m->partition], m);
 	lane->members--;
-	free(m);
+	pool_put(l->pool, m);
 	lane_settle(l, lane);
 }
 

@@ -100,7 +100,15 @@ struct change {
 	int64_t first, last;
 };
 
+/* Objects to be used again, shared by the ledgers of a shard. */
+struct message_pool {
+	struct message *free;           /* linked by `holder` */
+	uint32_t n;
+};
+void message_pool_free(struct message_pool *pool);
+
 struct ledger {
+	struct message_pool *pool;      /* may be NULL */
 	struct ledger_partition *partitions;
 	uint32_t npartitions;
 	uint32_t turn;                  /* the partition to take from next */

@@ -19,9 +19,9 @@ static bool can_expire(const struct queue *q)
 	return q->policy.ttl_ms >= 0 || q->expiring;
 }
 
-bool spot_expired(const struct queue *q, const struct spot *s)
+bool spot_expired(const struct queue *q, const struct spot *s, int64_t now_ms)
 {
-	return can_expire(q) && expires_ms(q, s) <= q->broker->now_ms;
+	return can_expire(q) && expires_ms(q, s) <= now_ms;
 }
 
 static bool too_many(const struct queue *q)
@@ -39,7 +39,7 @@ void queue_limit(struct queue *q)
 
 	for (; left > 0 && too_many(q) && ledger_peek(&q->ledger, NULL, &s); left--)
 		spot_die(q, &s, DEATH_MAXLEN);
-	for (; left > 0 && can_expire(q) && ledger_peek(&q->ledger, NULL, &s) && spot_expired(q, &s); left--)
+	for (; left > 0 && can_expire(q) && ledger_peek(&q->ledger, NULL, &s) && spot_expired(q, &s, q->broker->now_ms); left--)
 		spot_die(q, &s, DEATH_EXPIRED);
 	if (left == 0) {
 		queue_wake(q);

@@ -42,6 +42,7 @@ struct queues {
 	struct node readings;
 	struct timer again;             /* due at once: somebody has more to do */
 	struct state_scratch scratch;
+	struct message_pool pool;
 };
 
 /* A session, as far as it holds leases here, or waits. */
@@ -112,6 +113,7 @@ struct queue {
 	bool forget;                    /* purged: deduplication is to be forgotten with the next record */
 	bool reading;                   /* deliveries wait for the reader */
 	struct queue_policy policy;     /* its strings are the catalogue's: see queue_policy() */
+	uint32_t *log_ids;              /* of the partitions, in the log */
 	struct ledger ledger;
 	struct dedup *dedup;            /* fifo */
 	struct reader *reader, *dead_reader;
@@ -159,7 +161,7 @@ void waiter_answer(struct waiter *w, int error);        /* with what it has */
 void queue_reader_woken(void *queue);
 
 /* ---- queue_limits.c ---- */
-bool spot_expired(const struct queue *q, const struct spot *s);
+bool spot_expired(const struct queue *q, const struct spot *s, int64_t now_ms);
 void queue_limit(struct queue *q);                      /* expiry and length */
 int64_t queue_limit_ms(struct queue *q);                /* when the head expires; LEDGER_NEVER */
 int64_t queue_unused_ms(const struct queue *q);         /* when it is deleted as unused */

@@ -666,3 +666,93 @@ TEST(many_messages_are_delivered_in_batches_and_in_order)
 	CHECK(next == N);
 	rig_close(&r);
 }
+
+/* ----------------------------------------------------------------------------------- other origins, other channels ---- */
+
+/* A topic with three partitions, read by a queue view: compressed batches of several records, from now on. */
+TEST(a_queue_view_on_a_topic_begins_at_its_end_and_takes_records_one_by_one)
+{
+	struct rig r;
+	struct cmd_receive *c;
+	struct queue_spec spec = amqp();
+	struct cmd_change *change = (struct cmd_change *)cmd_new(CMD_CHANGE);
+
+	CHECK(rig_open(&r, 23));
+	change->change = CHANGE_CREATE_CHANNEL;
+	change->vhost = SLICE("/");
+	change->name = SLICE("orders");
+	change->partitions = 3;
+	change->dedicated = true;
+	CHECK(rig_ask(&r, &change->head, 1)->error == 0);
+	uint32_t topic = change->ret_channel;
+	cmd_free(&change->head);
+
+	uint32_t q = 0;
+	for (int round = 0; round < 2; round++) {
+		for (int p = 0; p < 3; p++) {
+			struct batch_builder bb;
+			batch_begin(&bb, ORIGIN_KAFKA, 1 << 20);
+			for (int i = 0; i < 2; i++) {
+				char body[8];
+				snprintf(body, sizeof body, "%d%d%d", round, p, i);
+				batch_add(&bb, r.now_ms, SLICE_NULL, slice_cstr(body), NULL, 0);
+			}
+			struct buf *b = batch_finish(&bb);
+			struct cmd_publish *send = (struct cmd_publish *)cmd_new(CMD_PUBLISH);
+			send->targets = cmd_alloc(&send->head, sizeof *send->targets);
+			send->targets[0] = (struct publish_target){ .channel = topic, .partition = p };
+			send->ntargets = 1;
+			send->batch = (struct view){ b, 0, b->size };
+			send->wait_durable = true;
+			CHECK(ask_and_free(&r, &send->head, 1) == 0);
+		}
+		if (round == 0)
+			q = rig_queue(&r, "orders", &spec);
+	}
+	CHECK(q == topic);
+	CHECK_TEXT(rig_receive(&r, q, 3, -1, &c), "100:1 101:1 110:1");
+	CHECK(c->deliveries[2].partition == 1 && c->deliveries[2].offset == 2);
+	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[0], 0, SETTLE_ACK, 0) == 0);
+	cmd_free(&c->head);
+	CHECK(rig_restart(&r, false));
+	CHECK_TEXT(rig_receive(&r, q, 1, -1, NULL), "101:2");
+	uint32_t left = 0;
+	for (const char *text; *(text = rig_receive(&r, q, 9, -1, NULL));)
+		for (left++; (text = strchr(text, ' ')); text++)
+			left++;
+	CHECK(left == 4);
+	rig_close(&r);
+}
+
+TEST(a_message_with_a_ttl_of_zero_is_delivered_at_once_or_never)
+{
+	struct rig r;
+	struct queue_spec spec = amqp();
+
+	spec.policy.ttl_ms = 0;
+	CHECK(rig_open(&r, 24));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	CHECK(rig_send_amqp(&r, q, "nobody", -1, NULL) == 0);
+	CHECK_TEXT(rig_receive(&r, q, 1, -1, NULL), "");
+	CHECK(ask_and_free(&r, subscribe(q, 1, 0, 0, true), 5) == 0);
+	CHECK(rig_send_amqp(&r, q, "you", -1, NULL) == 1);
+	CHECK_TEXT(delivered(&r, 5, NULL), "you:1");
+	rig_close(&r);
+}
+
+TEST(a_stopping_broker_answers_those_who_wait)
+{
+	struct rig r;
+	struct queue_spec spec = standard();
+	struct cmd_receive *c = (struct cmd_receive *)cmd_new(CMD_RECEIVE);
+
+	CHECK(rig_open(&r, 25));
+	c->channel = rig_queue(&r, "q", &spec);
+	c->deadline_ms = r.now_ms + 20000;
+	rig_send(&r, &c->head, 6);
+	rig_settle(&r);
+	broker_stop(r.b, r.now_ms);
+	CHECK(rig_take(&r, CMD_RECEIVE, 6) == &c->head && c->head.error == -ERR_STOPPING);
+	cmd_free(&c->head);
+	rig_close(&r);
+}
