@@ -1,6 +1,7 @@
 #include "broker/world_test.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -34,13 +35,12 @@ static void on_failed(void *ctx, const struct why *why)
 	w->why = *why;
 }
 
-/* One turn of one shard; true if anything moved. */
-static bool turn(struct world *w, unsigned s)
+bool world_turn(struct world *w, unsigned s, unsigned disk_steps)
 {
 	struct broker *b = w->b[s];
 	bool moved = false;
 
-	while (simdisk_step(w->disks[s], rng_next(&w->rng)))
+	while (disk_steps-- > 0 && simdisk_step(w->disks[s], rng_next(&w->rng)))
 		moved = true;
 	for (struct node *n; (n = list_pop(&w->inbox[s])); moved = true)
 		broker_handle(b, CONTAINER(struct cmd, link, n), w->now_ms);
@@ -60,7 +60,7 @@ void world_run(struct world *w)
 		assert(steps < STEPS_MAX);
 		moved = false;
 		for (unsigned s = 0; s < w->shards; s++)
-			moved |= turn(w, s);
+			moved |= world_turn(w, s, UINT_MAX);
 	}
 }
 

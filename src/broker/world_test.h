@@ -50,6 +50,8 @@ void world_close(struct world *w);
 void *world_new(struct world *w, enum cmd_kind kind);   /* as this session's */
 void world_send(struct world *w, struct cmd *c, uint16_t shard);
 void world_run(struct world *w);
+/* One turn of one shard, in which its disk makes at most so many steps; true if anything moved. */
+bool world_turn(struct world *w, unsigned shard, unsigned disk_steps);
 void world_wait(struct world *w, int64_t ms);           /* and run */
 /* The answer or event at the front, or NULL.  The caller frees it. */
 struct cmd *world_answer(struct world *w);
