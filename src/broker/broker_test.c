@@ -385,6 +385,30 @@ TEST(a_repeat_of_what_is_not_durable_yet_is_not_answered_before_it_is)
 	world_close(&w);
 }
 
+TEST(a_snapshot_tells_nothing_of_producers_that_a_crash_could_undo)
+{
+	struct world w;
+	struct bytes before = BYTES_MAX(10000), after = BYTES_MAX(10000);
+
+	CHECK(world_open(&w, 1) == 0);
+	CHECK(world_topic(&w, "orders", 1) == 0);
+	CHECK(write_as(&w, 5, 0, 0, 1, NULL) == 0);
+	producers_snapshot(w.b[0], &before);
+
+	struct cmd_publish *c = world_new(&w, CMD_PUBLISH);
+	c->targets = cmd_alloc(&c->head, sizeof *c->targets);
+	c->ntargets = 1;
+	c->targets[0].channel = world_channel(&w, "orders")->id;
+	c->batch = world_batch("k", "v", 1, 0, 5, 0, 1);
+	c->wait_durable = true;
+	broker_handle(w.b[0], &c->head, w.now_ms);
+	producers_snapshot(w.b[0], &after);
+	CHECK(slice_eq(bytes_slice(&before), bytes_slice(&after)));
+	bytes_free(&before);
+	bytes_free(&after);
+	world_close(&w);
+}
+
 TEST(producer_ids_are_never_given_out_twice)
 {
 	struct world w;

@@ -17,6 +17,7 @@
 
 #include "base/own.h"
 #include "broker/catalogue_parts.h"
+#include "broker/core_mutants.h"
 
 enum { RECORD_MAX_BYTES = 64 << 20, CLUSTER_ID_CHARS = 22 };
 
@@ -93,6 +94,11 @@ static void told(struct broker *b, struct cmd *c, void *ctx)
 		complete(b, ch);
 }
 
+static void never_mind(struct broker *b, struct cmd *c, void *ctx)
+{
+	cmd_free(c);
+}
+
 static struct cmd *shard_command(enum cmd_kind kind, uint16_t to, uint64_t version, struct slice body)
 {
 	struct cmd *c = cmd_new(kind);
@@ -109,9 +115,10 @@ static struct cmd *shard_command(enum cmd_kind kind, uint16_t to, uint64_t versi
 
 static void tell_others(struct broker *b, struct change *ch, struct slice body)
 {
-	ch->waiting = b->options.shards - 1;
+	ch->waiting = MUTANT_change_before_all_shards ? 0 : b->options.shards - 1u;
 	for (uint16_t s = 1; s < b->options.shards; s++)
-		core_ask(b, shard_command(SHARD_CATALOGUE, s, b->catalogue->version, body), told, ch);
+		core_ask(b, shard_command(SHARD_CATALOGUE, s, b->catalogue->version, body),
+			 MUTANT_change_before_all_shards ? never_mind : told, ch);
 	if (ch->waiting == 0)
 		complete(b, ch);
 }
@@ -187,11 +194,6 @@ static void fill_uuid(struct broker *b, uint8_t uuid[16])
 
 /* ------------------------------------------------------------------------------------------------- deletions ---- */
 
-static void reopened(struct broker *b, struct cmd *c, void *ctx)
-{
-	cmd_free(c);
-}
-
 static void ask_owner(struct broker *b, const struct channel *ch, const struct cmd_change *c, bool reopen,
 		      void (*done)(struct broker *b, struct cmd *c, void *ctx), void *ctx)
 {
@@ -229,7 +231,7 @@ static void inspected(struct broker *b, struct cmd *answer, void *ctx)
 	if (e == 0) {
 		e = propose(b, &r, &c->head);
 		if (e < 0 && ch)
-			ask_owner(b, ch, c, /* reopen = */ true, reopened, NULL);
+			ask_owner(b, ch, c, /* reopen = */ true, never_mind, NULL);
 	}
 	if (e < 0)
 		core_answer(b, &c->head, e);
@@ -383,7 +385,7 @@ static void all_are_up_to_date(struct broker *b)
 static void synced(struct broker *b, struct cmd *c, void *ctx)
 {
 	uint16_t shard = c->to_shard;
-	bool behind = c->error == -ERR_DIFFERS;
+	bool behind = c->error == -ERR_DIFFERS && !MUTANT_no_resync;
 
 	cmd_free(c);
 	if (behind) {
@@ -434,7 +436,7 @@ void catalogue_start(struct broker *b)
 	if (c->shards == 0)
 		begin_with(b, (struct catalogue_record){ .kind = RECORD_IDENTITY,
 			.cluster_id = slice_cstr(c->cluster_id), .shards = b->options.shards });
-	if (has_transient(c))
+	if (has_transient(c) && !MUTANT_keep_transient)
 		begin_with(b, (struct catalogue_record){ .kind = RECORD_RESTART });
 	if (c->changes->starting == 0)
 		bring_up_to_date(b);

@@ -61,6 +61,14 @@ static void change_something(struct world *w, struct rng *rng, struct belief *be
 	world_send(w, &c->head, 0);
 }
 
+static bool is_everywhere(struct world *w, const char *name, bool exists)
+{
+	for (unsigned s = 0; s < w->shards; s++)
+		if (!catalogue_channel(broker_catalogue(w->b[s]), SLICE("/"), slice_cstr(name)) == exists)
+			return false;
+	return true;
+}
+
 static bool take_answers(struct world *w, struct belief *beliefs)
 {
 	for (struct cmd *a; (a = world_answer(w)); cmd_free(a)) {
@@ -73,6 +81,8 @@ static bool take_answers(struct world *w, struct belief *beliefs)
 		else if (c->change == CHANGE_DELETE_QUEUE && (a->error == 0 || a->error == -ERR_NO_SUCH_CHANNEL))
 			belief->exists = false;
 		else if (a->error && a->error != -ERR_NO_SUCH_CHANNEL)
+			return false;
+		if (!belief->pending && !is_everywhere(w, names[a->tag], belief->exists))
 			return false;
 	}
 	return true;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/own.h"
+#include "broker/core_mutants.h"
 #include "broker/state.gen.h"
 
 enum {
@@ -224,7 +225,7 @@ int producer_state_apply(struct broker *b, struct slice body, struct why *why)
 	if (r < 0 || block.end <= b->producer_ids_end)
 		return r;
 	/* After a restart nothing of an old block is given out again. */
-	b->next_producer_id = b->recovering ? block.end : block.end - BLOCK;
+	b->next_producer_id = b->recovering && !MUTANT_reuse_producer_ids ? block.end : block.end - BLOCK;
 	b->producer_ids_end = block.end;
 	return 0;
 }
@@ -242,11 +243,14 @@ static void save_producer(const struct producer *known, int64_t committed, struc
 {
 	*to = (struct producers_snapshot_producer){ .id = known->id, .epoch = known->epoch, .seen_ms = known->seen_ms };
 	to->batches.v = batches;
-	for (int i = 0; i < known->n && known->batches[i].offset < committed; i++)
+	for (int i = 0; i < known->n; i++) {
+		if (known->batches[i].offset >= committed && !MUTANT_snapshot_undurable_producers)
+			break;
 		batches[to->batches.n++] = (struct producers_snapshot_batch){
 			.offset = known->batches[i].offset, .first = known->batches[i].first,
 			.last = known->batches[i].last, .time_ms = known->batches[i].time_ms,
 		};
+	}
 }
 
 static int save_partition(struct broker *b, struct arena *a, const struct partition *p,
@@ -258,7 +262,7 @@ static int save_partition(struct broker *b, struct arena *a, const struct partit
 	to->producers.v = arena_alloc(a, (n + 1) * sizeof *to->producers.v);
 	if (!to->producers.v)
 		return -ERR_NO_MEMORY;
-	if (!p->producers)
+	if (!p->producers || MUTANT_forget_producers)
 		return 0;
 	MAP_EACH(&p->producers->by_id, e) {
 		struct producers_snapshot_batch *batches = arena_alloc(a, WINDOW * sizeof *batches);

@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/own.h"
 #include "broker/catalogue_parts.h"
+#include "broker/core_mutants.h"
 #include "broker/producer.h"
 
 enum { PLAIN_MAX_BYTES = 128 << 20 };   /* a batch's records, unpacked to find their key */
@@ -120,7 +121,7 @@ static void answer(struct broker *b, struct publish *p)
 
 static void answer_or_wait(struct broker *b, struct publish *p)
 {
-	if (!p->cmd->wait_durable || repeats_are_durable(b, p))
+	if (!p->cmd->wait_durable || MUTANT_repeat_before_durable || repeats_are_durable(b, p))
 		answer(b, p);
 	else
 		list_push(&b->repeats, &p->repeats);
@@ -240,7 +241,8 @@ void on_publish(struct broker *b, struct cmd *cmd)
 	for (uint32_t i = 0; i < c->ntargets; i++)
 		c->targets[i].error = admit(b, p, &batch, &c->targets[i]);
 
-	int r = p->n ? core_append_batch(b, p->targets, p->n, c->batch, c->wait_durable ? &p->errand.pending : NULL) : 0;
+	bool wait = c->wait_durable && !MUTANT_publish_before_durable;
+	int r = p->n ? core_append_batch(b, p->targets, p->n, c->batch, wait ? &p->errand.pending : NULL) : 0;
 	if (r < 0) {
 		errand_end(&p->errand);
 		refuse_all(b, c, r);
@@ -248,7 +250,7 @@ void on_publish(struct broker *b, struct cmd *cmd)
 	}
 	note_producers(b, p, &batch);
 	b->stats.published_total += p->n > 0;
-	if (!p->n || !c->wait_durable)
+	if (!p->n || !wait)
 		answer_or_wait(b, p);
 }
 

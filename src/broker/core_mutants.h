@@ -1,0 +1,36 @@
+/*
+ * core_mutants.h - seeded mistakes in the core, for the tests of the tests: cmake -DHAWSER_MUTANT=NAME builds one in, and
+ * a test of this folder must fail.  In the ordinary program all of them are 0 and vanish.
+ */
+#ifndef BROKER_CORE_MUTANTS_H
+#define BROKER_CORE_MUTANTS_H
+
+#ifndef MUTANT_publish_before_durable
+#define MUTANT_publish_before_durable 0         /* a publish is answered when it is accepted */
+#endif
+#ifndef MUTANT_forget_producers
+#define MUTANT_forget_producers 0               /* snapshots lack the idempotent producers */
+#endif
+#ifndef MUTANT_snapshot_undurable_producers
+#define MUTANT_snapshot_undurable_producers 0   /* snapshots tell of batches that may still be lost */
+#endif
+#ifndef MUTANT_repeat_before_durable
+#define MUTANT_repeat_before_durable 0          /* a repeat is answered before its original is durable */
+#endif
+#ifndef MUTANT_change_before_all_shards
+#define MUTANT_change_before_all_shards 0       /* a catalogue change is answered when shard 0 has it */
+#endif
+#ifndef MUTANT_no_resync
+#define MUTANT_no_resync 0                      /* a shard that has missed changes is believed to be up to date */
+#endif
+#ifndef MUTANT_keep_transient
+#define MUTANT_keep_transient 0                 /* exclusive queues survive a restart */
+#endif
+#ifndef MUTANT_reuse_producer_ids
+#define MUTANT_reuse_producer_ids 0             /* a restart begins its block of producer ids again */
+#endif
+#ifndef MUTANT_route_twice
+#define MUTANT_route_twice 0                    /* a queue gets a copy for each of its bindings */
+#endif
+
+#endif
