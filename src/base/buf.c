@@ -43,7 +43,7 @@ uint8_t *bytes_reserve(struct bytes *b, size_t n)
 {
 	if (b->failed)
 		return NULL;
-	if (n <= b->capacity - b->n)
+	if (b->p && n <= b->capacity - b->n)
 		return b->p + b->n;
 	if (n > b->max - b->n) {
 		b->failed = true;

@@ -23,7 +23,8 @@ void json_put_text(struct bytes *out, struct slice text)
 		else
 			bytes_printf(out, "\\u%04x", c);
 	}
-	bytes_add(out, text.p + from, text.n - from);
+	if (from < text.n)
+		bytes_add(out, text.p + from, text.n - from);
 	bytes_add_u8(out, '"');
 }
 
