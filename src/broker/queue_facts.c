@@ -100,10 +100,15 @@ static void read_sqs(struct slice headers, struct facts *ret)
 void facts_read(enum origin origin, const struct record *r, struct facts *ret)
 {
 	*ret = (struct facts){ .group = slice_of(r->key.p, r->key.n), .delay_ms = -1, .expiration_ms = -1 };
-	if (origin == ORIGIN_AMQP)
+	if (origin == ORIGIN_AMQP) {
+		struct deaths deaths;
 		read_amqp(r->headers, ret);
-	else if (origin == ORIGIN_SQS)
+		/* A dead letter lives as long as its new queue lets it, as in RabbitMQ. */
+		if (ret->expiration_ms >= 0 && deaths_read(r->headers, &deaths))
+			ret->expiration_ms = -1;
+	} else if (origin == ORIGIN_SQS) {
 		read_sqs(r->headers, ret);
+	}
 }
 
 /* ---- where it died ---- */

@@ -171,9 +171,6 @@ static int check_supported(struct conn *c, struct slice queue, struct slice tabl
 {
 	struct table_value v;
 
-	if (table_find(table, SLICE("x-max-priority"), &v) && v.integer > 0)
-		return refuse(c, 406, "invalid arg 'x-max-priority' for %s: priorities are not supported yet",
-			      thing_named(c, "queue", queue).text);
 	if (table_find(table, SLICE("x-overflow"), &v) && slice_is(v.bytes, "reject-publish-dlx"))
 		return refuse(c, 406, "invalid arg 'x-overflow' for %s: reject-publish-dlx is not supported yet",
 			      thing_named(c, "queue", queue).text);
@@ -228,6 +225,7 @@ static void read_policy(struct slice table, struct queue_policy *p)
 		.reject_publish = slice_is(text_or_null(table, "x-overflow"), "reject-publish"),
 		/* The limit counts returns; the first delivery is not one. */
 		.max_receives = limit < 0 ? 0 : (int32_t)limit + 1,
+		.max_priority = (uint8_t)integer_or(table, "x-max-priority", 0),
 		.dead_exchange = text_or_null(table, "x-dead-letter-exchange"),
 		.dead_key = text_or_null(table, "x-dead-letter-routing-key"),
 		.single_active = table_find(table, SLICE("x-single-active-consumer"), &v) && v.integer,
