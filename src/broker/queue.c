@@ -1,4 +1,4 @@
-/* queue.c - the life of a queue: created, restored, appended to, given its turn, written down, dropped. */
+/* queue.c - the life of a queue: created, restored, given its turn, dropped. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -61,8 +61,7 @@ uint64_t queue_ready(const struct queue *q)
 	return ready;
 }
 
-/* Memory was short where going on would lose something: the process must stop, as after a failed write. */
-static void give_up(struct queue *q)
+void queue_give_up(struct queue *q)
 {
 	struct why why;
 
@@ -71,151 +70,6 @@ static void give_up(struct queue *q)
 	fail(&why, -ERR_NO_MEMORY, "out of memory: the state of channel %u cannot be kept", q->channel);
 	q->broker->failed = true;
 	q->broker->outlet.failed(q->broker->outlet.ctx, &why);
-}
-
-/* ---------------------------------------------------------------------------------------------------- records ---- */
-
-static void answer_all(struct broker *b, struct node *answers, int error)
-{
-	for (struct node *n; (n = list_pop(answers));)
-		core_answer(b, CONTAINER(struct cmd, link, n), error);
-}
-
-static void move_all(struct node *from, struct node *to)
-{
-	for (struct node *n; (n = list_pop(from));)
-		list_push(to, n);
-}
-
-void queue_answer_durable(struct queue *q, struct cmd *c)
-{
-#if MUTANT_settle_before_durable
-	core_answer(q->broker, c, 0);
-	return;
-#endif
-	list_push(&q->answers, &c->link);
-	queue_wake(q);
-}
-
-static void trim(struct queue *q, const int64_t *floors, uint32_t n)
-{
-	if (!q->trimmed && !(q->trimmed = calloc(q->ledger.npartitions, sizeof *q->trimmed)))
-		return;
-	for (uint32_t i = 0; i < n; i++) {
-		if (floors[i] <= q->trimmed[i])
-			continue;
-		q->trimmed[i] = floors[i];
-		log_trim(q->broker->log, q->log_ids[i], floors[i]);
-	}
-}
-
-static void written_free(struct written *w)
-{
-	free(w->settled);
-	free(w->floors);
-	free(w);
-}
-
-static void on_written(struct broker *b, struct pending *p, const struct log_entry *entry)
-{
-	struct written *w = CONTAINER(struct written, pending, p);
-
-	list_remove(&w->link);
-	answer_all(b, &w->answers, 0);
-	if (w->queue && w->floors)
-		trim(w->queue, w->floors, w->nfloors);
-	written_free(w);
-}
-
-/* What has to be known of the record until it is durable: settled messages that may still come back, and the floors. */
-static struct written *written_new(const struct queue *q)
-{
-	const struct ledger *l = &q->ledger;
-	struct written *w = calloc(1, sizeof *w);
-
-	if (!w)
-		return NULL;
-	w->pending.done = on_written;
-	list_init(&w->link);
-	list_init(&w->answers);
-	w->settled = malloc((l->nchanges + 1) * sizeof *w->settled);
-	w->floors = q->trims ? malloc(l->npartitions * sizeof *w->floors) : NULL;
-	if (!w->settled || (q->trims && !w->floors)) {
-		written_free(w);
-		return NULL;
-	}
-	for (uint32_t i = 0; i < l->nchanges; i++)
-		if (l->changes[i].settled)
-			w->settled[w->nsettled++] = l->changes[i];
-	for (uint32_t i = 0; w->floors && i < l->npartitions; i++)
-		w->floors[w->nfloors++] = l->partitions[i].floor;
-	return w;
-}
-
-static int write_record(struct queue *q)
-{
-	struct slice body = state_record(&q->ledger, q->channel, q->forget, &q->broker->queues->scratch);
-	struct written *w = body.p ? written_new(q) : NULL;
-
-	if (!w)
-		return -ERR_NO_MEMORY;
-	int r = core_append_state(q->broker, STATE_QUEUE, body, &w->pending);
-	if (r < 0) {
-		written_free(w);
-		return r;
-	}
-	w->queue = q;
-	list_push(&q->written, &w->link);
-	move_all(&q->answers, &w->answers);
-	ledger_written(&q->ledger);
-	q->forget = false;
-	return 0;
-}
-
-/* Everything that has changed in this turn goes into one record; who asked for durability waits for it. */
-static void write_down(struct queue *q)
-{
-	if (q->ledger.nchanges || q->forget) {
-		int r = q->ledger.failed ? -ERR_NO_MEMORY : write_record(q);
-		if (r == 0)
-			return;
-		answer_all(q->broker, &q->answers, r);
-		give_up(q);
-	} else if (list_empty(&q->written)) {
-		answer_all(q->broker, &q->answers, 0);
-	} else {
-		move_all(&q->answers, &CONTAINER(struct written, link, q->written.prev)->answers);
-	}
-}
-
-static bool overlaps(const struct change *c, uint32_t n, uint32_t partition, int64_t first, int64_t last)
-{
-	for (uint32_t i = 0; i < n; i++)
-		if (c[i].settled && c[i].partition == partition && c[i].first <= last && first <= c[i].last)
-			return true;
-	return false;
-}
-
-bool queue_wanted(struct broker *b, struct queue *q, uint32_t number, int64_t first, int64_t last)
-{
-	const struct ledger *l = &q->ledger;
-	struct run run;
-
-	if (number >= l->npartitions || last >= l->partitions[number].end)
-		return true;
-	/* Settled in memory, but not on the disk yet: after a crash they are owed again. */
-	if (overlaps(l->changes, l->nchanges, number, first, last))
-		return true;
-	LIST_EACH(n, &q->written) {
-		const struct written *w = CONTAINER(struct written, link, n);
-		if (overlaps(w->settled, w->nsettled, number, first, last))
-			return true;
-	}
-	if (first < l->partitions[number].floor)
-		first = l->partitions[number].floor;
-	if (first > last)
-		return false;
-	return !runs_seek(&l->partitions[number].settled, first, &run) || run.first > first || run.last < last;
 }
 
 /* ---------------------------------------------------------------------------------------------------- its turn ---- */
@@ -269,7 +123,7 @@ static void turn(struct queue *q)
 	queue_deliver(q);
 	queue_limit(q);
 	queue_bury(q);
-	write_down(q);
+	queue_write_down(q);
 	set_timer(q);
 	count(q);
 }
@@ -282,7 +136,7 @@ void queues_flush(struct broker *b)
 		return;
 	/* Those that wake in this turn have theirs in the next one. */
 	list_init(&now);
-	move_all(&b->queues->awake, &now);
+	list_move_all(&b->queues->awake, &now);
 	for (struct node *n; (n = list_pop(&now));)
 		turn(CONTAINER(struct queue, awake, n));
 }
@@ -430,7 +284,7 @@ void queue_alter(struct broker *b, const struct channel *ch)
 	if (!q)
 		return;
 	if (set_partitions(q, ch, /* created = */ false) < 0)
-		give_up(q);
+		queue_give_up(q);
 	adopt(q, ch);
 	queue_wake(q);
 }
@@ -534,17 +388,14 @@ void queues_close(struct broker *b)
 	map_free(&qs->parties);
 	for (struct node *n; (n = list_pop(&qs->all));) {
 		struct queue *q = CONTAINER(struct queue, link, n);
-		move_all(&q->written, &qs->lost);
+		list_move_all(&q->written, &qs->lost);
 		for (struct node *a; (a = list_pop(&q->answers));)
 			cmd_free(CONTAINER(struct cmd, link, a));
 		queue_burials_forget(q);
 		queue_free(q);
 	}
 	for (struct node *n; (n = list_pop(&qs->lost));) {
-		struct written *w = CONTAINER(struct written, link, n);
-		for (struct node *a; (a = list_pop(&w->answers));)
-			cmd_free(CONTAINER(struct cmd, link, a));
-		written_free(w);
+		written_free(CONTAINER(struct written, link, n));
 	}
 	for (struct node *n; (n = list_pop(&qs->lost_burials));)
 		queue_burial_free(n);
@@ -553,159 +404,6 @@ void queues_close(struct broker *b)
 	state_scratch_free(&qs->scratch);
 	free(qs);
 	b->queues = NULL;
-}
-
-/* --------------------------------------------------------------------------------------------------- appending ---- */
-
-static uint64_t on_their_way(struct broker *b, const struct queue *q)
-{
-	uint64_t n = 0;
-
-	for (uint32_t i = 0; i < q->ledger.npartitions; i++) {
-		int64_t end = log_end(b->log, q->log_ids[i]);
-		n += end > q->ledger.partitions[i].end ? (uint64_t)(end - q->ledger.partitions[i].end) : 0;
-	}
-	return n;
-}
-
-static bool overflows(struct broker *b, const struct queue *q, const struct batch *batch)
-{
-	if (!q->policy.reject_publish)
-		return false;
-	if (q->policy.max_length >= 0 &&
-	    queue_ready(q) + on_their_way(b, q) + (uint64_t)batch->count > (uint64_t)q->policy.max_length)
-		return true;
-	return q->policy.max_bytes >= 0 && q->ledger.ready_bytes + batch->records.n > (uint64_t)q->policy.max_bytes;
-}
-
-/* The key under which this message is remembered; false: it is not deduplicated. */
-static bool dedup_key_of(const struct queue *q, const struct batch *batch, struct facts *facts, struct dedup_key *ret)
-{
-	struct slice records = batch->records;
-	struct record r;
-	struct deaths deaths;
-
-	if (!q->dedup || batch_origin(batch) == ORIGIN_KAFKA || batch->count != 1 || record_next(&records, &r) != 1 ||
-	    deaths_read(r.headers, &deaths))
-		return false;
-	facts_read(batch_origin(batch), &r, facts);
-	if (!facts->dedup_id.p && !q->policy.content_dedup)
-		return false;
-	*ret = dedup_key(q->policy.dedup_per_group ? facts->group : SLICE_NULL, facts->dedup_id, slice_of(r.value.p, r.value.n));
-	return true;
-}
-
-int queue_admit(struct broker *b, struct queue *q, const struct batch *batch, struct cmd_publish *c, struct publish_target *t)
-{
-	uint32_t number = t->partition > 0 ? (uint32_t)t->partition : 0;
-	struct dedup_key key;
-	struct facts facts;
-
-	if (number >= q->ledger.npartitions)
-		return -ERR_NO_SUCH_PARTITION;
-	if (!c->from_queue && overflows(b, q, batch))
-		return -ERR_OVERFLOW;
-	if (!q->ledger.fifo)
-		return 0;
-
-	int64_t offset = log_end(b->log, q->log_ids[number]);
-	c->ret_sequence = (uint64_t)offset + 1;
-	if (c->from_queue || !dedup_key_of(q, batch, &facts, &key))
-		return 0;
-
-	/* What was announced for this offset, or a later one, was not appended after all. */
-	dedup_undo(q->dedup, number, offset);
-	const struct dedup_entry *e = dedup_find(q->dedup, key, b->now_ms);
-	if (e) {
-		t->duplicate = true;
-		t->offset = e->offset;
-		c->ret_sqs_id = cmd_copy(&c->head, slice_of(e->id, e->id_size));
-		c->ret_sequence = (uint64_t)e->offset + 1;
-		return 0;
-	}
-	return dedup_add(q->dedup, key, number, offset, b->now_ms, facts.message_id);
-}
-
-static bool needs_objects(const struct queue *q)
-{
-	return q->ledger.fifo || q->policy.max_priority > 0 || q->policy.max_bytes >= 0 || q->policy.delay_ms > 0;
-}
-
-/* What the message is born with; false: it is plain. */
-static bool birth_of(struct queue *q, const struct record *r, enum origin origin, int64_t now_ms, struct birth *ret)
-{
-	struct facts facts;
-	int64_t delay_ms;
-
-	facts_read(origin, r, &facts);
-	delay_ms = facts.delay_ms >= 0 && !q->ledger.fifo ? facts.delay_ms : q->policy.delay_ms;
-	*ret = (struct birth){
-		.group = facts.group,
-		.priority = facts.priority < q->policy.max_priority ? facts.priority : q->policy.max_priority,
-		.size = q->policy.max_bytes >= 0 ? (uint32_t)r->value.n : 0,
-		.ready_ms = delay_ms > 0 ? now_ms + delay_ms : 0,
-		.expires_ms = facts.expiration_ms >= 0 ? now_ms + facts.expiration_ms : LEDGER_NEVER,
-	};
-	q->expiring |= ret->expires_ms != LEDGER_NEVER;
-	return needs_objects(q) || ret->ready_ms || ret->expires_ms != LEDGER_NEVER;
-}
-
-static int append_each(struct queue *q, uint32_t number, int64_t base, int64_t last, const struct batch *batch,
-		       struct view bytes, int64_t now_ms)
-{
-	enum { OPEN_MAX = 128 << 20 };
-	struct ledger *l = &q->ledger;
-	struct view plain = { 0 };
-	struct record r;
-	int e = 0;
-
-	if (batch_open(batch, bytes, OPEN_MAX, &plain) < 0)
-		return ledger_leave_out(l, number, last + 1);   /* checked when it came: nobody can read it now */
-	for (struct slice at = view_slice(plain); e == 0 && record_next(&at, &r) == 1;) {
-		int64_t offset = base + r.offset_delta;
-		struct birth birth;
-		bool born = birth_of(q, &r, batch_origin(batch), now_ms, &birth);
-		if (offset <= last)
-			e = ledger_append(l, number, offset, offset, born ? &birth : NULL, now_ms);
-	}
-	buf_unref(plain.buf);
-	return e < 0 ? e : ledger_leave_out(l, number, last + 1);
-}
-
-/* When was it appended?  In recovery the batch's own time is the best that is known. */
-static int64_t append_time(const struct broker *b, const struct batch *batch)
-{
-	if (!b->recovering || batch->max_timestamp <= 0 || batch->max_timestamp > b->now_ms)
-		return b->now_ms;
-	return batch->max_timestamp;
-}
-
-void queue_appended(struct broker *b, struct queue *q, uint32_t number, int64_t base_offset, const struct batch *batch, struct view bytes)
-{
-	enum { ATTRIBUTE_CONTROL = 1 << 5 };
-	int64_t last = base_offset + batch->last_delta, now_ms = append_time(b, batch);
-	int r;
-
-	if (number >= q->ledger.npartitions)
-		return;
-	if (batch->attributes & ATTRIBUTE_CONTROL)
-		r = ledger_leave_out(&q->ledger, number, last + 1);
-	else if (needs_objects(q) || batch_origin(batch) != ORIGIN_KAFKA)
-		r = append_each(q, number, base_offset, last, batch, bytes, now_ms);
-	else
-		r = ledger_append(&q->ledger, number, base_offset, last, NULL, now_ms);
-
-#if !MUTANT_forget_dedup
-	struct dedup_key key;
-	struct facts facts;
-	if (b->recovering && dedup_key_of(q, batch, &facts, &key) &&
-	    dedup_add(q->dedup, key, number, base_offset, now_ms, facts.message_id) < 0)
-		r = -ERR_NO_MEMORY;
-#endif
-	if (r < 0)
-		give_up(q);
-	if (!b->recovering)
-		queue_wake(q);
 }
 
 /* ----------------------------------------------------------------------------------------- snapshots and replay ---- */

@@ -259,7 +259,7 @@ void on_purge(struct broker *b, struct cmd *cmd)
 		core_answer(b, cmd, -ERR_NO_SUCH_CHANNEL);
 		return;
 	}
-	int64_t purged = ledger_purge(&q->ledger, c->leased || q->origin == ORIGIN_SQS);
+	int64_t purged = ledger_purge(&q->ledger, c->leased);
 	if (purged < 0) {
 		core_answer(b, cmd, (int)purged);
 		return;

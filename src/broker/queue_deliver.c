@@ -31,7 +31,7 @@ static void fill(struct delivery *d, const struct spot *s, uint32_t receives, co
 		.append_ms = r->origin != ORIGIN_SQS && append_ms ? append_ms : r->timestamp_ms,
 		.timestamp_ms = r->timestamp_ms, .origin = r->origin,
 		.key = r->record.key, .value = r->record.value, .headers = r->record.headers,
-		.sequence = (uint64_t)s->offset + 1,
+		.sequence = sequence_of(s->offset),
 		.dead_source = died ? deaths.source : SLICE_NULL,
 		.hold = { buf_ref(r->hold.buf), r->hold.offset, r->hold.size },
 	};

@@ -1,108 +1,11 @@
-#include "broker/queue_ledger.h"
+#include "broker/queue_ledger_parts.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 #include "base/error.h"
 
-enum { CELLS_MIN = 16, TAKE_IN_A_ROW = 64, CHANGES_TO_MERGE = 4, POOL_MAX = 8192 };
-
-/* ---- objects by offset: open addressing; neighbours in the log are neighbours here ---- */
-
-static uint32_t home(const struct ledger_partition *p, int64_t offset)
-{
-	uint64_t h = ((uint64_t)offset >> 3) * 0x9e3779b97f4a7c15u;
-
-	return (uint32_t)((h >> 32 << 3) | ((uint64_t)offset & 7)) & (p->ncells - 1);
-}
-
-static struct message **cell(const struct ledger_partition *p, int64_t offset)
-{
-	uint32_t i = home(p, offset);
-
-	while (p->cells[i] && p->cells[i]->offset != offset)
-		i = (i + 1) & (p->ncells - 1);
-	return &p->cells[i];
-}
-
-static struct message *lookup(const struct ledger_partition *p, int64_t offset)
-{
-	return p->nmessages ? *cell(p, offset) : NULL;
-}
-
-static int table_grow(struct ledger_partition *p)
-{
-	struct message **old = p->cells;
-	uint32_t n = p->ncells;
-
-	if (2 * (p->nmessages + 1) <= n)
-		return 0;
-	p->cells = calloc(n ? 2 * (size_t)n : CELLS_MIN, sizeof(struct message *));
-	if (!p->cells) {
-		p->cells = old;
-		return -ERR_NO_MEMORY;
-	}
-	p->ncells = n ? 2 * n : CELLS_MIN;
-	for (uint32_t i = 0; i < n; i++)
-		if (old[i])
-			*cell(p, old[i]->offset) = old[i];
-	free(old);
-	return 0;
-}
-
-static void table_remove(struct ledger_partition *p, struct message *m)
-{
-	uint32_t mask = p->ncells - 1, hole = (uint32_t)(cell(p, m->offset) - p->cells);
-
-	assert(p->cells[hole] == m);
-	for (uint32_t i = (hole + 1) & mask; p->cells[i]; i = (i + 1) & mask) {
-		if (((i - home(p, p->cells[i]->offset)) & mask) >= ((i - hole) & mask)) {
-			p->cells[hole] = p->cells[i];
-			hole = i;
-		}
-	}
-	p->cells[hole] = NULL;
-	if (--p->nmessages == 0) {
-		free(p->cells);
-		p->cells = NULL;
-		p->ncells = 0;
-		p->top = -1;
-	}
-}
-
-/* ---- changes that must survive ---- */
-
-static void note(struct ledger *l, uint32_t partition, bool settled, int64_t first, int64_t last)
-{
-	for (uint32_t i = l->nchanges; i > 0 && i + CHANGES_TO_MERGE > l->nchanges; i--) {
-		struct change *c = &l->changes[i - 1];
-		if (c->partition == partition && c->settled == settled && c->first <= first && first <= c->last + 1) {
-			c->last = last > c->last ? last : c->last;
-			return;
-		}
-	}
-	if (l->nchanges == l->changes_capacity) {
-		uint32_t capacity = l->changes_capacity ? 2 * l->changes_capacity : 8;
-		struct change *changes = realloc(l->changes, capacity * sizeof *changes);
-		if (!changes) {
-			l->failed = true;
-			return;
-		}
-		l->changes = changes;
-		l->changes_capacity = capacity;
-	}
-	l->changes[l->nchanges++] = (struct change){ partition, settled, first, last };
-}
-
-void ledger_written(struct ledger *l)
-{
-	l->nchanges = 0;
-	if (l->changes_capacity > 64) {
-		free(l->changes);
-		l->changes = NULL;
-		l->changes_capacity = 0;
-	}
-}
+enum { TAKE_IN_A_ROW = 64 };
 
 /* ---- lanes ---- */
 
@@ -232,43 +135,12 @@ static void enter_dying(struct ledger *l, struct message *m, enum death death)
 	l->ndying++;
 }
 
-static struct message *pool_get(struct message_pool *pool)
-{
-	struct message *m = pool ? pool->free : NULL;
-
-	if (!m)
-		return malloc(sizeof *m);
-	pool->free = m->holder;
-	pool->n--;
-	return m;
-}
-
-static void pool_put(struct message_pool *pool, struct message *m)
-{
-	if (!pool || pool->n >= POOL_MAX) {
-		free(m);
-		return;
-	}
-	m->holder = pool->free;
-	pool->free = m;
-	pool->n++;
-}
-
-void message_pool_free(struct message_pool *pool)
-{
-	for (struct message *m; (m = pool->free);) {
-		pool->free = m->holder;
-		free(m);
-	}
-	pool->n = 0;
-}
-
 /* An object in no place yet; `birth` NULL: it was untouched. */
 static struct message *new_message(struct ledger *l, uint32_t partition, int64_t offset, const struct birth *birth)
 {
 	struct ledger_partition *p = &l->partitions[partition];
 	struct lane *lane = l->fifo ? lane_get(l, birth ? birth->group : SLICE("")) : &p->lane;
-	struct message *m = lane && table_grow(p) == 0 ? pool_get(l->pool) : NULL;
+	struct message *m = lane && ledger_make_room(p) == 0 ? message_pool_get(l->pool) : NULL;
 
 	if (!m) {
 		if (lane && l->fifo && !lane->members)
@@ -283,7 +155,7 @@ static struct message *new_message(struct ledger *l, uint32_t partition, int64_t
 		m->size = birth->size;
 		m->expires_ms = birth->expires_ms;
 	}
-	*cell(p, offset) = m;
+	*ledger_cell(p, offset) = m;
 	p->nmessages++;
 	if (offset > p->top)
 		p->top = offset;
@@ -296,68 +168,10 @@ static void free_message(struct ledger *l, struct message *m)
 {
 	struct lane *lane = m->lane;
 
-	table_remove(&l->partitions[m->partition], m);
+	ledger_take_out(&l->partitions[m->partition], m);
 	lane->members--;
-	pool_put(l->pool, m);
+	message_pool_put(l->pool, m);
 	lane_settle(l, lane);
-}
-
-/* ---- ages ---- */
-
-static void mark_append(struct ledger_partition *p, int64_t first, int64_t now_ms, int64_t every_ms)
-{
-	struct mark *last = p->nmarks ? &p->marks[p->nmarks - 1] : NULL;
-
-	/* Neighbours share a mark, and the age of the youngest: nothing expires early. */
-	if (last && now_ms - last->since_ms < every_ms) {
-		last->ms = now_ms > last->ms ? now_ms : last->ms;
-		return;
-	}
-	if (p->nmarks == p->marks_capacity) {
-		uint32_t capacity = p->marks_capacity ? 2 * p->marks_capacity : 8;
-		struct mark *marks = realloc(p->marks, capacity * sizeof *marks);
-		if (!marks)
-			return;         /* these messages are taken for younger than they are */
-		p->marks = marks;
-		p->marks_capacity = capacity;
-	}
-	p->marks[p->nmarks++] = (struct mark){ first, now_ms, now_ms };
-}
-
-static const struct mark *mark_of(const struct ledger_partition *p, int64_t offset)
-{
-	uint32_t low = 0, high = p->nmarks;
-
-	while (low < high) {
-		uint32_t mid = (low + high) / 2;
-		if (p->marks[mid].first <= offset)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low ? &p->marks[low - 1] : NULL;
-}
-
-static void marks_forget(struct ledger_partition *p)
-{
-	uint32_t n = 0;
-
-	while (n + 1 < p->nmarks && p->marks[n + 1].first <= p->floor)
-		n++;
-	if (n < 16 && n < p->nmarks / 2 + 1)
-		return;
-	memmove(p->marks, p->marks + n, (p->nmarks - n) * sizeof *p->marks);
-	p->nmarks -= n;
-}
-
-int64_t ledger_append_ms(const struct ledger *l, const struct spot *s)
-{
-	const struct mark *mark;
-
-	if (s->message && s->message->append_ms)
-		return s->message->append_ms;
-	mark = mark_of(&l->partitions[s->partition], s->offset);
-	return mark ? mark->ms : 0;
 }
 
 /* ---- life ---- */
@@ -442,7 +256,7 @@ static int settled_add(struct ledger_partition *p, int64_t first, int64_t last)
 	if (p->next < p->floor)
 		p->next = p->floor;
 	if (p->nmarks)
-		marks_forget(p);
+		ledger_forget_marks(p);
 	return 0;
 }
 
@@ -455,7 +269,7 @@ int ledger_settle(struct ledger *l, struct message *m)
 		return -ERR_NO_MEMORY;
 	leave(l, m);
 	free_message(l, m);
-	note(l, partition, true, offset, offset);
+	ledger_note(l, partition, true, offset, offset);
 	return 0;
 }
 
@@ -489,7 +303,7 @@ int ledger_settle_range(struct ledger *l, uint32_t partition, int64_t first, int
 	}
 	free(objects);
 	p->untouched -= fresh;
-	note(l, partition, true, first, last);
+	ledger_note(l, partition, true, first, last);
 	return 0;
 }
 
@@ -536,7 +350,7 @@ int64_t ledger_purge(struct ledger *l, bool leased)
 			}
 			if (settled_add(p, at, last) < 0)
 				break;
-			note(l, i, true, at, last);
+			ledger_note(l, i, true, at, last);
 			p->untouched -= (uint64_t)(last - at) + 1;
 			purged += last - at + 1;
 			at = last + 1;
@@ -588,7 +402,7 @@ int ledger_append(struct ledger *l, uint32_t partition, int64_t first, int64_t l
 	if (ledger_leave_out(l, partition, first) < 0)
 		return -ERR_NO_MEMORY;
 	if (l->mark_ms)
-		mark_append(p, first, now_ms, l->mark_ms);
+		ledger_mark(p, first, now_ms, l->mark_ms);
 	if (!birth) {
 		p->untouched += (uint64_t)(last - first) + 1;
 		p->end = last + 1;
@@ -612,7 +426,7 @@ static int64_t first_untouched(struct ledger_partition *p)
 			p->next = run.last;
 			continue;
 		}
-		if (p->next > p->top || !lookup(p, p->next))
+		if (p->next > p->top || !ledger_at(p, p->next))
 			return p->next;
 	}
 }
@@ -702,7 +516,7 @@ struct message *ledger_take(struct ledger *l, const struct spot *s, int64_t now_
 	} else if (l->npartitions > 1) {
 		l->turn = (l->turn + 1) % (l->npartitions * TAKE_IN_A_ROW);
 	}
-	note(l, m->partition, false, m->offset, m->offset);
+	ledger_note(l, m->partition, false, m->offset, m->offset);
 	return m;
 }
 
@@ -715,7 +529,7 @@ int ledger_skip(struct ledger *l, const struct spot *s)
 	if (settled_add(p, s->offset, s->offset) < 0)
 		return -ERR_NO_MEMORY;
 	p->untouched--;
-	note(l, s->partition, true, s->offset, s->offset);
+	ledger_note(l, s->partition, true, s->offset, s->offset);
 	return 0;
 }
 
@@ -727,7 +541,7 @@ struct message *ledger_kill(struct ledger *l, const struct spot *s, enum death d
 		return NULL;
 	enter_dying(l, m, death);
 	lane_settle(l, m->lane);
-	note(l, m->partition, false, m->offset, m->offset);
+	ledger_note(l, m->partition, false, m->offset, m->offset);
 	return m;
 }
 
@@ -745,7 +559,7 @@ enum known ledger_find(const struct ledger *l, uint32_t partition, int64_t offse
 		return KNOWN_BEYOND;
 	if (offset < p->floor)
 		return KNOWN_SETTLED;
-	*ret = lookup(p, offset);
+	*ret = ledger_at(p, offset);
 	if (*ret)
 		return KNOWN_OBJECT;
 	return runs_has(&p->settled, offset) ? KNOWN_SETTLED : KNOWN_UNTOUCHED;
@@ -764,7 +578,7 @@ void ledger_requeue(struct ledger *l, struct message *m)
 {
 	assert(m->place == PLACE_LEASED || m->place == PLACE_DYING);
 	to_ready(l, m);
-	note(l, m->partition, false, m->offset, m->offset);
+	ledger_note(l, m->partition, false, m->offset, m->offset);
 }
 
 int ledger_extend(struct ledger *l, struct message *m, int64_t until_ms)
@@ -773,7 +587,7 @@ int ledger_extend(struct ledger *l, struct message *m, int64_t until_ms)
 	heap_remove(&l->due, &m->at);
 	if (until_ms != LEDGER_NEVER && heap_push(&l->due, &m->at, until_ms) < 0)
 		return -ERR_NO_MEMORY;
-	note(l, m->partition, false, m->offset, m->offset);
+	ledger_note(l, m->partition, false, m->offset, m->offset);
 	return 0;
 }
 
@@ -783,7 +597,7 @@ void ledger_doom(struct ledger *l, struct message *m, enum death death)
 	leave(l, m);
 	enter_dying(l, m, death);
 	lane_settle(l, m->lane);
-	note(l, m->partition, false, m->offset, m->offset);
+	ledger_note(l, m->partition, false, m->offset, m->offset);
 }
 
 uint64_t ledger_expire(struct ledger *l, int64_t now_ms)
@@ -858,101 +672,5 @@ void ledger_orphans(struct ledger *l)
 			if (m && m->place == PLACE_LEASED && !heap_has(&m->at))
 				to_ready(l, m);
 		}
-	}
-}
-
-static int by_offset(const void *a, const void *b)
-{
-	const struct message *const *x = a, *const *y = b;
-
-	return ((*x)->offset > (*y)->offset) - ((*x)->offset < (*y)->offset);
-}
-
-struct message **ledger_sorted(const struct ledger *l, uint32_t partition, uint32_t *ret_n)
-{
-	const struct ledger_partition *p = &l->partitions[partition];
-	struct message **all = p->nmessages ? malloc(p->nmessages * sizeof(struct message *)) : NULL;
-	uint32_t n = 0;
-
-	*ret_n = p->nmessages;
-	if (!all)
-		return NULL;
-	for (uint32_t c = 0; c < p->ncells; c++)
-		if (p->cells[c])
-			all[n++] = p->cells[c];
-	qsort(all, n, sizeof(struct message *), by_offset);
-	return all;
-}
-
-/* ---- for tests ---- */
-
-const char *ledger_check(const struct ledger *l)
-{
-	uint64_t counts[PLACE_DYING + 1] = { 0 };
-
-	for (uint32_t i = 0; i < l->npartitions; i++) {
-		const struct ledger_partition *p = &l->partitions[i];
-		struct run run;
-		uint32_t seen = 0;
-
-		if (p->floor > p->next || p->next > p->end)
-			return "floor <= next <= end";
-		if (runs_seek(&p->settled, INT64_MIN + 1, &run) && run.first <= p->floor)
-			return "floor is not settled";
-		if ((uint64_t)(p->end - p->floor) != p->untouched + p->settled.count + p->nmessages)
-			return "each offset is one of untouched, settled, object";
-		for (uint32_t c = 0; c < p->ncells; c++) {
-			struct message *m = p->cells[c];
-			if (!m)
-				continue;
-			seen++;
-			if (lookup(p, m->offset) != m || m->offset < p->floor || m->offset >= p->end)
-				return "objects are found, and lie in [floor, end)";
-			if (runs_has(&p->settled, m->offset))
-				return "an object is not settled";
-			if (m->place < PLACE_READY || m->place > PLACE_DYING)
-				return "an object is in a place";
-			if (m->place == PLACE_DELAYED && !heap_has(&m->at))
-				return "delayed objects are due some time";
-			counts[m->place]++;
-		}
-		if (seen != p->nmessages)
-			return "objects are counted";
-	}
-	if (counts[PLACE_READY] != l->ready || counts[PLACE_DELAYED] != l->delayed ||
-	    counts[PLACE_LEASED] != l->leased || counts[PLACE_DYING] != l->ndying)
-		return "places are counted";
-	MAP_EACH(&l->lanes, e) {
-		const struct lane *lane = e->value;
-		if (!lane->members)
-			return "a lane has members";
-		if (list_empty(&lane->link) != !(lane->ready.count && !lane->held))
-			return "a lane is open when it has ready messages and none is held";
-	}
-	return NULL;
-}
-
-void ledger_dump(const struct ledger *l, struct bytes *out)
-{
-	static const char *const names[] = { "?", "ready", "delayed", "leased", "dying" };
-
-	for (uint32_t i = 0; i < l->npartitions; i++) {
-		const struct ledger_partition *p = &l->partitions[i];
-		struct run run;
-		uint32_t n;
-		struct message **all = ledger_sorted(l, i, &n);
-
-		bytes_printf(out, "partition %u: [%lld, %lld) untouched %llu\n", i, (long long)p->floor,
-			     (long long)p->end, (unsigned long long)p->untouched);
-		for (int64_t at = 0; runs_seek(&p->settled, at, &run); at = run.last + 1)
-			bytes_printf(out, "  settled %lld-%lld\n", (long long)run.first, (long long)run.last);
-		for (uint32_t k = 0; all && k < n; k++)
-			bytes_printf(out, "  %lld %s receives %u first %lld until %lld priority %u size %u expires %lld death %u "
-				     "group '%.*s'\n", (long long)all[k]->offset, names[all[k]->place], all[k]->receives,
-				     (long long)all[k]->first_receive_ms,
-				     heap_has(&all[k]->at) && all[k]->place != PLACE_READY ? (long long)all[k]->at.key : -1,
-				     all[k]->priority, all[k]->size, (long long)all[k]->expires_ms, all[k]->death,
-				     SLICE_ARGS(all[k]->lane->name));
-		free(all);
 	}
 }

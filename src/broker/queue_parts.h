@@ -4,7 +4,9 @@
  *   queue_runs, queue_ledger     where each message is                       (pure)
  *   queue_state, queue_dedup     on disk; deduplication                      (pure)
  *   queue_facts, queue_reader    what a message says; its payload
- *   queue.c                      life of a queue: create, append, restore, turn, record
+ *   queue.c                      life of a queue: created, restored, given its turn, dropped
+ *   queue_append.c               what happens to a message when it comes
+ *   queue_record.c               the record of a turn, and who waits for it
  *   queue_commands.c             subscribe, credit, receive, settle, purge, stats
  *   queue_deliver.c              from ready to consumers and receivers
  *   queue_limits.c               expiry, length, unused queues
@@ -32,6 +34,18 @@ enum {
 	BURIALS_MAX      = 64,          /* dead-lettering under way, per queue */
 	RETRY_MS         = 1000,
 };
+
+/* Of a message in its queue: twenty digits, as AWS gives, and none of them leading zeros. */
+static inline uint64_t sequence_of(int64_t offset)
+{
+	return 18000000000000000000u + (uint64_t)offset + 1;
+}
+
+static inline void list_move_all(struct node *from, struct node *to)
+{
+	for (struct node *n; (n = list_pop(from));)
+		list_push(to, n);
+}
 
 struct queues {
 	struct map parties;             /* shard << 32 | session -> struct party */
@@ -133,9 +147,14 @@ struct queue {
 	int64_t *trimmed;               /* per partition, once something was */
 };
 
-/* ---- queue.c ---- */
+/* ---- queue.c, queue_record.c ---- */
 struct queue *queue_of(struct broker *b, uint32_t channel);     /* NULL: no such queue here */
 void queue_wake(struct queue *q);
+/* Memory was short where going on would lose something: the process must stop, as after a failed write. */
+void queue_give_up(struct queue *q);
+/* Everything that has changed in this turn goes into one record; who asked for durability waits for it. */
+void queue_write_down(struct queue *q);
+void written_free(struct written *w);   /* and its commands */
 /* Answer `c` when all that has happened to the queue until now is durable. */
 void queue_answer_durable(struct queue *q, struct cmd *c);
 /* Deliver in the next turn even if nothing else happens. */

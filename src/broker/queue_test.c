@@ -323,6 +323,7 @@ TEST(a_fifo_queue_accepts_a_message_once_in_five_minutes)
 	/* a purge forgets */
 	struct cmd_purge *p = (struct cmd_purge *)cmd_new(CMD_PURGE);
 	p->channel = q;
+	p->leased = true;
 	rig_ask(&r, &p->head, 1);
 	CHECK(p->ret_messages == 3);
 	cmd_free(&p->head);

@@ -1,0 +1,155 @@
+/* queue_append.c - what happens to a message when it comes: limits and deduplication before it is appended, its place after. */
+#include <stdlib.h>
+
+#include "broker/queue_parts.h"
+
+static uint64_t on_their_way(struct broker *b, const struct queue *q)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < q->ledger.npartitions; i++) {
+		int64_t end = log_end(b->log, q->log_ids[i]);
+		n += end > q->ledger.partitions[i].end ? (uint64_t)(end - q->ledger.partitions[i].end) : 0;
+	}
+	return n;
+}
+
+static bool overflows(struct broker *b, const struct queue *q, const struct batch *batch)
+{
+	if (!q->policy.reject_publish)
+		return false;
+	if (q->policy.max_length >= 0 &&
+	    queue_ready(q) + on_their_way(b, q) + (uint64_t)batch->count > (uint64_t)q->policy.max_length)
+		return true;
+	return q->policy.max_bytes >= 0 && q->ledger.ready_bytes + batch->records.n > (uint64_t)q->policy.max_bytes;
+}
+
+/* The key under which this message is remembered; false: it is not deduplicated. */
+static bool dedup_key_of(const struct queue *q, const struct batch *batch, struct facts *facts, struct dedup_key *ret)
+{
+	struct slice records = batch->records;
+	struct record r;
+	struct deaths deaths;
+
+	if (!q->dedup || batch_origin(batch) == ORIGIN_KAFKA || batch->count != 1 || record_next(&records, &r) != 1 ||
+	    deaths_read(r.headers, &deaths))
+		return false;
+	facts_read(batch_origin(batch), &r, facts);
+	if (!facts->dedup_id.p && !q->policy.content_dedup)
+		return false;
+	*ret = dedup_key(q->policy.dedup_per_group ? facts->group : SLICE_NULL, facts->dedup_id, slice_of(r.value.p, r.value.n));
+	return true;
+}
+
+int queue_admit(struct broker *b, struct queue *q, const struct batch *batch, struct cmd_publish *c, struct publish_target *t)
+{
+	uint32_t number = t->partition > 0 ? (uint32_t)t->partition : 0;
+	struct dedup_key key;
+	struct facts facts;
+
+	if (number >= q->ledger.npartitions)
+		return -ERR_NO_SUCH_PARTITION;
+	if (!c->from_queue && overflows(b, q, batch))
+		return -ERR_OVERFLOW;
+	if (!q->ledger.fifo)
+		return 0;
+
+	int64_t offset = log_end(b->log, q->log_ids[number]);
+	c->ret_sequence = sequence_of(offset);
+	if (c->from_queue || !dedup_key_of(q, batch, &facts, &key))
+		return 0;
+
+	/* What was announced for this offset, or a later one, was not appended after all. */
+	dedup_undo(q->dedup, number, offset);
+	const struct dedup_entry *e = dedup_find(q->dedup, key, b->now_ms);
+	if (e) {
+		t->duplicate = true;
+		t->offset = e->offset;
+		c->ret_sqs_id = cmd_copy(&c->head, slice_of(e->id, e->id_size));
+		c->ret_sequence = sequence_of(e->offset);
+		return 0;
+	}
+	return dedup_add(q->dedup, key, number, offset, b->now_ms, facts.message_id);
+}
+
+static bool needs_objects(const struct queue *q)
+{
+	return q->ledger.fifo || q->policy.max_priority > 0 || q->policy.max_bytes >= 0 || q->policy.delay_ms > 0;
+}
+
+/* What the message is born with; false: it is plain. */
+static bool birth_of(struct queue *q, const struct record *r, enum origin origin, int64_t now_ms, struct birth *ret)
+{
+	struct facts facts;
+	int64_t delay_ms;
+
+	facts_read(origin, r, &facts);
+	delay_ms = facts.delay_ms >= 0 && !q->ledger.fifo ? facts.delay_ms : q->policy.delay_ms;
+	*ret = (struct birth){
+		.group = facts.group,
+		.priority = facts.priority < q->policy.max_priority ? facts.priority : q->policy.max_priority,
+		.size = q->policy.max_bytes >= 0 ? (uint32_t)r->value.n : 0,
+		.ready_ms = delay_ms > 0 ? now_ms + delay_ms : 0,
+		.expires_ms = facts.expiration_ms >= 0 ? now_ms + facts.expiration_ms : LEDGER_NEVER,
+	};
+	q->expiring |= ret->expires_ms != LEDGER_NEVER;
+	return needs_objects(q) || ret->ready_ms || ret->expires_ms != LEDGER_NEVER;
+}
+
+static int append_each(struct queue *q, uint32_t number, int64_t base, int64_t last, const struct batch *batch,
+		       struct view bytes, int64_t now_ms)
+{
+	enum { OPEN_MAX = 128 << 20 };
+	struct ledger *l = &q->ledger;
+	struct view plain = { 0 };
+	struct record r;
+	int e = 0;
+
+	if (batch_open(batch, bytes, OPEN_MAX, &plain) < 0)
+		return ledger_leave_out(l, number, last + 1);   /* checked when it came: nobody can read it now */
+	for (struct slice at = view_slice(plain); e == 0 && record_next(&at, &r) == 1;) {
+		int64_t offset = base + r.offset_delta;
+		struct birth birth;
+		bool born = birth_of(q, &r, batch_origin(batch), now_ms, &birth);
+		if (offset <= last)
+			e = ledger_append(l, number, offset, offset, born ? &birth : NULL, now_ms);
+	}
+	buf_unref(plain.buf);
+	return e < 0 ? e : ledger_leave_out(l, number, last + 1);
+}
+
+/* When was it appended?  In recovery the batch's own time is the best that is known. */
+static int64_t append_time(const struct broker *b, const struct batch *batch)
+{
+	if (!b->recovering || batch->max_timestamp <= 0 || batch->max_timestamp > b->now_ms)
+		return b->now_ms;
+	return batch->max_timestamp;
+}
+
+void queue_appended(struct broker *b, struct queue *q, uint32_t number, int64_t base_offset, const struct batch *batch, struct view bytes)
+{
+	enum { ATTRIBUTE_CONTROL = 1 << 5 };
+	int64_t last = base_offset + batch->last_delta, now_ms = append_time(b, batch);
+	int r;
+
+	if (number >= q->ledger.npartitions)
+		return;
+	if (batch->attributes & ATTRIBUTE_CONTROL)
+		r = ledger_leave_out(&q->ledger, number, last + 1);
+	else if (needs_objects(q) || batch_origin(batch) != ORIGIN_KAFKA)
+		r = append_each(q, number, base_offset, last, batch, bytes, now_ms);
+	else
+		r = ledger_append(&q->ledger, number, base_offset, last, NULL, now_ms);
+
+#if !MUTANT_forget_dedup
+	struct dedup_key key;
+	struct facts facts;
+	if (b->recovering && dedup_key_of(q, batch, &facts, &key) &&
+	    dedup_add(q->dedup, key, number, base_offset, now_ms, facts.message_id) < 0)
+		r = -ERR_NO_MEMORY;
+#endif
+	if (r < 0)
+		queue_give_up(q);
+	if (!b->recovering)
+		queue_wake(q);
+}
