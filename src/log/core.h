@@ -8,7 +8,7 @@
  *   recent.c      the tail in memory
  *   read.c        reading by offset
  *   segment.c     segment files and their indexes
- *   move.c        giving the journal's and dead segments' space back
+ *   pass.h        giving the journal's and dead segments' space back: pass.c, plan.c, step.c
  *   checkpoint.c  the state in one file
  */
 #ifndef LOG_CORE_H
@@ -94,7 +94,7 @@ struct segment;
 /* A run of batches of one partition in a segment: the unit of reading and checking there. */
 struct extent {
 	int64_t base, last;
-	int64_t max_time;
+	int64_t max_time, latest;       /* and the base offset of the batch that has it */
 	uint64_t at;
 	uint32_t size, crc;
 	uint32_t batches;
@@ -198,11 +198,13 @@ struct log {
 	struct node segments;           /* struct segment, by number */
 	uint64_t next_segment;          /* number */
 	uint64_t dead_bytes;            /* in sealed segments of which nothing is live, since the last checkpoint */
-	struct pass *pass;              /* move.c: under way */
+	struct pass *pass;              /* under way */
 	uint64_t pass_above;            /* bytes of journal that the next pass waits for, if more than usual */
 	uint64_t compact_cursor;        /* number of the last segment that was examined without being mostly dead */
 	bool checkpoint_wanted;
 	uint64_t checkpoint;            /* number of the last one; 0: none */
+	uint64_t checkpoint_bytes;      /* its size */
+	uint64_t since_checkpoint;      /* bytes of journal written since */
 	struct recents recents;
 
 	struct node reads;              /* struct plan (read.c): cold reads under way */
@@ -265,6 +267,9 @@ static inline struct ref *partition_ref(const struct partition *p, uint32_t i)
 }
 
 /* segment.c */
+struct extent extent_of(const struct index_record *r, struct segment *s);
+/* A batch joins the extent that is being gathered. */
+void extent_grow(struct index_record *r, const struct batch_info *info);
 void segment_path(char path[LOG_PATH_SIZE], uint64_t number, const char *suffix);
 struct segment *segment_new(struct log *log, uint64_t number, uint32_t slot, uint32_t partition, bool dedicated);
 void segment_free(struct segment *s);
@@ -276,7 +281,7 @@ void segment_release(struct log *log, struct segment *s, uint64_t bytes);
 int segment_load(struct log *log, struct segment *s, uint32_t records, struct why *why);
 struct slice segment_batch(const struct segment *s, uint32_t seed, struct slice *extent);     /* take the next batch; n == 0: none */
 
-/* move.c */
+/* pass.c */
 void pass_flush(struct log *log);                                /* begins one when it is due */
 void pass_free(struct log *log);
 

@@ -139,7 +139,8 @@ bool frame_decode(struct slice s, uint32_t seed, struct frame *ret);
 struct index_record {
 	uint32_t partition;
 	int64_t base, last;     /* offsets: the first of the first batch, the last of the last one */
-	int64_t max_time;
+	int64_t max_time;       /* the greatest maxTimestamp, and */
+	int64_t latest;         /* the base offset of the batch that has it */
 	uint64_t at;
 	uint32_t size;
 	uint32_t crc;           /* of the extent's bytes, beginning with the segment's seed */

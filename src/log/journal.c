@@ -558,6 +558,7 @@ static void commit_done(struct disk_op *op)
 		if (o->sync)
 			j->durable = o->c.seq;
 		log->stats.commits++;
+		log->since_checkpoint += o->c.size;
 		log->applied = (struct place){ o->c.generation, o->at + o->c.size, o->c.seq + 1,
 					       o->c.first_entry + o->c.entries, o->c.crc };
 		commit_apply(o);

@@ -253,7 +253,7 @@ void log_trim(struct log *log, uint32_t id, int64_t start)
 	partition_drop_refs(log, p, partition_find_ref(p, start));
 }
 
-/* The later of two candidates is taken only if its time is greater. */
+/* The batch with the greatest time so far; the first one, if several have it. */
 struct latest {
 	int64_t base, time;
 };
@@ -273,16 +273,14 @@ int64_t log_find_time(const struct log *log, uint32_t id, int64_t timestamp)
 	for (uint32_t i = 0; p && i < p->extents_n; i++) {
 		const struct extent *e = partition_extent(p, i);
 
-		if (look_at(&latest, e->base, e->max_time, timestamp))
-			return e->base < p->start ? p->start : e->base;
+		if (look_at(&latest, e->latest, e->max_time, timestamp))
+			return e->base;
 	}
 	for (uint32_t i = 0; p && i < p->refs_n; i++) {
 		const struct ref *r = partition_ref(p, i);
 
 		if (look_at(&latest, r->base, r->max_time, timestamp))
-			return r->base < p->start ? p->start : r->base;
+			return r->base;
 	}
-	if (timestamp != INT64_MAX || latest.base < 0)
-		return -1;
-	return latest.base < p->start ? p->start : latest.base;
+	return timestamp == INT64_MAX ? latest.base : -1;
 }

@@ -1,7 +1,7 @@
 /*
  * segment.c - the set of segment files, and how they are found again at a start.
  *
- * A segment is written by move.c only, in steps that are synced before anything refers to them; so all of [0, size) is
+ * A segment is written by step.c only, in steps that are synced before anything refers to them; so all of [0, size) is
  * durable, and what stands beyond is the rest of a step that never counted.  Its index says where each extent is and
  * what its checksum should be.  The index is derived: when it is not what the checkpoint remembers, it is made again
  * from the segment.
@@ -104,6 +104,26 @@ struct slice segment_batch(const struct segment *s, uint32_t seed, struct slice 
 	return batch;
 }
 
+struct extent extent_of(const struct index_record *r, struct segment *s)
+{
+	return (struct extent){
+		.base = r->base, .last = r->last, .max_time = r->max_time, .latest = r->latest, .at = r->at, .size = r->size,
+		.crc = r->crc, .batches = r->batches, .segment = s,
+	};
+}
+
+void extent_grow(struct index_record *r, const struct batch_info *info)
+{
+	if (r->batches == 0 || info->max_time > r->max_time) {
+		r->max_time = info->max_time;
+		r->latest = info->base_offset;
+	}
+	if (r->batches == 0)
+		r->base = info->base_offset;
+	r->last = info->base_offset + info->last_delta;
+	r->batches++;
+}
+
 /* ---- at start ---- */
 
 /* Enter one extent.  Where extents of older segments cover the same offsets, they were moved here. */
@@ -111,6 +131,7 @@ static int enter(struct log *log, struct segment *s, const struct index_record *
 {
 	struct partition *p = partition_find(log, r->partition);
 	uint32_t at, n = 0;
+	struct extent e;
 
 	if (!p || r->last < p->start)
 		return 0;
@@ -118,10 +139,8 @@ static int enter(struct log *log, struct segment *s, const struct index_record *
 	while (at + n < p->extents_n && partition_extent(p, at + n)->base <= r->last)
 		n++;
 	partition_drop_extents(log, p, at, n);
-	return partition_add_extent(log, p, &(struct extent){
-		.base = r->base, .last = r->last, .max_time = r->max_time, .at = r->at, .size = r->size, .crc = r->crc,
-		.batches = r->batches, .segment = s,
-	});
+	e = extent_of(r, s);
+	return partition_add_extent(log, p, &e);
 }
 
 /* Nobody knows what was in it: whoever could have had something there must not be served. */
@@ -269,14 +288,10 @@ static void gather(struct scan *c, uint32_t partition, struct slice stored, cons
 	if (e->size && (e->partition != partition || e->last + 1 != info->base_offset || e->size + stored.n > EXTENT_BYTES))
 		close_extent(c);
 	if (!e->size)
-		*e = (struct index_record){ .partition = partition, .base = info->base_offset, .max_time = info->max_time,
-					    .at = at, .crc = c->seed };
-	e->last = info->base_offset + info->last_delta;
-	if (info->max_time > e->max_time)
-		e->max_time = info->max_time;
+		*e = (struct index_record){ .partition = partition, .at = at, .crc = c->seed };
+	extent_grow(e, info);
 	e->crc = crc32c(e->crc, stored.p, stored.n);
 	e->size += (uint32_t)stored.n;
-	e->batches++;
 }
 
 /* Take the batches of [at, ...) as far as they are whole; returns where the first one begins that is not. */

@@ -1,0 +1,430 @@
+/*
+ * pass.c - when space is given back, and in which order: see pass.h.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/crc.h"
+#include "log/pass.h"
+
+/* ---- driving it ---- */
+
+/* How much journal there may be before the older half is moved. */
+static uint64_t journal_limit(const struct log *log)
+{
+	return 4 * (uint64_t)log->options.segment_bytes;
+}
+
+static uint64_t journal_bytes(const struct journal *j)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < j->nlive; i++)
+		n += j->live[i]->size;
+	return n;
+}
+
+static void discard(struct pass *x)
+{
+	step_reset(&x->step);
+	free(x->step.sources);
+	free(x->step.moving);
+	free(x->step.going);
+	bytes_free(&x->bytes);
+	free(x->unsynced);
+	free(x->paths);
+	free(x->files);
+	while (!list_empty(&x->dead))
+		segment_free(CONTAINER(struct segment, link, x->dead.next));
+	free(x);
+}
+
+static void pass_end(struct pass *x)
+{
+	struct log *log = x->log;
+
+	/* If something could not be moved, do not try again at once. */
+	if (x->through)
+		log->pass_above = journal_bytes(&log->journal) + journal_limit(log) / 2;
+	log->pass = NULL;
+	discard(x);
+}
+
+/* An operation of the pass has come back; false: the log has failed, and so has the pass. */
+bool pass_came_back(struct pass *x, const char *what)
+{
+	struct log *log = x->log;
+
+	log_done(log);
+	if (x->op.result < 0) {
+		int e = disk_error(x->op.result);
+		log_fail(log, e, "%s: %m", what);
+	}
+	if (!log->failed)
+		return true;
+	pass_end(x);
+	return false;
+}
+
+void pass_run(struct pass *x, int64_t (*function)(struct disk *, struct disk_op *), void (*done)(struct disk_op *))
+{
+	x->op = (struct disk_op){ .queue = DISK_WRITER, .run = function, .done = done };
+	log_submit(x->log, &x->op);
+}
+
+/* ---- checkpoint ---- */
+
+static int64_t sync_journal(struct disk *disk, struct pass *x)
+{
+	int64_t r = 0;
+
+	for (uint32_t i = 0; i < x->nunsynced && r >= 0; i++)
+		r = disk->calls->sync(disk, x->unsynced[i]);
+	return r;
+}
+
+static int64_t publish_checkpoint(struct disk *disk, struct pass *x)
+{
+	char path[LOG_PATH_SIZE];
+	int64_t r;
+
+	checkpoint_path(path, x->number);
+	r = disk->calls->rename(disk, "checkpoint.new", path);
+	if (r >= 0 && !MUTANT_skip_dir_sync)
+		r = disk->calls->sync_dir(disk, ".");
+	return r;
+}
+
+/* A piece of the file at a time, each synced, so that commits get through between them. */
+static int64_t checkpoint_write(struct disk *disk, struct disk_op *op)
+{
+	struct pass *x = CONTAINER(struct pass, op, op);
+	uint64_t n = x->bytes.n - x->written < STEP_BYTES ? x->bytes.n - x->written : STEP_BYTES;
+	int64_t r = 0;
+
+	if (!x->written) {
+		r = sync_journal(disk, x);
+		if (r >= 0)
+			r = x->file = disk->calls->open(disk, "checkpoint.new", DISK_RDWR | DISK_CREATE);
+	}
+	if (r >= 0)
+		r = disk->calls->write(disk, x->file, &(struct iovec){ x->bytes.p + x->written, n }, 1, (int64_t)x->written);
+	if (r >= 0)
+		r = disk->calls->sync(disk, x->file);
+	x->written += n;
+	if (x->file >= 0 && (r < 0 || x->written == x->bytes.n)) {
+		disk->calls->close(disk, x->file);
+		x->file = -1;
+	}
+	if (r >= 0 && x->written == x->bytes.n)
+		r = publish_checkpoint(disk, x);
+	return r;
+}
+
+static void checkpoint_written(struct disk_op *op)
+{
+	struct pass *x = CONTAINER(struct pass, op, op);
+	struct log *log = x->log;
+
+	if (!pass_came_back(x, "write a checkpoint"))
+		return;
+	if (x->written < x->bytes.n) {
+		pass_run(x, checkpoint_write, checkpoint_written);
+		return;
+	}
+	log->stats.checkpoints++;
+	log->stats.bytes_written += x->bytes.n;
+	log->checkpoint = x->number;
+	log->checkpoint_bytes = x->bytes.n;
+	if (x->nunsynced && x->place.apply.seq - 1 > log->journal.durable)
+		log->journal.durable = x->place.apply.seq - 1;
+	bytes_free(&x->bytes);
+	x->phase = PASS_CLEAN;
+	pass_next(x);
+}
+
+/* The oldest journal file that is still needed: by a partition, or as the place of the last applied commit. */
+static void find_place(struct pass *x)
+{
+	struct log *log = x->log;
+	struct journal *j = &log->journal;
+	struct jfile *f = NULL;
+
+	for (uint32_t i = 0; i < j->nlive; i++) {
+		f = j->live[i];
+		if (!list_empty(&f->partitions) || f->generation >= log->applied.generation)
+			break;
+	}
+	x->place.apply = log->applied;
+	x->place.index = (struct place){ f->generation, BLOCK, f->first_seq, f->first_entry, f->first_prev };
+}
+
+/* Segments of which nothing is left are not in the checkpoint. */
+static void bury(struct pass *x)
+{
+	struct log *log = x->log;
+
+	LIST_EACH(n, &log->segments) {
+		struct segment *s = CONTAINER(struct segment, link, n);
+
+		if (s->live || !s->sealed || s->readers)
+			continue;
+		list_remove(&s->link);
+		list_push(&x->dead, &s->link);
+	}
+	log->dead_bytes = 0;
+}
+
+static bool list_unsynced(struct pass *x)
+{
+	struct journal *j = &x->log->journal;
+
+	if (x->log->options.sync)
+		return true;
+	x->unsynced = malloc(j->nlive * sizeof *x->unsynced);
+	if (!x->unsynced)
+		return false;
+	for (uint32_t i = 0; i < j->nlive; i++)
+		x->unsynced[x->nunsynced++] = j->live[i]->file;
+	return true;
+}
+
+static bool begin_cleaning(struct pass *x);
+
+static bool begin_checkpoint(struct pass *x)
+{
+	find_place(x);
+	bury(x);
+	x->log->since_checkpoint = 0;
+	x->number = x->log->checkpoint + 1;
+	checkpoint_encode(x->log, x->number, &x->place, &x->bytes);
+	if (x->bytes.failed || !list_unsynced(x))
+		return false;
+	if (MUTANT_trim_early)
+		return begin_cleaning(x);
+	pass_run(x, checkpoint_write, checkpoint_written);
+	return true;
+}
+
+/* ---- cleaning ---- */
+
+static char *clean_path(struct pass *x)
+{
+	uint32_t n = x->npaths > x->nfiles ? x->npaths : x->nfiles;
+
+	if (n == x->cleaning_capacity) {
+		uint32_t more = n ? n * 2 : 16;
+		void *paths = realloc(x->paths, more * sizeof *x->paths), *files;
+
+		if (!paths)
+			return NULL;
+		x->paths = paths;
+		files = realloc(x->files, more * sizeof *x->files);
+		if (!files)
+			return NULL;
+		x->files = files;
+		x->cleaning_capacity = more;
+	}
+	return x->paths[x->npaths++];
+}
+
+static int64_t clean_run(struct disk *disk, struct disk_op *op)
+{
+	struct pass *x = CONTAINER(struct pass, op, op);
+	int64_t r = 0;
+
+	for (uint32_t i = 0; i < x->nfiles; i++)
+		disk->calls->close(disk, x->files[i]);
+	for (uint32_t i = 0; i < x->npaths && (r >= 0 || r == -ENOENT); i++)
+		r = disk->calls->unlink(disk, x->paths[i]);
+	return r == -ENOENT ? 0 : r;
+}
+
+static void clean_done(struct disk_op *op)
+{
+	struct pass *x = CONTAINER(struct pass, op, op);
+
+	if (!pass_came_back(x, "delete what is not needed any more"))
+		return;
+	if (MUTANT_trim_early && !x->written) {
+		pass_run(x, checkpoint_write, checkpoint_written);
+		return;
+	}
+	pass_end(x);
+}
+
+static bool clean_segments(struct pass *x)
+{
+	LIST_EACH(n, &x->dead) {
+		struct segment *s = CONTAINER(struct segment, link, n);
+		char *path = clean_path(x), *path2 = path ? clean_path(x) : NULL;
+
+		if (!path2)
+			return false;
+		segment_path(x->paths[x->npaths - 2], s->number, ".seg");
+		segment_path(path2, s->number, ".idx");
+		segment_free(s);
+	}
+	return true;
+}
+
+/* Files before the place of the checkpoint are spare; too many or too small ones go. */
+static bool clean_journal(struct pass *x)
+{
+	struct journal *j = &x->log->journal;
+	uint32_t n = 0;
+
+	while (n < j->nlive && j->live[n]->generation < x->place.index.generation) {
+		if (journal_add_spare(j, j->live[n]) < 0)
+			return false;
+		n++;
+	}
+	memmove(j->live, j->live + n, (j->nlive - n) * sizeof *j->live);
+	j->nlive -= n;
+	for (uint32_t i = 0; i < j->nspare;) {
+		struct jfile *f = j->spare[i];
+		char *path;
+
+		if (f->readers || (f->size >= j->next_size / 2 && j->nspare <= SPARE_FILES)) {
+			i++;
+			continue;
+		}
+		path = clean_path(x);
+		if (!path)
+			return false;
+		journal_path(path, f->number, ".jnl");
+		x->files[x->nfiles++] = f->file;
+		free(f);
+		j->spare[i] = j->spare[--j->nspare];
+	}
+	return true;
+}
+
+static bool begin_cleaning(struct pass *x)
+{
+	char *path;
+
+	x->npaths = x->nfiles = 0;
+	if (!clean_segments(x))
+		return false;
+	if (MUTANT_trim_early && !x->written) {
+		pass_run(x, clean_run, clean_done);
+		return true;
+	}
+	if (!clean_journal(x))
+		return false;
+	if (x->number > 2) {
+		path = clean_path(x);
+		if (!path)
+			return false;
+		checkpoint_path(path, x->number - 2);
+	}
+	pass_run(x, clean_run, clean_done);
+	return true;
+}
+
+/* ---- the order of things ---- */
+
+void pass_no_memory(struct pass *x)
+{
+	log_fail(x->log, -ERR_NO_MEMORY, "give space back");
+	pass_end(x);
+}
+
+static bool pass_go(struct pass *x)
+{
+	int planned = 0;
+
+	if (x->phase == PASS_MOVE) {
+		planned = x->through ? plan_journal(x) : 0;
+		if (planned)
+			return planned > 0 && step_begin(x);
+		x->phase = PASS_COMPACT;
+	}
+	while (x->phase == PASS_COMPACT) {
+		if (!x->compacting && !plan_choose_segment(x)) {
+			x->phase = PASS_CHECKPOINT;
+			break;
+		}
+		planned = plan_segment(x);
+		if (planned)
+			return planned > 0 && step_begin(x);
+		x->compacting = NULL;
+	}
+	return x->phase == PASS_CHECKPOINT ? begin_checkpoint(x) : begin_cleaning(x);
+}
+
+void pass_next(struct pass *x)
+{
+	if (pass_go(x))
+		return;
+	pass_no_memory(x);
+}
+
+/* ---- when ---- */
+
+/* The newest generation to be moved so that half of the limit remains; never the one being written. */
+static uint64_t choose_through(const struct log *log)
+{
+	const struct journal *j = &log->journal;
+	uint64_t bytes = journal_bytes(j), through = 0;
+
+	if (bytes <= journal_limit(log) || bytes < log->pass_above)
+		return 0;
+	for (uint32_t i = 0; i + 1 < j->nlive && bytes > journal_limit(log) / 2; i++) {
+		if (j->live[i]->generation >= log->applied.generation)
+			break;
+		bytes -= j->live[i]->size;
+		through = j->live[i]->generation;
+	}
+	return through;
+}
+
+/*
+ * A checkpoint keeps the next start short and lets dead segments go.  It is not worth more writing than the journal has
+ * caused since the last one.
+ */
+static bool checkpoint_due(const struct log *log)
+{
+	uint64_t enough = journal_limit(log) / 4;
+
+	if (log->checkpoint_wanted)
+		return true;
+	if (log->since_checkpoint < 2 * log->checkpoint_bytes)
+		return false;
+	return log->since_checkpoint > enough || log->dead_bytes > enough;
+}
+
+void pass_flush(struct log *log)
+{
+	struct pass *x;
+	uint64_t through;
+
+	if (log->pass)
+		return;
+	through = choose_through(log);
+	if (!through && !checkpoint_due(log))
+		return;
+	x = calloc(1, sizeof *x);
+	if (!x)
+		return;
+	x->log = log;
+	x->through = through;
+	x->file = -1;
+	x->bytes = BYTES_MAX(UINT32_MAX);
+	list_init(&x->dead);
+	step_reset(&x->step);
+	log->checkpoint_wanted = false;
+	log->pass = x;
+	pass_next(x);
+}
+
+void pass_free(struct log *log)
+{
+	if (log->pass)
+		discard(log->pass);
+	log->pass = NULL;
+}
