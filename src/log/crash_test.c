@@ -80,3 +80,68 @@ TEST(what_was_applied_survives_a_crash_at_every_moment)
 		world_free(&w);
 	}
 }
+
+/* Life after life on the same disk; what one leaves behind is what the next has to cope with. */
+static bool live_and_die(struct world *w, uint64_t life)
+{
+	if (world_open(w) < 0)
+		return false;
+	if (life % 20 == 0 && !world_check(w))
+		return false;
+	world_work(w, (unsigned)rng_below(&w->rng, 60));
+	if (life % 7 == 0)
+		world_close(w);
+	else
+		world_crash(w, rng_below(&w->rng, 3) ? CRASH_POWER : CRASH_PROCESS, rng_next(&w->rng));
+	return !w->broken[0];
+}
+
+/* The power fails again while the log recovers. */
+static void during_recovery(void *ctx)
+{
+	struct crashes *c = ctx;
+
+	c->moments++;
+	for (unsigned i = 0; i < c->tries && !c->w->broken[0]; i++)
+		crash_once(c, c->moments * 16 + i);
+}
+
+TEST(what_was_applied_survives_a_crash_at_every_moment_of_a_recovery)
+{
+	uint64_t moments = 0;
+
+	for (uint64_t seed = 1; seed <= 20 * scale(); seed++) {
+		struct world w;
+		struct crashes c = { .w = &w, .tries = 5 };
+
+		world_init(&w, seed);
+		w.busy_life = true;
+		CHECK_WORLD(&w, world_open(&w) == 0);
+		world_work(&w, 100 + 10 * (unsigned)(seed % 20));
+		world_crash(&w, seed % 3 ? CRASH_POWER : CRASH_PROCESS, seed);
+		simdisk_watch(w.disk, during_recovery, &c);
+		CHECK_WORLD(&w, world_open(&w) == 0);
+		simdisk_watch(w.disk, NULL, NULL);
+		CHECK_WORLD(&w, world_check(&w));
+		moments += c.moments;
+		world_free(&w);
+	}
+	printf("%llu moments of recovery\n", (unsigned long long)moments);
+}
+
+TEST(a_log_lives_through_two_hundred_crashes)
+{
+	for (uint64_t seed = 1; seed <= 3 * scale(); seed++) {
+		struct world w;
+
+		world_init(&w, seed);
+		w.busy_life = true;
+		for (uint64_t life = 1; life <= 200; life++)
+			CHECK_WORLD(&w, live_and_die(&w, life));
+		CHECK_WORLD(&w, world_open(&w) == 0);
+		CHECK_WORLD(&w, world_check(&w));
+		CHECK(log_term(w.log) == 201);
+		world_close(&w);
+		world_free(&w);
+	}
+}

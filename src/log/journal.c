@@ -511,7 +511,7 @@ static void adopt(struct commit_op *o, struct item *item, uint64_t payload_at)
 	struct ref r = { .seq = (uint32_t)o->c.seq, .at = (uint32_t)payload_at, .size = item->entry.payload.size };
 	struct view v;
 
-	if (is_big(&item->entry.payload) || !recents_get(&o->log->recents, &r, &v))
+	if (!r.size || is_big(&item->entry.payload) || !recents_get(&o->log->recents, &r, &v))
 		return;
 	buf_unref(item->entry.payload.buf);
 	item->entry.payload = v;

@@ -482,6 +482,16 @@ static int accept(struct recovery *r, struct jfile *f, uint64_t at, const struct
 	return error;
 }
 
+/*
+ * An orderly end stands here, and no file has been prepared since.  (Otherwise it may be an older one, left behind when
+ * the next start went on in another file.)
+ */
+static bool is_last_word(const struct recovery *r, const struct jfile *f, const struct commit *c)
+{
+	return c->kind == COMMIT_CLOSED && c->seq == r->place.seq && c->prev == r->place.prev &&
+	       c->durable + 1 == r->place.seq && f == r->files[r->nfiles - 1];
+}
+
 /* 1: the next commit stands at `at` of the file and is applied; 0: it does not, see r->cause; or an error. */
 static int step(struct recovery *r, struct jfile *f, uint64_t at, struct why *why)
 {
@@ -496,8 +506,7 @@ static int step(struct recovery *r, struct jfile *f, uint64_t at, struct why *wh
 	}
 	if (!continues(r, f, at, &c)) {
 		r->cause = "another commit is expected here";
-		r->closed = c.kind == COMMIT_CLOSED && c.seq == r->place.seq && c.prev == r->place.prev &&
-			    c.durable + 1 == r->place.seq;
+		r->closed |= is_last_word(r, f, &c);
 		return 0;
 	}
 	p = look(r, f, at, c.size, &error);
@@ -548,6 +557,7 @@ static int follow(struct recovery *r, struct why *why)
 	do {
 		struct jfile *f = of_generation(r, r->place.generation);
 
+		r->closed = false;
 		n = check_place(r, why);
 		if (n < 0)
 			return n;
