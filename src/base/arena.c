@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_BYTES = 4096 };
+enum {
+	FIRST_BYTES = 448,              /* many arenas hold one small thing: a size that malloc has at hand */
+	CHUNK_BYTES = 4096,
+};
 
 struct arena_chunk {
 	struct arena_chunk *next;
@@ -24,7 +27,7 @@ void *arena_alloc(struct arena *a, size_t n)
 	n = (n + align - 1) & ~(align - 1);
 
 	if (!c || c->size - c->used < n) {
-		size_t size = n > CHUNK_BYTES ? n : CHUNK_BYTES;
+		size_t least = c ? CHUNK_BYTES : FIRST_BYTES, size = n > least ? n : least;
 		c = malloc(sizeof *c + size);
 		if (!c)
 			return NULL;
@@ -47,13 +50,16 @@ void *arena_copy(struct arena *a, const void *p, size_t n)
 
 void arena_reset(struct arena *a)
 {
-	while (a->chunks && a->chunks->next) {
-		struct arena_chunk *next = a->chunks->next;
-		free(a->chunks);
-		a->chunks = next;
+	struct arena_chunk *kept = a->chunks, *next;
+
+	if (kept) {
+		for (struct arena_chunk *c = kept->next; c; c = next) {
+			next = c->next;
+			free(c);
+		}
+		kept->next = NULL;
+		kept->used = 0;
 	}
-	if (a->chunks)
-		a->chunks->used = 0;
 	a->used = 0;
 }
 

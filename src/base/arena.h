@@ -1,7 +1,7 @@
 /*
  * arena.h - memory that lives and dies together, under a ceiling.
  *
- * Decoders put what one request needs here; arena_reset() makes it ready for the next request and keeps the first
+ * Decoders put what one request needs here; arena_reset() makes it ready for the next request and keeps the newest
  * chunk.  An allocation over the ceiling returns NULL: nothing from the wire decides how much memory we take.
  */
 #ifndef BASE_ARENA_H

@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-enum { SETTLES = 128 };                 /* gathered in one command */
+enum { FIRST_SETTLES = 8, SETTLES = 512 };      /* gathered in one command: room for so many at first, and at most */
 
 /* ------------------------------------------------------------------------------------------------------ outstanding ---- */
 
@@ -102,7 +102,7 @@ static struct cmd_settle *gathering(struct conn *c, uint32_t queue, uint16_t sha
 	s = (struct cmd_settle *)cmd_new(CMD_SETTLE);
 	if (!s)
 		return NULL;
-	s->items = cmd_alloc(&s->head, SETTLES * sizeof *s->items);
+	s->items = cmd_alloc(&s->head, FIRST_SETTLES * sizeof *s->items);
 	if (!s->items) {
 		cmd_free(&s->head);
 		return NULL;
@@ -113,12 +113,27 @@ static struct cmd_settle *gathering(struct conn *c, uint32_t queue, uint16_t sha
 	return s;
 }
 
+/* The room doubles each time that it is full: it is full at every power of two. */
+static bool settle_room(struct cmd_settle *s)
+{
+	struct settle_item *items;
+
+	if (s->nitems < FIRST_SETTLES || (s->nitems & (s->nitems - 1)))
+		return true;
+	items = cmd_alloc(&s->head, 2 * s->nitems * sizeof *items);
+	if (!items)
+		return false;
+	memcpy(items, s->items, s->nitems * sizeof *items);
+	s->items = items;
+	return true;
+}
+
 /* Without memory the lease stays with the session and ends with it: the message comes again, none is lost. */
 static void gather(struct conn *c, uint32_t queue, uint16_t shard, const struct settle_item *item)
 {
 	struct cmd_settle *s = gathering(c, queue, shard);
 
-	if (!s)
+	if (!s || !settle_room(s))
 		return;
 	s->items[s->nitems++] = *item;
 	if (s->nitems == SETTLES)
