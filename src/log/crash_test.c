@@ -96,16 +96,6 @@ static bool live_and_die(struct world *w, uint64_t life)
 	return !w->broken[0];
 }
 
-/* The power fails again while the log recovers. */
-static void during_recovery(void *ctx)
-{
-	struct crashes *c = ctx;
-
-	c->moments++;
-	for (unsigned i = 0; i < c->tries && !c->w->broken[0]; i++)
-		crash_once(c, c->moments * 16 + i);
-}
-
 TEST(what_was_applied_survives_a_crash_at_every_moment_of_a_recovery)
 {
 	uint64_t moments = 0;
@@ -119,7 +109,7 @@ TEST(what_was_applied_survives_a_crash_at_every_moment_of_a_recovery)
 		CHECK_WORLD(&w, world_open(&w) == 0);
 		world_work(&w, 100 + 10 * (unsigned)(seed % 20));
 		world_crash(&w, seed % 3 ? CRASH_POWER : CRASH_PROCESS, seed);
-		simdisk_watch(w.disk, during_recovery, &c);
+		simdisk_watch(w.disk, at_moment, &c);
 		CHECK_WORLD(&w, world_open(&w) == 0);
 		simdisk_watch(w.disk, NULL, NULL);
 		CHECK_WORLD(&w, world_check(&w));

@@ -309,7 +309,7 @@ static struct item *take_item(struct slice *meta, uint32_t *ret_payload_size, ui
 	struct item *item;
 	uint32_t done = 0;
 
-	if (!entry_header_decode(meta, &h) || !h.groups)
+	if (!entry_header_decode(meta, &h) || !h.groups || (h.kind != LOG_BATCH && h.kind != LOG_STATE))
 		return NULL;
 	item = item_new(h.targets, h.groups);
 	if (!item)

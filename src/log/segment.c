@@ -193,25 +193,53 @@ static int check_header(struct log *log, const struct segment *s, enum file_kind
 	return 0;
 }
 
+static int64_t file_size(struct log *log, const char *path)
+{
+	int file = log->io->open(log->disk, path, DISK_RDONLY);
+	int64_t size;
+
+	if (file < 0)
+		return file == -ENOENT ? 0 : file;
+	size = log->io->size(log->disk, file);
+	log->io->close(log->disk, file);
+	return size;
+}
+
 static int check_file(struct log *log, struct segment *s, struct why *why)
 {
 	char path[LOG_PATH_SIZE];
+	int64_t size;
 	bool good;
 	int error;
-	int64_t size = 0;
-	int file;
 
 	segment_path(path, s->number, ".seg");
 	error = check_header(log, s, FILE_SEGMENT, path, &good, why);
 	if (error)
 		return error;
-	file = good ? log->io->open(log->disk, path, DISK_RDONLY) : -1;
-	if (file >= 0) {
-		size = log->io->size(log->disk, file);
-		log->io->close(log->disk, file);
+	size = file_size(log, path);
+	if (size < 0) {
+		error = disk_error(size);
+		return fail(why, error, "open %s: %m", path);
 	}
-	s->damaged = !good || size < (int64_t)s->size;
+	s->damaged = !good || (uint64_t)size < s->size;
 	return 0;
+}
+
+/* Do the records describe the segment from its beginning to its end, each byte once? */
+static bool covers(const struct log *log, const struct segment *s, const uint8_t *raw, uint32_t records)
+{
+	uint32_t seed = segment_seed(log->id, s->number);
+	uint64_t at = BLOCK;
+
+	for (uint32_t i = 0; i < records; i++, raw += INDEX_RECORD) {
+		struct index_record r;
+
+		if (!index_record_decode(raw, seed, &r) || r.at != at || !r.size || r.size > s->size - at || r.last < r.base ||
+		    r.batches > r.size / BATCH_BYTES_MIN)
+			return false;
+		at += r.size;
+	}
+	return at == s->size;
 }
 
 /* The index as the checkpoint remembers it; *ret_raw stays NULL when it is not there like that. */
@@ -228,15 +256,19 @@ static int read_index(struct log *log, const struct segment *s, uint32_t records
 	error = check_header(log, s, FILE_INDEX, path, &good, why);
 	if (error || !good)
 		return error;
-	raw = malloc(n + 1);
-	if (!raw)
+	got = file_size(log, path);
+	if (got >= 0 && (uint64_t)got < BLOCK + n)
+		return 0;
+	raw = got < 0 ? NULL : malloc(n + 1);
+	if (got >= 0 && !raw)
 		return fail(why, -ERR_NO_MEMORY, "%s", path);
-	got = read_file(log, path, raw, n, BLOCK);
+	if (raw)
+		got = read_file(log, path, raw, n, BLOCK);
 	if (got < 0) {
 		error = disk_error(got);
 		return fail(why, error, "read %s: %m", path);
 	}
-	if ((uint64_t)got == n && crc32c(0, raw, n) == s->index_crc)
+	if ((uint64_t)got == n && crc32c(0, raw, n) == s->index_crc && covers(log, s, raw, records))
 		*ret_raw = TAKE(raw);
 	return 0;
 }
@@ -250,8 +282,7 @@ static int use_index(struct log *log, struct segment *s, const uint8_t *raw, uin
 	for (uint32_t i = 0; i < records && !error; i++, raw += INDEX_RECORD) {
 		struct index_record r;
 
-		if (!index_record_decode(raw, seed, &r))
-			return -ERR_DAMAGED;
+		index_record_decode(raw, seed, &r);
 		error = segment_add_origin(s, &r, raw);
 		if (!error)
 			error = enter(log, s, &r);
