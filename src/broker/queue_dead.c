@@ -80,30 +80,19 @@ void lease_die(struct queue *q, struct message *m, enum death death)
 
 /* ---- the copy ---- */
 
-static bool same_death(const struct queue *q, const struct deaths *d, uint32_t channel)
+/*
+ * It would come round to a queue where it has died, and nobody has rejected it since: RabbitMQ's rule for a cycle.
+ * `d` begins with the death that it dies now.
+ */
+static bool goes_round(const struct deaths *d, uint32_t channel)
 {
-	bool there = false;
-
 	for (uint32_t i = 0; i < d->n; i++) {
 		if (d->way[i].reason == DEATH_REJECTED)
 			return false;
-		there |= d->way[i].channel == channel;
+		if (d->way[i].channel == channel)
+			return true;
 	}
-	return there;
-}
-
-static void deaths_add(const struct queue *q, const struct channel *ch, const struct message *m, struct deaths *d)
-{
-	if (d->n == DEATHS_MAX) {
-		memmove(&d->way[0], &d->way[1], (DEATHS_MAX - 1) * sizeof d->way[0]);
-		d->n--;
-	}
-	d->way[d->n].channel = q->channel;
-	d->way[d->n].reason = m->death;
-	d->n++;
-	d->receives += m->receives;
-	d->reason = m->death;
-	d->source = ch->name;
+	return false;
 }
 
 /* The value of the native header that names the dead-letter exchange instead of the message's own. */
@@ -186,7 +175,7 @@ static int find_graves(struct queue *q, const struct reader_record *r, struct sl
 	int n = catalogue_route(q->broker->catalogue, ch->vhost, policy->dead_exchange, key, table, ret, ROUTES_MAX);
 	int kept = 0;
 	for (int i = 0; i < n && i < ROUTES_MAX; i++)
-		if (!same_death(q, d, ret[i]))
+		if (!goes_round(d, ret[i]))
 			ret[kept++] = ret[i];
 	return kept;
 }
@@ -309,6 +298,8 @@ static bool bury(struct queue *q, struct message *m, const struct reader_record 
 #endif
 	key = policy->dead_exchange.p && policy->dead_key.p ? policy->dead_key : r->record.key;
 	deaths_read(r->record.headers, &deaths);
+	deaths.receives += m->receives;
+	deaths_add(&deaths, q->channel, ch->name, m->death, q->broker->now_ms, r->origin, &r->record);
 	int n = find_graves(q, r, key, &deaths, ids);
 	if (n == 0) {
 		if (policy->dead_channel.p)
@@ -317,7 +308,6 @@ static bool bury(struct queue *q, struct message *m, const struct reader_record 
 			ledger_settle(&q->ledger, m);
 		return true;
 	}
-	deaths_add(q, ch, m, &deaths);
 	struct buf *copy = copy_message(r, key, policy->dead_channel.p ? SLICE_NULL : policy->dead_exchange, &deaths);
 	if (!copy)
 		return false;

@@ -1,6 +1,9 @@
 #include "broker/queue_facts.h"
 
 #include "base/bytes.h"
+#include "broker/queue_ledger.h"
+
+enum { DEATHS_VERSION = 2 };
 
 /* ---- AMQP's property list: flags, then what is present, in this order ---- */
 
@@ -122,27 +125,46 @@ static uint64_t number(struct slice *in)
 	return n ? v : 0;
 }
 
+static struct slice string(struct slice *in)
+{
+	uint64_t n = number(in);
+	struct slice s;
+
+	if (!in->p || n > in->n) {
+		*in = SLICE_NULL;
+		return SLICE("");
+	}
+	s = slice_of(in->p, n);
+	*in = slice_of(in->p + n, in->n - n);
+	return s;
+}
+
+static void parse_death(struct slice *in, struct death_entry *ret)
+{
+	ret->channel = (uint32_t)number(in);
+	ret->reason = (uint32_t)number(in);
+	ret->count = (uint32_t)number(in);
+	ret->time_ms = (int64_t)number(in);
+	ret->queue = string(in);
+	ret->exchange = string(in);
+	ret->key = string(in);
+	ret->expiration = string(in);
+}
+
 static bool parse_deaths(struct slice in, struct deaths *ret)
 {
-	if (in.n < 1 || in.p[0] != 1)
+	if (in.n < 1 || in.p[0] != DEATHS_VERSION)
 		return false;
 	in = slice_of(in.p + 1, in.n - 1);
-	*ret = (struct deaths){ .receives = (uint32_t)number(&in) };
+	ret->receives = (uint32_t)number(&in);
 	ret->reason = (uint32_t)number(&in);
-
-	uint64_t size = number(&in);
-	if (!in.p || size > in.n)
-		return false;
-	ret->source = slice_of(in.p, size);
-	in = slice_of(in.p + size, in.n - size);
+	ret->source = string(&in);
 
 	uint64_t n = number(&in);
 	if (!in.p || n > DEATHS_MAX)
 		return false;
-	for (; ret->n < n; ret->n++) {
-		ret->way[ret->n].channel = (uint32_t)number(&in);
-		ret->way[ret->n].reason = (uint32_t)number(&in);
-	}
+	while (ret->n < n && in.p)
+		parse_death(&in, &ret->way[ret->n++]);
 	return in.p != NULL;
 }
 
@@ -150,7 +172,8 @@ bool deaths_read(struct slice headers, struct deaths *ret)
 {
 	struct slice key, value, at = headers;
 
-	*ret = (struct deaths){ .source = SLICE_NULL };
+	ret->receives = ret->reason = ret->n = 0;
+	ret->source = SLICE_NULL;
 	if (!headers.n || record_headers(&at) <= 0)
 		return false;
 	while (header_next(&at, &key, &value) == 1)
@@ -159,16 +182,79 @@ bool deaths_read(struct slice headers, struct deaths *ret)
 	return false;
 }
 
+static void put_string(struct bytes *out, struct slice s)
+{
+	bytes_add_varint(out, s.n);
+	bytes_add_slice(out, s);
+}
+
 void deaths_write(const struct deaths *d, struct bytes *out)
 {
-	bytes_add_u8(out, 1);
+	bytes_add_u8(out, DEATHS_VERSION);
 	bytes_add_varint(out, d->receives);
 	bytes_add_varint(out, d->reason);
-	bytes_add_varint(out, d->source.n);
-	bytes_add_slice(out, d->source);
+	put_string(out, d->source);
 	bytes_add_varint(out, d->n);
 	for (uint32_t i = 0; i < d->n; i++) {
-		bytes_add_varint(out, d->way[i].channel);
-		bytes_add_varint(out, d->way[i].reason);
+		const struct death_entry *e = &d->way[i];
+		bytes_add_varint(out, e->channel);
+		bytes_add_varint(out, e->reason);
+		bytes_add_varint(out, e->count);
+		bytes_add_varint(out, (uint64_t)e->time_ms);
+		put_string(out, e->queue);
+		put_string(out, e->exchange);
+		put_string(out, e->key);
+		put_string(out, e->expiration);
 	}
+}
+
+/* The entry of this queue and reason, moved to the front; a new one if there is none (the oldest gives way). */
+static struct death_entry *to_front(struct deaths *d, uint32_t channel, uint32_t reason)
+{
+	struct death_entry e = { .channel = channel, .reason = reason };
+	uint32_t i = 0;
+
+	while (i < d->n && !(d->way[i].channel == channel && d->way[i].reason == reason))
+		i++;
+	if (i < d->n)
+		e = d->way[i];
+	else if (d->n < DEATHS_MAX)
+		d->n++;
+	else
+		i--;
+	memmove(&d->way[1], &d->way[0], i * sizeof e);
+	d->way[0] = e;
+	return &d->way[0];
+}
+
+void deaths_add(struct deaths *d, uint32_t channel, struct slice queue, uint32_t reason, int64_t now_ms, enum origin origin,
+		const struct record *r)
+{
+	struct death_entry *e = to_front(d, channel, reason);
+	struct amqp_native native;
+
+	d->reason = reason;
+	d->source = queue;
+	if (e->count++)
+		return;
+	e->time_ms = now_ms;
+	e->queue = queue;
+	e->key = slice_of(r->key.p, r->key.n);
+	e->exchange = e->expiration = SLICE("");
+	if (origin != ORIGIN_AMQP || amqp_native_read(r->headers, &native) < 0)
+		return;
+	e->exchange = native.exchange;
+	/* What it was published with counts only the first time. */
+	if (d->n == 1)
+		e->expiration = property(native.properties, P_EXPIRATION);
+}
+
+const char *death_name(uint32_t reason)
+{
+	static const char *const names[] = {
+		[DEATH_REJECTED] = "rejected", [DEATH_EXPIRED] = "expired", [DEATH_MAXLEN] = "maxlen",
+		[DEATH_RECEIVES] = "delivery_limit",
+	};
+
+	return reason < sizeof names / sizeof *names && names[reason] ? names[reason] : "unknown";
 }

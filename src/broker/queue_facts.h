@@ -2,10 +2,13 @@
  * queue_facts.h - what the delivery engine must know of a message besides its place: read from the record.
  *
  * A dead-lettered message carries a second reserved header "hawser-death": where it died and how often it was received
- * there, and through which channels it has come (so that it does not go round for ever).
+ * there, and the way that it has come (so that it does not go round for ever, and for the x-death headers of AMQP): one
+ * entry for each queue and reason, the last death first, told as it was when it first died there and so.
  *
- *      u8 version = 1, varint receives, varint reason, varint size + name of the queue it died in,
- *      varint n, n times (varint channel id, varint reason), oldest first
+ *      u8 version = 2, varint receives, varint reason, string queue that it died in,
+ *      varint n, n times (varint channel id, varint reason, varint count, varint time_ms,
+ *                         string queue, string exchange, string key, string expiration)
+ *      string: varint size, bytes
  */
 #ifndef BROKER_QUEUE_FACTS_H
 #define BROKER_QUEUE_FACTS_H
@@ -14,12 +17,20 @@
 
 enum { DEATHS_MAX = 32 };
 
+struct death_entry {
+	uint32_t channel, reason, count;
+	int64_t time_ms;
+	struct slice queue;
+	struct slice exchange, key;     /* that had led it there; empty exchange and key for messages of other protocols */
+	struct slice expiration;        /* AMQP: that it was published with; empty: none */
+};
+
 struct deaths {
 	uint32_t receives;              /* before it came here; 0 */
 	uint32_t reason;                /* enum death */
 	struct slice source;            /* null: it has never died */
 	uint32_t n;
-	struct { uint32_t channel, reason; } way[DEATHS_MAX];
+	struct death_entry way[DEATHS_MAX];     /* only the first n are set */
 };
 
 struct facts {
@@ -37,6 +48,11 @@ void facts_read(enum origin origin, const struct record *r, struct facts *ret);
 /* False: it has never died. */
 bool deaths_read(struct slice headers, struct deaths *ret);
 void deaths_write(const struct deaths *d, struct bytes *out);
+/* It dies here, now; the strings of the record and of `queue` are referred to. */
+void deaths_add(struct deaths *d, uint32_t channel, struct slice queue, uint32_t reason, int64_t now_ms, enum origin origin,
+		const struct record *r);
+/* "rejected", "expired", "maxlen", "delivery_limit": RabbitMQ's words. */
+const char *death_name(uint32_t reason);
 #define DEATH_HEADER SLICE("hawser-death")
 
 /* The headers' table in AMQP properties (as catalogue_route wants it), or null. */

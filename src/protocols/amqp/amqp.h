@@ -305,6 +305,9 @@ void consume_close(struct conn *c, struct chan *ch);    /* unsubscribe all */
 void consume_unsubscribed(struct conn *c, struct cmd_unsubscribe *u);
 void consume_lost(struct conn *c, struct cmd_receive *r);       /* a get was answered, but its channel has gone */
 
+/* Properties of a dead letter as the client sees them; others are left alone.  Bytes that are made come from the arena. */
+int death_properties(const struct delivery *d, struct arena *a, struct slice *properties);
+
 /* Remember a delivery; the tag, or 0 when memory is short. */
 uint64_t outstanding_add(struct chan *ch, const struct delivery *d, uint32_t queue, uint16_t shard, bool counted);
 void settle(struct conn *c, uint32_t queue, uint16_t shard, const struct delivery *d, enum outcome outcome);

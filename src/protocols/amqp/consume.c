@@ -55,6 +55,8 @@ static int message_of(const struct delivery *d, struct arena *a, struct message 
 	} else {
 		r = convert_to_amqp(d, a, &ret->properties, &ret->key, &ret->body);
 	}
+	if (r == 0 && d->dead_source.p)
+		r = death_properties(d, a, &ret->properties);
 	if (ret->key.n > UINT8_MAX)
 		ret->key.n = UINT8_MAX;
 	if (!ret->body.p)
