@@ -110,7 +110,11 @@ void facts_read(enum origin origin, const struct record *r, struct facts *ret)
 		if (ret->expiration_ms >= 0 && deaths_read(r->headers, &deaths))
 			ret->expiration_ms = -1;
 	} else if (origin == ORIGIN_SQS) {
+		struct deaths deaths;
 		read_sqs(r->headers, ret);
+		/* It has waited once. */
+		if (deaths_read(r->headers, &deaths))
+			ret->delay_ms = 0;
 	}
 }
 

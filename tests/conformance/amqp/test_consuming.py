@@ -286,6 +286,7 @@ def test_what_was_not_acknowledged_comes_back_when(amqp, fresh, how):
     queue = fresh()
     keeper = amqp.channel()
     filled(keeper, 3, queue, durable=True)
+    keeper.queue_declare(queue, passive=True)           # they are there before another channel looks
     connection = amqp.connection()
     channel = connection.channel()
     got = [channel.basic_get(queue) for _ in range(2)]
