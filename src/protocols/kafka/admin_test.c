@@ -168,6 +168,22 @@ TEST(a_topic_is_created_or_refused_with_its_code)
 	fake_free(f);
 }
 
+TEST(a_topic_named_twice_is_not_created)
+{
+	struct fake *f = opened(1);
+	struct create_topics_request_topic t[] = {
+		{ .name = SLICE("a"), .num_partitions = 1, .replication_factor = 1 },
+		{ .name = SLICE("b"), .num_partitions = 1, .replication_factor = 1 },
+		{ .name = SLICE("a"), .num_partitions = 1, .replication_factor = 1 },
+	};
+	struct create_topics_request q = { .topics = { 3, t } };
+	const struct create_topics_response *a = fake_ask(f, KAFKA_CREATE_TOPICS, 7, &q);
+
+	CHECK(a && a->topics.v[0].error_code == 42 && a->topics.v[1].error_code == 0 && a->topics.v[2].error_code == 42);
+	CHECK(f->catalogue.n == 1);
+	fake_free(f);
+}
+
 TEST(settings_are_listed_with_their_source)
 {
 	struct fake *f = opened(1);

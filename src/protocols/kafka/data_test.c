@@ -315,6 +315,20 @@ TEST(no_fetch_begins_while_the_client_does_not_read)
 	fake_free(f);
 }
 
+TEST(one_fetch_after_the_other)
+{
+	struct fake *f = opened(1);
+	struct channel *ch = fake_topic(f, "orders", 1, 0);
+	struct part from = { ch, 0, 0 };
+
+	send_fetch(f, 12, 500, 1 << 20, &from, 1);
+	send_fetch(f, 12, 500, 1 << 20, &from, 1);
+	CHECK(fake_waiting(f) == 1 && f->paused);
+	fake_answer(f, CMD_FETCH);
+	CHECK(fake_waiting(f) == 1 && !f->paused);
+	fake_free(f);
+}
+
 TEST(a_fetch_session_that_we_never_gave_is_not_found)
 {
 	struct fake *f = opened(1);

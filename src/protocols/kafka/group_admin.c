@@ -137,6 +137,14 @@ static void finish_list(struct request *r)
 
 void serve_list_groups(struct request *r)
 {
+	enum { FILTERS_MAX = 64 };              /* there are five states and one type */
+	const struct list_groups_request *in = r->in;
+	struct list_groups_response *out = r->out;
+
+	if (in->states_filter.n > FILTERS_MAX || in->types_filter.n > FILTERS_MAX) {
+		out->error_code = K_INVALID_REQUEST;
+		return;
+	}
 	r->done = finish_list;
 	for (uint16_t s = 0; s < r->k->session.host->shards; s++) {
 		struct cmd *c = request_ask(r, CMD_GROUP_LIST, s, s);

@@ -33,7 +33,9 @@ enum {
 	REQUEST_MEMORY = 64 << 20,              /* what one request may take to decode and answer */
 	UNSENT_MAX = 1 << 20,                   /* no fetch begins while more than this waits for the client */
 	CREATE_AT_ONCE = 100,                   /* topics that one Metadata request makes */
+	COMMANDS_MAX = 20000,                   /* to shards, for one request */
 	PARTITIONS_MAX = 10000,                 /* of a topic */
+	LOGIN_MS = 30000,                       /* a stranger has this long to say who he is */
 };
 
 /* Kafka's error codes, as far as they are not in error.def or depend on what was asked. */
@@ -92,6 +94,7 @@ struct kafka {
 	uint32_t nrequests;
 	size_t bytes;                   /* frames of those */
 	bool alone;                     /* one of them suffers no other beside it */
+	bool fetching;                  /* one of them is a Fetch; each may hold FETCH_MAX, so there is only one */
 	bool paused;                    /* the host was told to hold back */
 	bool broken;                    /* the connection is being closed; nothing is written any more */
 	enum phase phase;
@@ -136,6 +139,7 @@ struct request {
 	void *out;                      /* the response, at its defaults; the structure is the schema's */
 	void *state;                    /* the handler's own */
 	uint32_t awaited;               /* commands that are out, and 1 while the handler runs */
+	uint32_t sent;                  /* commands so far */
 	void (*reply)(struct request *r, struct cmd *c);        /* looks at an answer; request.c keeps it */
 	void (*done)(struct request *r);        /* before the response is encoded */
 	bool silent;                    /* there is no response (acks=0) */

@@ -50,10 +50,10 @@ void request_free(struct request *r)
 	free(r);
 }
 
-/* The next request of this connection will want the same memory. */
+/* The next request of this connection will want the same memory, unless it was much. */
 static void request_recycle(struct request *r)
 {
-	enum { KEEP = 16 << 10 };
+	enum { KEEP = 4 << 10 };
 
 	if (r->k->spare) {
 		request_free(r);
@@ -61,6 +61,8 @@ static void request_recycle(struct request *r)
 	}
 	drop_answers(r);
 	list_remove(&r->link);
+	if (r->arena.used > KEEP)
+		arena_free(&r->arena);
 	arena_reset(&r->arena);
 	if (r->response.capacity > KEEP)
 		bytes_free(&r->response);
@@ -167,6 +169,8 @@ static void flush(struct kafka *k)
 		k->bytes -= r->bytes;
 		if (!r->api->flows)
 			k->alone = false;
+		if (r->wire->key == KAFKA_FETCH)
+			k->fetching = false;
 		request_recycle(r);
 		if (finish) {
 			k->broken = true;
@@ -198,6 +202,8 @@ void request_run(struct request *r)
 	k->bytes += r->bytes;
 	if (!r->api->flows)
 		k->alone = true;
+	if (r->wire->key == KAFKA_FETCH)
+		k->fetching = true;
 	r->awaited = 1;
 	r->api->handle(r);
 	release(r);
@@ -208,8 +214,15 @@ void request_run(struct request *r)
 void *request_ask(struct request *r, enum cmd_kind kind, uint16_t shard, uint32_t index)
 {
 	struct host *h = r->k->session.host;
-	struct cmd *c = cmd_new(kind);
+	struct cmd *c;
 
+	if (r->k->broken)
+		return NULL;
+	if (++r->sent > COMMANDS_MAX) {
+		kafka_break(r->k, "%s v%d: asks for too much at once", r->wire->name, r->version);
+		return NULL;
+	}
+	c = cmd_new(kind);
 	if (!c) {
 		request_no_memory(r);
 		return NULL;

@@ -52,6 +52,8 @@ static struct session *on_open(struct host *host)
 	/* Without credentials only who the gate lets in; the others must come through SASL. */
 	if (gate_anonymous(host->gate, host->peer->loopback, &k->principal, NULL) < 0)
 		k->principal = (struct principal){ .name = "" };
+	if (!k->principal.known)
+		host_timer(host, host_now(host) + LOGIN_MS);
 	return &k->session;
 }
 
@@ -80,7 +82,7 @@ static bool may_start(const struct kafka *k, const struct api *api, int16_t key)
 {
 	struct host *h = k->session.host;
 
-	if (key == KAFKA_FETCH && h->calls->unsent(h) > UNSENT_MAX)
+	if (key == KAFKA_FETCH && (k->fetching || h->calls->unsent(h) > UNSENT_MAX))
 		return false;
 	if (list_empty(&k->requests))
 		return true;
@@ -245,6 +247,10 @@ static void on_reply(struct session *s, struct cmd *c)
 
 static void on_timer(struct session *s, int64_t now_ms)
 {
+	struct kafka *k = (struct kafka *)s;
+
+	if (!k->principal.known)
+		kafka_break(k, "not authenticated within %d s", LOGIN_MS / 1000);
 }
 
 static void on_drained(struct session *s)

@@ -192,6 +192,29 @@ TEST(a_stranger_is_sent_away)
 	fake_free(f);
 }
 
+TEST(a_stranger_has_only_so_much_time)
+{
+	struct fake *f = remote();
+
+	f->session->protocol->timer(f->session, f->now_ms + 30000);
+	CHECK(f->closed && strstr(f->note, "not authenticated within 30 s"));
+	fake_free(f);
+}
+
+TEST(one_request_does_not_ask_for_the_world)
+{
+	struct fake *f = opened(1);
+	struct slice *names = calloc(30000, sizeof *names);
+	struct describe_groups_request q = { .groups = { 30000, names } };
+
+	for (int i = 0; i < 30000; i++)
+		names[i] = SLICE("g");
+	fake_send(f, KAFKA_DESCRIBE_GROUPS, 5, &q);
+	CHECK(f->closed && strstr(f->note, "too much at once"));
+	free(names);
+	fake_free(f);
+}
+
 static void handshake(struct fake *f, int version, const char *mechanism, int expected)
 {
 	struct sasl_handshake_request q = { .mechanism = slice_cstr(mechanism) };

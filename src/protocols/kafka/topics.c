@@ -5,6 +5,8 @@
  */
 #include "protocols/kafka/kafka.h"
 
+#include "base/map.h"
+
 enum { ONE_REPLICA = 1 };
 
 /* ---- CreateTopics ---- */
@@ -16,13 +18,26 @@ static void refuse_topic(struct create_topics_response_topic *t, int16_t code, s
 	t->topic_config_error_code = 0;
 }
 
-static bool twice(const struct create_topics_request *in, int32_t index)
+/* Which topics are named more than once?  Kafka refuses all of those.  r->state becomes a bool for each. */
+static bool find_twice(struct request *r)
 {
-	for (int32_t i = 0; i < in->topics.n; i++) {
-		if (i != index && slice_eq(in->topics.v[i].name, in->topics.v[index].name))
-			return true;
+	const struct create_topics_request *in = r->in;
+	bool *twice = kafka_alloc(r, (size_t)in->topics.n * sizeof *twice);
+	struct map seen;
+	void *first = NULL;
+
+	map_init(&seen, host_random(r->k->session.host));
+	for (int32_t i = 0; twice && i < in->topics.n; i++) {
+		if (map_put(&seen, in->topics.v[i].name, &twice[i], &first) < 0) {
+			request_no_memory(r);
+			break;
+		}
+		if (first)
+			twice[i] = *(bool *)first = true;
 	}
-	return false;
+	map_free(&seen);
+	r->state = twice;
+	return twice && !r->k->broken;
 }
 
 /* Replicas by hand: each partition once, on this broker. */
@@ -89,7 +104,7 @@ static bool check_topic(struct request *r, int32_t index, uint32_t *ret_partitio
 	const struct create_topics_request_topic *asked = &in->topics.v[index];
 	struct create_topics_response_topic *t = &out->topics.v[index];
 
-	if (twice(in, index))
+	if (((const bool *)r->state)[index])
 		refuse_topic(t, K_INVALID_REQUEST, SLICE("Duplicate topic name."));
 	else if (!legal_topic_name(asked->name))
 		refuse_topic(t, K_INVALID_TOPIC, SLICE("Topic name is invalid: 1 to 249 of the characters a-z, A-Z, 0-9, "
@@ -187,7 +202,7 @@ void serve_create_topics(struct request *r)
 	struct create_topics_response *out = r->out;
 
 	r->reply = on_created;
-	if (!ARRAY(r, out->topics, create_topics_response_topic_msg, in->topics.n))
+	if (!ARRAY(r, out->topics, create_topics_response_topic_msg, in->topics.n) || !find_twice(r))
 		return;
 	for (int32_t i = 0; i < in->topics.n && !r->k->broken; i++) {
 		uint32_t partitions;
