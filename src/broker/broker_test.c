@@ -697,3 +697,114 @@ TEST(nothing_acknowledged_is_lost_in_a_power_cut)
 	}
 	world_close(&w);
 }
+
+TEST(after_a_failed_sync_nothing_is_answered_any_more)
+{
+	struct world w;
+	struct publish_target t;
+
+	CHECK(world_open(&w, 1) == 0);
+	CHECK(world_topic(&w, "orders", 1) == 0);
+	CHECK(world_publish(&w, "orders", 0, world_batch("k", "v", 1, 0, -1, 0, 0), &t) == 0);
+	simdisk_fail(w.disks[0], SIM_SYNC, simdisk_count(w.disks[0], SIM_SYNC) + 1, 5);
+
+	struct cmd_publish *c = world_new(&w, CMD_PUBLISH);
+	c->targets = cmd_alloc(&c->head, sizeof *c->targets);
+	c->ntargets = 1;
+	c->targets[0].channel = world_channel(&w, "orders")->id;
+	c->batch = world_batch("k", "v", 1, 0, -1, 0, 0);
+	c->wait_durable = true;
+	world_send(&w, &c->head, 0);
+	world_run(&w);
+	CHECK(w.failed && !world_answer(&w));
+	world_crash(&w, CRASH_POWER);
+	CHECK(world_count(&w, "orders", 0, 0) >= 1);
+	world_close(&w);
+}
+
+TEST(what_waits_for_the_disk_has_a_ceiling)
+{
+	struct world w;
+	unsigned refused = 0;
+
+	CHECK(world_open(&w, 1) == 0);
+	CHECK(world_topic(&w, "orders", 1) == 0);
+	w.b[0]->options.max_pending_bytes = 1000;
+	for (int i = 0; i < 20; i++) {
+		struct cmd_publish *c = world_new(&w, CMD_PUBLISH);
+		c->targets = cmd_alloc(&c->head, sizeof *c->targets);
+		c->ntargets = 1;
+		c->targets[0].channel = world_channel(&w, "orders")->id;
+		c->batch = world_batch("k", "v", 1, 0, -1, 0, 0);
+		broker_handle(w.b[0], &c->head, w.now_ms);
+	}
+	world_run(&w);
+	for (struct cmd *a; (a = world_answer(&w)); cmd_free(a)) {
+		CHECK(a->error == 0 || a->error == -ERR_BLOCKED);
+		refused += a->error != 0;
+	}
+	CHECK(refused > 0 && refused < 20);
+	CHECK(world_count(&w, "orders", 0, 0) == (int)(20 - refused));
+	CHECK(w.b[0]->pending_bytes == 0);
+	CHECK(world_publish(&w, "orders", 0, world_batch("k", "v", 1, 0, -1, 0, 0), NULL) == 0);
+	world_close(&w);
+}
+
+TEST(deleted_records_stay_until_the_queue_view_is_done_with_them)
+{
+	struct world w;
+	int64_t start;
+
+	CHECK(world_open(&w, 1) == 0);
+	CHECK(world_topic(&w, "orders", 1) == 0);
+	CHECK(world_queue(&w, "orders", ORIGIN_AMQP) == 0);
+	CHECK(world_publish(&w, "orders", 0, world_batch("k", "v", 3, 0, -1, 0, 0), NULL) == 0);
+	CHECK(delete_before(&w, -1, &start) == 0 && start == 3);
+	world_crash(&w, CRASH_POWER);
+	CHECK(look_up(&w, OFFSET_EARLIEST).ret_offset == 3);
+
+	struct cmd_receive *c = world_new(&w, CMD_RECEIVE);
+	c->channel = world_channel(&w, "orders")->id;
+	c->max = 10;
+	c->no_ack = true;
+	CHECK(world_ask(&w, &c->head, 0) == 0);
+	CHECK(c->ndeliveries == 3);
+	cmd_free(&c->head);
+	world_wait(&w, 10 * 60 * 1000);
+	CHECK(log_start(w.b[0]->log, channel_partition(world_channel(&w, "orders"), 0)) == 3);
+	world_close(&w);
+}
+
+TEST(a_catalogue_larger_than_a_journal_segment_is_handed_over)
+{
+	enum { QUEUES = 12000 };
+	struct world w;
+	char name[32];
+
+	CHECK(world_open(&w, 2) == 0);
+	struct simdisk *back = simdisk_crash(w.disks[1], CRASH_POWER, 1);
+	for (int i = 0; i < QUEUES; i++) {
+		struct cmd_change *c = world_new(&w, CMD_CHANGE);
+		c->change = CHANGE_CREATE_QUEUE;
+		c->vhost = SLICE("/");
+		snprintf(name, sizeof name, "a queue with number %d", i);
+		c->name = cmd_copy(&c->head, slice_cstr(name));
+		c->queue = cmd_alloc(&c->head, sizeof *c->queue);
+		*c->queue = (struct queue_spec){
+			.origin = ORIGIN_AMQP, .durable = true, .start = -1,
+			.policy = { .lease_ms = -1, .ttl_ms = -1, .expires_ms = -1, .max_length = -1, .max_bytes = -1 },
+		};
+		world_send(&w, &c->head, 0);
+	}
+	world_run(&w);
+	for (struct cmd *a; (a = world_answer(&w)); cmd_free(a))
+		CHECK(a->error == 0);
+	world_stop(&w);
+	simdisk_free(w.disks[1]);
+	w.disks[1] = back;
+	CHECK(world_start(&w) == 0);
+	CHECK(everywhere(&w, name, true));
+	world_crash(&w, CRASH_POWER);
+	CHECK(everywhere(&w, name, true) && everywhere(&w, "a queue with number 0", true));
+	world_close(&w);
+}

@@ -48,6 +48,7 @@ struct entry {
 	struct node exclusive;          /* with the others of its connection */
 	uint32_t first_count;           /* partition ids: first_partition .. + first_count - 1, ... */
 	uint32_t *more;                 /* ...then these */
+	struct partition *first;        /* partition 0, if it is ours: most channels have no other */
 	uint32_t turn;                  /* the next keyless batch goes to this partition */
 	uint64_t mark;                  /* of the last route that came by */
 };
@@ -162,6 +163,7 @@ void catalogue_encode(const struct catalogue *c, struct bytes *out);
 void catalogue_whole(const struct catalogue *c, struct bytes *out);
 
 /* ---- partition.c: what the changes mean for the shard that owns the channel ---- */
+struct partition *entry_partition(struct broker *b, const struct entry *e, uint32_t number);   /* ours only */
 int  partitions_open(struct broker *b, struct entry *e);               /* those that are not open yet */
 void partitions_drop(struct broker *b, struct entry *e);
 int  view_open(struct broker *b, struct entry *e);

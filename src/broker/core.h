@@ -87,6 +87,7 @@ struct broker {
 	struct node repeats;            /* publishes that repeat a batch which is not durable yet: see publish.c */
 	struct node lookups;            /* CMD_OFFSETS under way: see offsets.c */
 	uint64_t publishes;             /* commands so far: marks partitions */
+	uint64_t drops;                 /* partitions that have been dropped so far */
 	int64_t next_producer_id, producer_ids_end;     /* the block of producer ids in hand */
 	struct node producer_asks;      /* commands that wait for the next block... */
 	bool reserving;                 /* ...which is on its way to the disk */

@@ -63,17 +63,25 @@ static int open_one(struct broker *b, const struct channel *ch, uint32_t number)
 	return log_partition_open(b->log, id, p->slot, ch->dedicated);
 }
 
+struct partition *entry_partition(struct broker *b, const struct entry *e, uint32_t number)
+{
+	return number == 0 && e->first ? e->first : core_partition(b, channel_partition(&e->channel, number));
+}
+
 int partitions_open(struct broker *b, struct entry *e)
 {
 	int r = 0;
 
 	for (uint32_t i = 0; r == 0 && i < e->channel.partitions; i++)
 		r = open_one(b, &e->channel, i);
+	e->first = core_partition(b, channel_partition(&e->channel, 0));
 	return r;
 }
 
 void partitions_drop(struct broker *b, struct entry *e)
 {
+	b->drops++;
+	e->first = NULL;
 	for (uint32_t i = 0; i < e->channel.partitions; i++) {
 		uint32_t id = channel_partition(&e->channel, i);
 		struct partition *p = map_remove_number(&b->partitions, id);

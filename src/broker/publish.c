@@ -21,6 +21,8 @@ struct publish {
 	struct errand errand;
 	struct cmd_publish *cmd;
 	struct node repeats;            /* in b->repeats */
+	uint64_t drops;                 /* b->drops at the time: if it has grown, a target may be gone */
+	bool repeated;                  /* a target had the batch already */
 	uint32_t n;
 	struct log_target targets[];    /* those that get the batch */
 };
@@ -93,6 +95,8 @@ static struct partition *target_partition(struct broker *b, const struct publish
 /* Is the original of every repeat durable?  A channel that is gone has nothing to wait for. */
 static bool repeats_are_durable(struct broker *b, struct publish *p)
 {
+	if (!p->repeated)
+		return true;
 	for (uint32_t i = 0; i < p->cmd->ntargets; i++) {
 		struct publish_target *t = &p->cmd->targets[i];
 		const struct partition *to = t->duplicate && !t->error ? target_partition(b, t) : NULL;
@@ -103,17 +107,18 @@ static bool repeats_are_durable(struct broker *b, struct publish *p)
 	return true;
 }
 
+/* Channels may have been deleted while the batch was on its way. */
+static void look_for_missing(struct broker *b, struct cmd_publish *c)
+{
+	for (uint32_t i = 0; i < c->ntargets; i++)
+		if (!c->targets[i].error && !target_partition(b, &c->targets[i]))
+			c->targets[i].error = -ERR_NO_SUCH_CHANNEL;
+}
+
 static void answer(struct broker *b, struct publish *p)
 {
-	for (uint32_t i = 0; i < p->cmd->ntargets; i++) {
-		struct publish_target *t = &p->cmd->targets[i];
-		const struct partition *to = t->error ? NULL : target_partition(b, t);
-
-		if (to)
-			t->log_start = core_start(b, to);
-		else if (!t->error)
-			t->error = -ERR_NO_SUCH_CHANNEL;        /* deleted while the batch was on its way */
-	}
+	if (p->drops != b->drops)
+		look_for_missing(b, p->cmd);
 	list_remove(&p->repeats);
 	core_answer(b, &p->cmd->head, 0);
 	errand_end(&p->errand);
@@ -173,7 +178,7 @@ static int admit(struct broker *b, struct publish *p, const struct batch *batch,
 		return -ERR_NO_SUCH_CHANNEL;
 	if (t->partition < 0)
 		t->partition = (int32_t)choose_partition(e, batch, c->batch);
-	struct partition *to = target_partition(b, t);
+	struct partition *to = (uint32_t)t->partition < e->channel.partitions ? entry_partition(b, e, (uint32_t)t->partition) : NULL;
 	if (!to)
 		return -ERR_NO_SUCH_PARTITION;
 	if (to->closing)
@@ -182,9 +187,12 @@ static int admit(struct broker *b, struct publish *p, const struct batch *batch,
 		return -ERR_BAD_ARGUMENT;       /* the same partition twice */
 	to->mark = b->publishes;
 
+	t->log_start = core_start(b, to);
+
 	int r = admit_producer(to, batch, c, t);
 	if (r == 0 && !t->duplicate && to->queue)
 		r = queue_admit(b, to->queue, batch, c, t);
+	p->repeated |= t->duplicate;
 	if (r < 0 || t->duplicate)
 		return r;
 	t->offset = log_end(b->log, to->id);
@@ -207,6 +215,7 @@ static struct publish *publish_new(struct broker *b, struct cmd_publish *c)
 	if (!p)
 		return NULL;
 	p->cmd = c;
+	p->drops = b->drops;
 	list_init(&p->repeats);
 	return p;
 }
