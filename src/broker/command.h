@@ -143,7 +143,7 @@ struct queue_spec {
 	struct setting *settings;       /* SQS: attributes and tags as given */
 	uint32_t nsettings;
 	struct queue_policy policy;
-	int64_t start;                  /* on an existing topic: where the view begins; -1: at the end (default) -2: at the beginning */
+	int64_t start;                  /* on an existing topic: where the view begins; -1: at the end (default) -2: at the beginning -3: at the last message */
 };
 
 struct cmd_change {

@@ -191,9 +191,26 @@ static int64_t first_owed(struct broker *b, const struct channel *ch, uint32_t n
 	end = end < start ? start : end;
 	if (ch->queue->made_channel || at == -2)
 		return start;
+	if (at == -3)
+		return end > start ? end - 1 : end;
 	if (at < 0)
 		return end;
 	return at < start ? start : at > end ? end : at;
+}
+
+/*
+ * What a topic had before it was a queue is owed as plain messages, from where the view begins.  (A fifo queue begins
+ * at the end: it would have to read all of it first, to know the groups.)
+ */
+static int begin(struct queue *q, const struct channel *ch, uint32_t number, bool created)
+{
+	int64_t end = log_committed(q->broker->log, q->log_ids[number]);
+	int64_t first = q->ledger.fifo ? end : first_owed(q->broker, ch, number);
+
+	if (!created || end < 0)
+		first = end = 0;
+	ledger_begin(&q->ledger, number, first);
+	return first < end ? ledger_append(&q->ledger, number, first, end - 1, NULL, q->broker->now_ms) : 0;
 }
 
 static int set_partitions(struct queue *q, const struct channel *ch, bool created)
@@ -215,7 +232,8 @@ static int set_partitions(struct queue *q, const struct channel *ch, bool create
 		if (p)
 			p->queue = q;
 		log_ids[i] = channel_partition(ch, i);
-		ledger_begin(&q->ledger, i, created ? first_owed(q->broker, ch, i) : 0);
+		if (begin(q, ch, i, created) < 0)
+			return -ERR_NO_MEMORY;
 	}
 	return 0;
 }

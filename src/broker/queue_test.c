@@ -725,6 +725,38 @@ TEST(a_queue_view_on_a_topic_begins_at_its_end_and_takes_records_one_by_one)
 	rig_close(&r);
 }
 
+TEST(a_queue_view_may_begin_at_an_earlier_record)
+{
+	static const struct { int64_t start; const char *expected; } rows[] = {
+		{ -2, "0:1 1:1 2:1" }, { 1, "1:1 2:1" }, { 9, "" }, { -1, "" }, { -3, "2:1" },
+	};
+
+	for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+		struct rig r;
+		struct queue_spec spec = amqp();
+		struct cmd_change *change = (struct cmd_change *)cmd_new(CMD_CHANGE);
+		CHECK(rig_open(&r, 30 + k));
+		change->change = CHANGE_CREATE_CHANNEL;
+		change->vhost = SLICE("/");
+		change->name = SLICE("t");
+		change->partitions = 1;
+		CHECK(rig_ask(&r, &change->head, 1)->error == 0);
+		uint32_t t = change->ret_channel;
+		cmd_free(&change->head);
+		for (int i = 0; i < 3; i++)
+			CHECK(rig_send_amqp(&r, t, (const char *[]){ "0", "1", "2" }[i], -1, NULL) == i);
+		spec.start = rows[k].start;
+		CHECK(rig_queue(&r, "t", &spec) == t);
+		CHECK_TEXT(rig_receive(&r, t, 9, -1, NULL), rows[k].expected);
+		CHECK(rig_send_amqp(&r, t, "3", -1, NULL) == 3);
+		CHECK(rig_restart(&r, k % 2));
+		struct cmd_queue_stats *s = rig_stats(&r, t);
+		CHECK(s->ret_ready == (strlen(rows[k].expected) + 1) / 4 + 1);
+		cmd_free(&s->head);
+		rig_close(&r);
+	}
+}
+
 TEST(a_message_with_a_ttl_of_zero_is_delivered_at_once_or_never)
 {
 	struct rig r;

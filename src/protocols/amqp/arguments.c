@@ -204,9 +204,11 @@ static int read_start(struct conn *c, struct slice queue, struct slice table, in
 		return 0;
 	if (v.type == 'S' && slice_is(v.bytes, "first"))
 		*ret = -2;
+	else if (v.type == 'S' && slice_is(v.bytes, "last"))
+		*ret = -3;
 	else if (is_integer(v.type) && v.integer >= 0)
 		*ret = v.integer;
-	else if (v.type != 'S' || (!slice_is(v.bytes, "next") && !slice_is(v.bytes, "last")))
+	else if (v.type != 'S' || !slice_is(v.bytes, "next"))
 		return invalid(c, "x-stream-offset", queue, "expected first, last, next or an offset");
 	return 0;
 }
