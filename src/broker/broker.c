@@ -295,7 +295,7 @@ static bool on_wanted(void *ctx, uint32_t partition, int64_t first, int64_t last
 
 	if (!ch)
 		return false;
-	if (ch->origin == ORIGIN_KAFKA && last >= p->floor)
+	if (channel_keeps_settled(ch) && last >= p->floor)
 		return true;
 	return p->queue && queue_wanted(b, p->queue, p->number, first, last);
 }

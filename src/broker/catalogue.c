@@ -587,6 +587,13 @@ bool channel_is_topic(const struct channel *ch)
 	return (!v || v->shown || !v->made_channel) && slice_is(ch->vhost, "/") && legal_topic_name(ch->name);
 }
 
+bool channel_keeps_settled(const struct channel *ch)
+{
+	struct slice retention_ms = channel_setting(ch, "x-retention-ms");
+
+	return !ch->queue || !ch->queue->made_channel || (retention_ms.p && !slice_is(retention_ms, "0"));
+}
+
 uint32_t channel_partition(const struct channel *ch, uint32_t number)
 {
 	const struct entry *e = (const struct entry *)ch;

@@ -138,6 +138,8 @@ void core_need_housekeeping(struct broker *b);                         /* produc
 /* Only if this shard owns it.  Keep the id, not the pointer: the catalogue may be replaced as a whole. */
 const struct channel *core_channel(struct broker *b, uint32_t channel);
 uint32_t channel_partition(const struct channel *ch, uint32_t number);         /* its log partition id */
+/* A topic keeps its records whatever a queue view has done with them; the channel of a queue does with x-retention-ms. */
+bool channel_keeps_settled(const struct channel *ch);
 
 /* ---- catalogue: its single writer (shard 0), and every shard's copy ---- */
 int  catalogue_open(struct broker *b);                                  /* b->catalogue */

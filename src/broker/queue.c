@@ -161,13 +161,6 @@ void queues_start(struct broker *b)
 
 /* ------------------------------------------------------------------------------------------- created and dropped ---- */
 
-static bool keeps_settled(const struct channel *ch)
-{
-	struct slice ms = channel_setting(ch, "x-retention-ms");
-
-	return !ch->queue->made_channel || (ms.p && !slice_is(ms, "0"));
-}
-
 static void adopt(struct queue *q, const struct channel *ch)
 {
 	int64_t delay_ms = q->policy.delay_ms;
@@ -175,7 +168,7 @@ static void adopt(struct queue *q, const struct channel *ch)
 	q->policy = ch->queue->spec.policy;
 	q->origin = ch->queue->spec.origin;
 	q->auto_delete = ch->queue->spec.auto_delete;
-	q->trims = !keeps_settled(ch);
+	q->trims = !channel_keeps_settled(ch);
 	q->ledger.mark_ms = q->policy.ttl_ms < 0 ? 0 : q->policy.ttl_ms < MARKS_PER_TTL ? 1 : q->policy.ttl_ms / MARKS_PER_TTL;
 	if (q->policy.delay_ms != delay_ms)
 		ledger_delay_again(&q->ledger, q->policy.delay_ms);
