@@ -1,4 +1,5 @@
 /* convert_from.c - what the parts of a message mean, whatever the protocol that reads it. */
+#include "broker/queue_facts.h"
 #include "broker/parcel.h"
 
 #include "base/own.h"
@@ -49,6 +50,8 @@ static int from_kafka(const struct delivery *m, struct arena *a, struct parcel *
 	for (int i = 0; r == 0 && i < n; i++) {
 		if (header_next(&rest, &name, &value) != 1)
 			return -ERR_BAD_RECORD;
+		if (slice_eq(name, DEATH_HEADER))
+			continue;       /* ours, from dead-lettering */
 		if (slice_eq(name, NAME_AWS_TRACE) && value.p)
 			p->trace = value;
 		else
