@@ -161,6 +161,7 @@ struct chan {
 	enum expect expect;
 	struct incoming *in;            /* NULL until it publishes */
 	struct name *queue;             /* declared last; NULL: none */
+	struct name *replies;           /* where replies to this channel go; NULL: nowhere */
 	uint32_t inflight;              /* publish commands */
 	struct confirms confirms;
 	uint64_t next_tag;
@@ -179,6 +180,8 @@ struct consumer {
 	uint32_t queue;
 	uint16_t shard;
 	bool no_ack, cancelled;
+	bool exclusive, reply;          /* reply: of amq.rabbitmq.reply-to */
+	int32_t priority;
 	uint32_t granted;               /* deliveries that the shard may still send */
 	uint32_t held;
 	uint32_t average;               /* bytes of a delivery */
@@ -304,6 +307,16 @@ void consume_drained(struct conn *c);
 void consume_close(struct conn *c, struct chan *ch);    /* unsubscribe all */
 void consume_unsubscribed(struct conn *c, struct cmd_unsubscribe *u);
 void consume_lost(struct conn *c, struct cmd_receive *r);       /* a get was answered, but its channel has gone */
+
+/* A consumer of the channel that is not subscribed yet; then subscribe it. */
+int consumer_new(struct conn *c, struct chan *ch, const struct basic_consume *b, struct consumer **ret);
+int consumer_subscribe(struct conn *c, struct consumer *k, const struct channel *q, bool no_wait);
+
+/* Direct reply-to (reply_to.c): a consumer of "amq.rabbitmq.reply-to" gets a queue of its own behind the scenes. */
+#define REPLY_TO SLICE("amq.rabbitmq.reply-to")
+int reply_consume(struct conn *c, struct chan *ch, const struct basic_consume *b);
+/* Is it the name of a reply queue that is there? */
+bool reply_exists(struct conn *c, struct slice name);
 
 /* Properties of a dead letter as the client sees them; others are left alone.  Bytes that are made come from the arena. */
 int death_properties(const struct delivery *d, struct arena *a, struct slice *properties);

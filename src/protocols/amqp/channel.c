@@ -66,6 +66,7 @@ void channel_free(struct chan *ch)
 	confirms_free(ch);
 	free(ch->in);
 	free(ch->queue);
+	free(ch->replies);
 	free(ch->outstanding.v);
 	free(ch);
 }

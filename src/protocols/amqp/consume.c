@@ -258,6 +258,10 @@ static struct consumer *find_tag(struct chan *ch, struct slice tag)
 
 static void forget(struct conn *c, struct consumer *k)
 {
+	if (k->reply && k->chan) {
+		free(k->chan->replies);
+		k->chan->replies = NULL;
+	}
 	list_remove(&k->link);
 	map_remove_number(&c->consumers, k->number);
 	free(k);
@@ -277,7 +281,7 @@ static int read_priority(struct conn *c, struct slice queue, struct slice argume
 	return 0;
 }
 
-static int new_consumer(struct conn *c, struct chan *ch, const struct channel *q, const struct basic_consume *b, struct consumer **ret)
+int consumer_new(struct conn *c, struct chan *ch, const struct basic_consume *b, struct consumer **ret)
 {
 	struct consumer *k = calloc(1, sizeof *k);
 
@@ -287,9 +291,8 @@ static int new_consumer(struct conn *c, struct chan *ch, const struct channel *q
 	}
 	k->number = c->next_consumer;
 	k->chan = ch;
-	k->queue = q->id;
-	k->shard = q->shard;
 	k->no_ack = b->no_ack;
+	k->exclusive = b->exclusive;
 	list_init(&k->link);
 	if (b->consumer_tag.n)
 		name_set(&k->tag, b->consumer_tag);
@@ -328,11 +331,30 @@ static int subscribed(struct conn *c, struct chan *ch, struct cmd *cmd)
 	return 0;
 }
 
+int consumer_subscribe(struct conn *c, struct consumer *k, const struct channel *q, bool no_wait)
+{
+	struct cmd_subscribe *s = (struct cmd_subscribe *)cmd_new(CMD_SUBSCRIBE);
+
+	k->queue = q->id;
+	k->shard = q->shard;
+	name_set(&c->ask.name, q->name);
+	if (s) {
+		s->channel = q->id;
+		s->consumer = k->number;
+		s->no_ack = k->no_ack;
+		s->exclusive = k->exclusive;
+		s->prefetch = k->no_ack ? 0 : k->chan->prefetch;
+		s->window = k->granted;
+		s->priority = k->priority;
+		s->name = cmd_copy(&s->head, name_slice(&k->tag));
+	}
+	return ask(c, k->chan, s ? &s->head : NULL, q->shard, no_wait, subscribed);
+}
+
 int on_basic_consume(struct conn *c, struct chan *ch, const void *m)
 {
 	const struct basic_consume *b = m;
 	const struct channel *q;
-	struct cmd_subscribe *s;
 	struct consumer *k = NULL;
 	struct slice name;
 	struct name room;
@@ -343,27 +365,17 @@ int on_basic_consume(struct conn *c, struct chan *ch, const void *m)
 		return refuse(c, 530, "attempt to reuse consumer tag '%.*s'", SLICE_ARGS(b->consumer_tag));
 	if (table_check(b->arguments, NULL) < 0)
 		return refuse(c, 502, "malformed arguments");
+	if (slice_eq(b->queue, REPLY_TO))
+		return reply_consume(c, ch, b);
 	r = find_queue(c, ch, clean_name(b->queue, &room), &q, &name);
 	if (r < 0)
 		return r;
 	if (!amqp_allows(c, OP_READ, name))
 		return refuse_access(c, OP_READ, "queue", name);
-	if ((r = read_priority(c, name, b->arguments, &priority)) < 0 || (r = new_consumer(c, ch, q, b, &k)) < 0)
+	if ((r = read_priority(c, name, b->arguments, &priority)) < 0 || (r = consumer_new(c, ch, b, &k)) < 0)
 		return r;
-
-	name_set(&c->ask.name, name);
-	s = (struct cmd_subscribe *)cmd_new(CMD_SUBSCRIBE);
-	if (s) {
-		s->channel = q->id;
-		s->consumer = k->number;
-		s->no_ack = b->no_ack;
-		s->exclusive = b->exclusive;
-		s->prefetch = b->no_ack ? 0 : ch->prefetch;
-		s->window = k->granted;
-		s->priority = priority;
-		s->name = cmd_copy(&s->head, name_slice(&k->tag));
-	}
-	return ask(c, ch, s ? &s->head : NULL, q->shard, b->no_wait, subscribed);
+	k->priority = priority;
+	return consumer_subscribe(c, k, q, b->no_wait);
 }
 
 static struct cmd_unsubscribe *new_unsubscribe(const struct consumer *k)

@@ -152,7 +152,7 @@ static int check_copies(struct conn *c, struct slice headers, const char *name, 
 
 struct copies { struct slice cc, bcc; };
 
-static int check_properties(struct conn *c, struct slice raw, struct basic_properties *p, struct copies *copies)
+static int check_properties(struct conn *c, const struct chan *ch, struct slice raw, struct basic_properties *p, struct copies *copies)
 {
 	size_t used = 0;
 	int r = 0;
@@ -162,6 +162,8 @@ static int check_properties(struct conn *c, struct slice raw, struct basic_prope
 		return refuse(c, 502, "malformed content header");
 	if (p->user_id.p && !slice_is(p->user_id, c->who.name))
 		return refuse(c, 406, "user_id property set to '%.*s' but authenticated user was '%s'", SLICE_ARGS(p->user_id), c->who.name);
+	if (!ch->replies && slice_eq(p->reply_to, REPLY_TO))
+		return refuse(c, 406, "fast reply consumer does not exist");
 	if (p->expiration.p)
 		r = check_expiration(c, p->expiration);
 	if (r == 0)
@@ -171,8 +173,8 @@ static int check_properties(struct conn *c, struct slice raw, struct basic_prope
 	return r;
 }
 
-/* Nobody who receives the message may see who else did. */
-static int strip_bcc(struct basic_properties *p, struct bytes *headers, struct bytes *out)
+/* Nobody who receives the message may see who else did; and its replies come to this channel's own queue. */
+static int rewrite(const struct chan *ch, struct basic_properties *p, struct bytes *headers, struct bytes *out)
 {
 	struct table_entry e;
 
@@ -180,7 +182,10 @@ static int strip_bcc(struct basic_properties *p, struct bytes *headers, struct b
 		if (!slice_is(e.name, "BCC"))
 			table_put(headers, e.name, &e.value);
 	}
-	p->headers = bytes_slice(headers);
+	if (p->headers.p)
+		p->headers = bytes_slice(headers);
+	if (slice_eq(p->reply_to, REPLY_TO))
+		p->reply_to = name_slice(ch->replies);
 	wire_encode(&basic_properties_msg, 0, p, out);
 	return headers->failed || out->failed ? -ERR_NO_MEMORY : 0;
 }
@@ -439,13 +444,13 @@ static int publish(struct conn *c, struct chan *ch, struct slice properties, str
 	r.ids = r.room;
 	r.n = 0;
 	if (e == 0)
-		e = check_properties(c, properties, &p, &copies);
+		e = check_properties(c, ch, properties, &p, &copies);
 	if (e == 0)
 		e = find_routes(c, ch->in, &p, &copies, &r);
 	if (e < 0)
 		return e;
-	if (copies.bcc.p && r.n > 0) {
-		if (strip_bcc(&p, &headers, &rewritten) < 0)
+	if ((copies.bcc.p || slice_eq(p.reply_to, REPLY_TO)) && r.n > 0) {
+		if (rewrite(ch, &p, &headers, &rewritten) < 0)
 			return refuse(c, 506, "out of memory");
 		properties = bytes_slice(&rewritten);
 	}

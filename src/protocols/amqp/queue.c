@@ -190,6 +190,11 @@ int on_queue_declare(struct conn *c, struct chan *ch, const void *m)
 	struct slice name = clean_name(d->queue, &room);
 	int r;
 
+	if (reply_exists(c, name)) {
+		name_set(&c->ask.name, name);
+		c->ask.no_wait = d->no_wait;
+		return declare_ok(c, ch, 0, 1);
+	}
 	if (d->passive)
 		return declare_passive(c, ch, d, name);
 	if (slice_starts(name, SLICE("amq.")))
