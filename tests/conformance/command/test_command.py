@@ -87,7 +87,7 @@ def test_the_admin_listener_answers_health_and_metrics(make):
     assert "# TYPE" in metrics
 
 
-@pytest.mark.parametrize("options", [["--colour", "blue"], ["--shards", "many"], ["--shards", "0"],
+@pytest.mark.parametrize("options", [["--colour", "blue"], ["--shards", "many"], ["--shards", "65"],
                                      ["--kafka", "nonsense"], ["--kafka", "127.0.0.1:99999"], ["--config", "/no/such/file"]],
                          ids=lambda o: " ".join(o))
 def test_a_wrong_option_is_one_sentence_and_a_failure(options, tmp_path):

@@ -141,9 +141,9 @@ def test_a_large_record_arrives_whole(rd, fresh):
 
 
 def test_a_record_above_the_limit_is_refused(rd, fresh):
-    topic = rd.create(fresh())
+    topic = rd.create(fresh(), **{"max.message.bytes": "100000"})
     with pytest.raises(KafkaException) as caught:
-        rd.send(topic, [b"x" * (2 << 20)], message_max_bytes=8 << 20)
+        rd.send(topic, [b"x" * 110000])
     assert code_of(caught) == KafkaError.MSG_SIZE_TOO_LARGE
 
 

@@ -192,10 +192,11 @@ def test_a_large_record_arrives_whole(kafka_, fresh):
 
 
 def test_a_record_above_the_limit_is_refused(kafka_, fresh):
-    topic = kafka_.create(fresh())
-    producer = kafka_.producer(max_request_size=8 << 20, retries=0, **({"enable_idempotence": False} if NEW else {}))
+    topic = kafka_.create(fresh(), **{"max.message.bytes": "100000"})
+    producer = kafka_.producer(retries=0, **({"enable_idempotence": False} if NEW else {}))
+    producer.send(topic, b"x" * 90000).get(timeout=20)
     with pytest.raises(errors.MessageSizeTooLargeError):
-        producer.send(topic, b"x" * (2 << 20)).get(timeout=20)
+        producer.send(topic, b"x" * 110000).get(timeout=20)
 
 
 def test_a_record_larger_than_the_fetch_limit_is_still_delivered(kafka_, fresh):
@@ -487,6 +488,11 @@ def test_a_setting_given_at_creation_is_described(kafka_, fresh):
 def test_an_unknown_setting_at_creation_is_refused(kafka_, fresh):
     with pytest.raises(errors.InvalidConfigurationError):
         kafka_.create(fresh(), **{"no.such.setting": "1"})
+
+
+def test_a_setting_with_a_value_that_makes_no_sense_is_refused(kafka_, fresh):
+    with pytest.raises(errors.InvalidConfigurationError):
+        kafka_.create(fresh(), **{"max.message.bytes": "a lot"})
 
 
 def test_the_settings_of_the_broker_are_described(kafka_):

@@ -209,6 +209,9 @@ def test_an_unknown_attribute_is_refused(sqs, fresh, refused):
 def test_a_queue_does_not_change_its_type(sqs, fresh, refused):
     with refused("InvalidAttributeName", "Unknown Attribute FifoQueue."):
         sqs.set_queue_attributes(QueueUrl=sqs.queue(fresh()), Attributes={"FifoQueue": "true"})
+    with refused("InvalidAttributeValue", "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is "
+                                          "not supported."):
+        sqs.set_queue_attributes(QueueUrl=sqs.fifo(fresh()), Attributes={"FifoQueue": "false"})
 
 
 def test_a_deleted_queue_is_gone(sqs, fresh, refused):
