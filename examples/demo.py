@@ -81,7 +81,8 @@ class Orders:
 
         self.group = KafkaConsumer('orders', bootstrap_servers=[broker.kafka], group_id='order-audit',
                                    auto_offset_reset='latest')
-        wait_until(lambda: self.group.poll(timeout_ms=100) or self.group.assignment(),
+        # Not a shorter poll: kafka-python 3.0.12 loses an assignment that arrives between two polls.
+        wait_until(lambda: self.group.poll(timeout_ms=2000) or self.group.assignment(),
                    'the Kafka group has its partition')
         for partition in self.group.assignment():
             self.group.position(partition)      # fixes "the end" at this moment

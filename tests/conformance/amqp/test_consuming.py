@@ -35,6 +35,7 @@ def test_delivery_tags_count_from_one_on_each_channel(amqp):
     connection = amqp.connection()
     one, two = connection.channel(), connection.channel()
     queue = filled(one, 4)
+    wait_until(lambda: one.queue_declare(queue, passive=True).method.message_count == 4, "all are in the queue")
     assert [one.basic_get(queue)[0].delivery_tag for _ in range(2)] == [1, 2]
     assert [two.basic_get(queue)[0].delivery_tag for _ in range(2)] == [1, 2]
 

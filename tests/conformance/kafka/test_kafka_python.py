@@ -402,7 +402,7 @@ class Member(threading.Thread):
 
     def run(self):
         while not self.leaving.is_set():
-            for some in self.consumer.poll(timeout_ms=100).values():
+            for some in self.consumer.poll(timeout_ms=1000).values():
                 self.values.extend(r.value for r in some)
             self.assigned = {p.partition for p in self.consumer.assignment()}
         self.consumer.close()
@@ -445,7 +445,7 @@ consumer = kafka.KafkaConsumer(sys.argv[2], bootstrap_servers=sys.argv[1], group
                                session_timeout_ms=6000, heartbeat_interval_ms=500)
 told = False
 while True:
-    consumer.poll(timeout_ms=100)
+    consumer.poll(timeout_ms=1000)
     if not told and len(consumer.assignment()) == 2:
         told = True
         print("assigned", flush=True)
