@@ -66,7 +66,10 @@ struct log_client {
 	void *ctx;
 	/* Once, at the beginning of log_open: the state of the last checkpoint (empty for a new log). */
 	int (*restore)(void *ctx, struct slice snapshot, struct why *why);
-	/* An entry has become durable (or is replayed).  A non-zero return is only allowed during recovery. */
+	/*
+	 * An entry has become durable (or is replayed).  A non-zero return is only allowed during recovery.  A reference
+	 * to the payload keeps alive all that was written with it (up to some megabytes): not for keeping long.
+	 */
 	int (*apply)(void *ctx, const struct log_entry *entry, struct why *why);
 	/* Write the state as of the last applied entry. */
 	void (*snapshot)(void *ctx, struct bytes *out);

@@ -240,19 +240,31 @@ static int remove_unfinished(void *ctx, const char *name)
 	return log->io->unlink(log->disk, path);
 }
 
-/* The directories, durable; names that are seen may still be only in memory. */
+static int is_there(void *ctx, const char *name)
+{
+	return 1;
+}
+
+/* Names that are seen may still be only in memory. */
+static int sync_names(struct log *log, const char *directory)
+{
+	int r = log->io->list(log->disk, directory, is_there, NULL);
+
+	return r > 0 && !MUTANT_skip_dir_sync ? log->io->sync_dir(log->disk, directory) : r;
+}
+
 static int make_directories(struct log *log)
 {
 	int r = log->io->mkdir(log->disk, "journal");
 
 	if (r >= 0)
 		r = log->io->mkdir(log->disk, "segments");
-	if (r >= 0 && !MUTANT_skip_dir_sync)
-		r = log->io->sync_dir(log->disk, ".");
-	if (r >= 0 && !MUTANT_skip_dir_sync)
-		r = log->io->sync_dir(log->disk, "journal");
-	if (r >= 0 && !MUTANT_skip_dir_sync)
-		r = log->io->sync_dir(log->disk, "segments");
+	if (r >= 0)
+		r = sync_names(log, ".");
+	if (r >= 0)
+		r = sync_names(log, "journal");
+	if (r >= 0)
+		r = sync_names(log, "segments");
 	return r;
 }
 
