@@ -192,6 +192,8 @@ static bool choose_system(const struct receive_message_request *in, struct wante
 
 static bool check_numbers(const struct receive_message_request *in, struct sqs_error *e)
 {
+	if (in->receive_request_attempt_id.p)
+		return sqs_fail(e, "UnsupportedOperation", "The parameter ReceiveRequestAttemptId is not supported yet.");
 	if (in->has_max_number_of_messages && (in->max_number_of_messages < 1 || in->max_number_of_messages > 10))
 		return sqs_fail(e, "InvalidParameterValueException", "Value %d for parameter MaxNumberOfMessages is invalid. Reason: Must be "
 				"between 1 and 10, if provided.", in->max_number_of_messages);
@@ -242,7 +244,6 @@ void sqs_on_receive_message(struct sqs *s, struct request *r)
 	c->max = in->has_max_number_of_messages ? (uint32_t)in->max_number_of_messages : 1;
 	c->deadline_ms = wait_ms > 0 ? host_now(s->session.host) + wait_ms : 0;
 	c->lease_ms = lease_ms(in, policy);
-	c->attempt = cmd_copy(&c->head, in->receive_request_attempt_id);
 	r->reply = received;
 	sqs_ask(s, &c->head, ch->shard, 0);
 }
