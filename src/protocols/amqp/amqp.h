@@ -2,7 +2,7 @@
  * amqp.h - inside protocols/amqp only: one client connection, and what its files ask of each other.
  *
  *      bytes ──frames.c──> connection.c (channel 0) ──> open, tune, heartbeats, close
- *                     └──> channel.c (a table of methods) ──> exchange.c  queue.c  publish.c  consume.c  settle.c
+ *                     └──> channel.c (a table of methods) ──> exchange.c  queue.c  publish.c  tx.c  consume.c  settle.c
  *                                                                  │ ask(): one synchronous command at a time
  *                                                                  ▼
  *                                                        shard 0 and the queues' shards
@@ -37,6 +37,7 @@ enum {
 	REFUSED_MS = 1000,              /* a client that failed to log in waits so long */
 	CLOSING_MS = 30000,             /* for the peer's close-ok */
 	INFLIGHT_BYTES = 8 << 20,       /* published and not yet answered, per connection; then its input is paused */
+	TX_BYTES = 64 << 20,            /* published in one transaction */
 	PUBLISH_CHARGE = 256,           /* what a small message counts at least */
 	UNSENT_BYTES = 256 << 10,       /* output that waits: no more credit for consumers; the host's high mark */
 	INPUT_UNSENT_BYTES = 4 << 20,   /* ... and no more input */
@@ -111,6 +112,7 @@ struct conn {
 	uint64_t inflight_bytes;        /* see INFLIGHT_BYTES */
 	uint32_t inflight;              /* commands */
 	struct node settling;           /* struct cmd_settle: being gathered, one per queue */
+	struct chan *committing;        /* what is gathered belongs to its commit, which waits for the answers */
 	struct node confirming;         /* struct chan: has confirms to send at the end of the turn */
 	struct node parked;             /* struct cmd_publish: refused because of an alarm; sent again when it is over */
 	struct bytes out;
@@ -136,6 +138,13 @@ struct confirms {
 	struct sequence { uint64_t *v; uint32_t n, capacity; } acked, nacked;   /* done in this turn, not yet said */
 };
 
+/* What a transaction has gathered, beside the settles: those are marked in the channel's outstanding deliveries. */
+struct tx {
+	struct node publishes;          /* struct cmd_publish, not sent; without targets: to be returned */
+	uint64_t bytes;
+	bool refused;                   /* a publish of the commit under way was */
+};
+
 /* One delivery that the client has not settled. */
 struct unacked {
 	uint64_t tag;
@@ -144,6 +153,7 @@ struct unacked {
 	uint16_t shard;
 	bool live;
 	bool counted;                   /* towards the channel's limit */
+	uint8_t deferred;               /* 1 + the outcome that the transaction will give it; 0: none */
 };
 
 /* Sorted by tag; the dead are squeezed out when they are the majority, so memory follows what is outstanding. */
@@ -158,11 +168,12 @@ struct chan {
 	uint16_t number, generation;
 	bool closing;                   /* channel.close was sent: everything but its close-ok is ignored */
 	bool confirm;
+	struct tx *tx;                  /* NULL: not transactional */
 	enum expect expect;
 	struct incoming *in;            /* NULL until it publishes */
 	struct name *queue;             /* declared last; NULL: none */
 	struct name *replies;           /* where replies to this channel go; NULL: nowhere */
-	uint32_t inflight;              /* publish commands */
+	uint32_t inflight;              /* publish commands, and settles of a commit */
 	struct confirms confirms;
 	uint64_t next_tag;
 	struct outstanding outstanding;
@@ -326,5 +337,18 @@ uint64_t outstanding_add(struct chan *ch, const struct delivery *d, uint32_t que
 void settle(struct conn *c, uint32_t queue, uint16_t shard, const struct delivery *d, enum outcome outcome);
 void settle_all(struct conn *c, struct chan *ch, enum outcome outcome);
 void settle_flush(struct conn *c);
+void settle_commit(struct conn *c, struct chan *ch);    /* what was deferred, durably; ch->inflight says when it is done */
+void settle_rollback(struct chan *ch);                  /* nothing was said */
+void settle_answered(struct conn *c, const struct cmd *cmd);
+
+/* ---------------------------------------------------------------------------------------------------- tx.c ---- */
+
+/* Publishes wait in the channel's transaction instead of being sent; `all` is emptied. */
+int tx_publish(struct conn *c, struct chan *ch, struct node *all);
+void tx_free(struct chan *ch);
+handler on_tx_select, on_tx_commit, on_tx_rollback;
+/* publish.c, for tx.c */
+void publish_send(struct conn *c, struct chan *ch, struct cmd_publish *p, uint64_t sequence);
+void publish_return(struct conn *c, struct chan *ch, const struct cmd_publish *p);
 
 #endif

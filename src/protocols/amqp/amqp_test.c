@@ -480,6 +480,71 @@ TEST(an_exclusive_queue_is_its_connections_and_goes_with_it)
 	CHECK(strstr(hear(d), "close 404"));
 }
 
+TEST(a_transaction_is_seen_when_it_commits)
+{
+	OWN(world) struct world *w = world_new(2);
+	struct client *c = client_open(w), *d = client_open(w);
+
+	declare(c, 1, "q");
+	say(c, 1, &tx_select_msg, NULL);
+	publish_text(c, 1, "", "q", "a");
+	get(d, 1, "q");
+	CHECK(heard(d, "1 BasicGetEmpty {}\n"));
+	say(c, 1, &tx_rollback_msg, NULL);
+	publish_text(c, 1, "", "q", "b");
+	hear(c);
+	w->stalled = true;
+	say(c, 1, &tx_commit_msg, NULL);
+	CHECK(heard(c, ""));
+	w->stalled = false;
+	world_run(w);
+	CHECK(heard(c, "1 TxCommitOk {}\n"));
+	get(d, 1, "q");
+	CHECK(heard(d, "1 BasicGetOk {delivery_tag=1 routing_key=\"q\"}\n1 header 1\n1 body b\n"));
+}
+
+TEST(an_ack_in_a_transaction_can_be_taken_back)
+{
+	OWN(world) struct world *w = world_new(1);
+	struct client *c = client_open(w);
+
+	declare(c, 1, "q");
+	publish_text(c, 1, "", "q", "a");
+	say(c, 1, &tx_select_msg, NULL);
+	get(c, 1, "q");
+	ack(c, 1, 1, false);
+	say(c, 1, &tx_rollback_msg, NULL);
+	ack(c, 1, 1, false);
+	say(c, 1, &tx_commit_msg, NULL);
+	CHECK(strstr(hear(c), "1 TxRollbackOk {}\n1 TxCommitOk {}\n"));
+	ack(c, 1, 1, false);
+	CHECK(heard(c, "1 close 406 (60.80) PRECONDITION_FAILED - unknown delivery tag 1\n"));
+}
+
+static void consume_replies(struct client *c)
+{
+	say(c, 1, &basic_consume_msg, &(struct basic_consume){ .queue = SLICE("amq.rabbitmq.reply-to"), .no_ack = true });
+}
+
+TEST(a_reply_finds_its_requester)
+{
+	OWN(world) struct world *w = world_new(2);
+	struct client *c = client_open(w);
+	struct basic_properties p;
+
+	declare(c, 1, "rpc");
+	consume_replies(c);
+	CHECK(strstr(hear(c), "1 BasicConsumeOk {consumer_tag=\"amq.ctag-"));
+	wire_init(&basic_properties_msg, &p);
+	p.reply_to = SLICE("amq.rabbitmq.reply-to");
+	say(c, 1, &basic_publish_msg, &(struct basic_publish){ .routing_key = SLICE("rpc") });
+	say_content(c, 1, &p, "ask");
+	get(c, 1, "rpc");
+	CHECK(strstr(hear(c), "body ask"));
+	consume_replies(c);
+	CHECK(heard(c, "1 close 406 (60.20) PRECONDITION_FAILED - reply consumer already set\n"));
+}
+
 TEST(shutdown_is_announced)
 {
 	OWN(world) struct world *w = world_new(1);

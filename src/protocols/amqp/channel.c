@@ -64,6 +64,7 @@ void channel_free(struct chan *ch)
 	list_remove(&ch->confirming);
 	publish_forget(ch);
 	confirms_free(ch);
+	tx_free(ch);
 	free(ch->in);
 	free(ch->queue);
 	free(ch->replies);
@@ -131,19 +132,6 @@ static int on_access_request(struct conn *c, struct chan *ch, const void *m)
 	return 0;
 }
 
-/* Transactions are not there yet: said clearly, so that nobody believes in them. */
-static int on_tx_select(struct conn *c, struct chan *ch, const void *m)
-{
-	if (ch->confirm)
-		return refuse(c, 406, "cannot switch from confirm to tx mode");
-	return refuse(c, 540, "tx is not supported, use publisher confirms");
-}
-
-static int on_tx_end(struct conn *c, struct chan *ch, const void *m)
-{
-	return refuse(c, 406, "channel is not transactional");
-}
-
 /* ----------------------------------------------------------------------------------------------------- the methods ---- */
 
 enum { FENCE = 1 };     /* waits until the channel's publishes are answered, so that it sees their effect */
@@ -174,9 +162,9 @@ static const struct { const struct wire_msg *msg; handler *handler; int flags; }
 	{ &basic_recover_msg,       on_basic_recover },
 	{ &basic_nack_msg,          on_basic_nack },
 	{ &confirm_select_msg,      on_confirm_select, FENCE },
-	{ &tx_select_msg,           on_tx_select },
-	{ &tx_commit_msg,           on_tx_end },
-	{ &tx_rollback_msg,         on_tx_end },
+	{ &tx_select_msg,           on_tx_select, FENCE },
+	{ &tx_commit_msg,           on_tx_commit, FENCE },
+	{ &tx_rollback_msg,         on_tx_rollback, FENCE },
 };
 
 union channel_args {

@@ -187,6 +187,8 @@ int on_confirm_select(struct conn *c, struct chan *ch, const void *m)
 {
 	const struct confirm_select *s = m;
 
+	if (ch->tx)
+		return refuse(c, 406, "cannot switch from tx to confirm mode");
 	if (!ch->confirm && confirms_begin(ch) < 0)
 		return refuse(c, 506, "out of memory");
 	ch->confirm = true;

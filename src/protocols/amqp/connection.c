@@ -515,6 +515,7 @@ static void amqp_reply(struct session *s, struct cmd *cmd)
 		cmd = NULL;
 		break;
 	case CMD_SETTLE:
+		settle_answered(c, cmd);
 		break;
 	case CMD_UNSUBSCRIBE:
 		consume_unsubscribed(c, (struct cmd_unsubscribe *)cmd);

@@ -291,10 +291,10 @@ static int check_exchange(struct conn *c, struct slice name)
 	return 0;
 }
 
-static void send_return(struct conn *c, struct chan *ch, struct slice properties, struct slice body)
+static void send_return(struct conn *c, struct chan *ch, struct slice exchange, struct slice key, struct slice properties,
+			struct slice body)
 {
-	struct basic_return r = { .reply_code = 312, .reply_text = SLICE("NO_ROUTE"), .exchange = name_slice(&ch->in->exchange),
-		.routing_key = name_slice(&ch->in->key) };
+	struct basic_return r = { .reply_code = 312, .reply_text = SLICE("NO_ROUTE"), .exchange = exchange, .routing_key = key };
 
 	send_method(c, ch->number, &basic_return_msg, &r);
 	send_content(c, ch->number, properties, body, NULL);
@@ -305,8 +305,10 @@ static uint32_t charge(const struct cmd_publish *p)
 	return p->batch.size + PUBLISH_CHARGE;
 }
 
-static void send_publish(struct conn *c, struct cmd_publish *p)
+void publish_send(struct conn *c, struct chan *ch, struct cmd_publish *p, uint64_t sequence)
 {
+	p->head.tag = (uint64_t)ch->number << 48 | (uint64_t)ch->generation << 32 | (uint32_t)sequence;
+	ch->inflight++;
 	c->inflight_bytes += charge(p);
 	c->inflight++;
 	host_send(host_of(c), &p->head);
@@ -388,23 +390,54 @@ static int send_to_shards(struct conn *c, struct chan *ch, const struct routes *
 			cmd_free(CONTAINER(struct cmd, link, n));
 		return refuse(c, 506, "out of memory");
 	}
+	if (ch->tx)
+		return tx_publish(c, ch, &all);
 	uint32_t sent = 0;
 	while ((n = list_pop(&all))) {
-		struct cmd_publish *p = CONTAINER(struct cmd_publish, head.link, n);
-		p->head.tag = (uint64_t)ch->number << 48 | (uint64_t)ch->generation << 32 | (uint32_t)sequence;
-		ch->inflight++;
+		publish_send(c, ch, CONTAINER(struct cmd_publish, head.link, n), sequence);
 		sent++;
-		send_publish(c, p);
 	}
 	if (ch->confirm)
 		ch->confirms.ring[sequence & (ch->confirms.capacity - 1)].pending = (uint16_t)sent;
 	return 0;
 }
 
+/* A return that belongs to a transaction: its message waits as a publish without targets. */
+static int return_later(struct conn *c, struct chan *ch, struct slice properties, struct slice body)
+{
+	struct amqp_native native = { .exchange = name_slice(&ch->in->exchange), .properties = properties };
+	struct cmd_publish *p = (struct cmd_publish *)cmd_new(CMD_PUBLISH);
+	struct buf *batch = batch_from_amqp(&native, name_slice(&ch->in->key), body, host_now(host_of(c)), TX_BYTES);
+	struct node one;
+
+	if (!p || !batch) {
+		buf_unref(batch);
+		cmd_free(p ? &p->head : NULL);
+		return refuse(c, 506, "out of memory");
+	}
+	p->batch = (struct view){ .buf = batch, .size = batch->size };
+	list_init(&one);
+	list_push(&one, &p->head.link);
+	return tx_publish(c, ch, &one);
+}
+
+void publish_return(struct conn *c, struct chan *ch, const struct cmd_publish *p)
+{
+	struct amqp_native native;
+	struct batch batch;
+	struct record r;
+
+	if (batch_parse(view_slice(p->batch), false, &batch) == 0 && record_next(&batch.records, &r) == 1 &&
+	    amqp_native_read(r.headers, &native) == 0)
+		send_return(c, ch, native.exchange, r.key, native.properties, r.value);
+}
+
 static int unroutable(struct conn *c, struct chan *ch, struct slice properties, struct slice body)
 {
+	if (ch->in->mandatory && ch->tx)
+		return return_later(c, ch, properties, body);
 	if (ch->in->mandatory)
-		send_return(c, ch, properties, body);
+		send_return(c, ch, name_slice(&ch->in->exchange), name_slice(&ch->in->key), properties, body);
 	if (ch->confirm && !confirms_add(c, ch, 0))
 		return refuse(c, 506, "out of memory");
 	return 0;
@@ -521,6 +554,8 @@ void publish_answered(struct conn *c, struct cmd_publish *p)
 		ch->inflight--;
 		if (ch->confirm)
 			confirms_done(c, ch, (uint32_t)p->head.tag, is_refused(p));
+		if (ch->tx)
+			ch->tx->refused |= is_refused(p);
 	}
 	cmd_free(&p->head);
 }

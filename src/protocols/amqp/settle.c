@@ -107,6 +107,11 @@ static struct cmd_settle *gathering(struct conn *c, uint32_t queue, uint16_t sha
 		cmd_free(&s->head);
 		return NULL;
 	}
+	if (c->committing) {
+		s->wait_durable = true;
+		s->head.tag = (uint64_t)c->committing->number << 48 | (uint64_t)c->committing->generation << 32 | 1;
+		c->committing->inflight++;
+	}
 	s->head.to_shard = shard;
 	s->channel = queue;
 	list_push(&c->settling, &s->head.link);
@@ -153,13 +158,27 @@ static void settle_one(struct conn *c, struct chan *ch, struct unacked *u, enum 
 	gather(c, u->queue, u->shard, &(struct settle_item){ .partition = u->partition, .offset = u->offset, .outcome = outcome });
 }
 
+/* What the client says: now, or when its transaction commits. */
+static void settle_or_defer(struct conn *c, struct chan *ch, struct unacked *u, enum outcome outcome)
+{
+	if (ch->tx)
+		u->deferred = (uint8_t)(1 + outcome);
+	else
+		settle_one(c, ch, u, outcome);
+}
+
+static bool is_unsaid(const struct unacked *u)
+{
+	return u->live && !u->deferred;
+}
+
 static void settle_up_to(struct conn *c, struct chan *ch, uint32_t end, enum outcome outcome)
 {
 	struct outstanding *o = &ch->outstanding;
 
 	for (uint32_t i = o->head; i < end; i++) {
-		if (o->v[i].live)
-			settle_one(c, ch, &o->v[i], outcome);
+		if (is_unsaid(&o->v[i]))
+			settle_or_defer(c, ch, &o->v[i], outcome);
 	}
 }
 
@@ -173,8 +192,46 @@ static void drop_dead(struct outstanding *o)
 
 void settle_all(struct conn *c, struct chan *ch, enum outcome outcome)
 {
-	settle_up_to(c, ch, ch->outstanding.n, outcome);
-	drop_dead(&ch->outstanding);
+	struct outstanding *o = &ch->outstanding;
+
+	for (uint32_t i = o->head; i < o->n; i++) {
+		if (o->v[i].live)
+			settle_one(c, ch, &o->v[i], outcome);
+	}
+	drop_dead(o);
+}
+
+/* ------------------------------------------------------------------------------------------------------ transactions ---- */
+
+void settle_commit(struct conn *c, struct chan *ch)
+{
+	struct outstanding *o = &ch->outstanding;
+
+	settle_flush(c);
+	c->committing = ch;
+	for (uint32_t i = o->head; i < o->n; i++) {
+		if (o->v[i].live && o->v[i].deferred)
+			settle_one(c, ch, &o->v[i], (enum outcome)(o->v[i].deferred - 1));
+	}
+	settle_flush(c);
+	c->committing = NULL;
+	drop_dead(o);
+}
+
+void settle_rollback(struct chan *ch)
+{
+	struct outstanding *o = &ch->outstanding;
+
+	for (uint32_t i = o->head; i < o->n; i++)
+		o->v[i].deferred = 0;
+}
+
+void settle_answered(struct conn *c, const struct cmd *cmd)
+{
+	struct chan *ch = cmd->tag ? channel_find(c, (uint16_t)(cmd->tag >> 48)) : NULL;
+
+	if (ch && ch->generation == (uint16_t)(cmd->tag >> 32))
+		ch->inflight--;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- methods ---- */
@@ -187,12 +244,12 @@ static int settle_tag(struct conn *c, struct chan *ch, uint64_t tag, bool multip
 
 	if (tag == 0 && multiple)
 		at = o->n - 1;
-	else if (at == o->n || o->v[at].tag != tag || !o->v[at].live)
+	else if (at == o->n || o->v[at].tag != tag || !is_unsaid(&o->v[at]))
 		return refuse(c, 406, "unknown delivery tag %llu", (unsigned long long)tag);
 	if (multiple)
 		settle_up_to(c, ch, at + 1, outcome);
 	else
-		settle_one(c, ch, &o->v[at], outcome);
+		settle_or_defer(c, ch, &o->v[at], outcome);
 	drop_dead(o);
 	if (ch->limit)
 		consume_more(c, ch);
@@ -224,7 +281,11 @@ static int recover(struct conn *c, struct chan *ch, bool requeue)
 {
 	if (!requeue)
 		return refuse(c, 540, "requeue=false");
-	settle_all(c, ch, SETTLE_REQUEUE);
+	for (uint32_t i = ch->outstanding.head; i < ch->outstanding.n; i++) {
+		if (is_unsaid(&ch->outstanding.v[i]))
+			settle_one(c, ch, &ch->outstanding.v[i], SETTLE_REQUEUE);
+	}
+	drop_dead(&ch->outstanding);
 	settle_flush(c);
 	if (ch->limit)
 		consume_more(c, ch);

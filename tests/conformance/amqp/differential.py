@@ -444,6 +444,78 @@ def consuming(port, log):
     p.rpc(1, declare("dc3", passive=True))
 
 
+@scenario
+def transactions(port, log):
+    p = Peer(port, log).open(2)
+    p.send(2, spec.Queue.Delete("dt")); p.next()
+    p.rpc(2, declare("dt"))
+    p.rpc(1, spec.Tx.Commit()); p.close_ok(1)
+    p.rpc(1, spec.Tx.Select())
+    p.rpc(1, spec.Tx.Select())
+    p.publish(1, "", "dt", b"1"); p.publish(1, "", "dt", b"2")
+    p.publish(1, "", "nowhere", b"3", mandatory=True, message_id="m")
+    p.rest()
+    p.rpc(2, declare("dt", passive=True))
+    p.rpc(1, spec.Tx.Commit(), 4)
+    p.rpc(2, declare("dt", passive=True))
+    p.publish(1, "", "dt", b"never")
+    p.rpc(1, spec.Tx.Rollback())
+    p.rpc(2, declare("dt", passive=True))
+    p.rpc(1, spec.Basic.Get("dt"), 3)
+    p.rpc(1, spec.Basic.Get("dt"), 3)
+    p.send(1, spec.Basic.Ack(2))
+    p.rpc(1, spec.Tx.Rollback())
+    p.send(1, spec.Basic.Ack(1))
+    p.send(1, spec.Basic.Reject(2, requeue=True))
+    p.rpc(1, spec.Tx.Commit())
+    p.rpc(2, spec.Basic.Get("dt"), 3)
+    p.rpc(2, spec.Basic.Get("dt"), 1)
+    p.send(1, spec.Basic.Ack(1)); p.read(); p.close_ok(1)
+    p.rpc(1, spec.Tx.Select())
+    p.rpc(1, spec.Confirm.Select()); p.close_ok(1)
+    p.rpc(2, spec.Queue.Delete("dt"))
+
+
+@scenario
+def dead_letters(port, log):
+    p = Peer(port, log).open()
+    for q in ("dl", "dl2"):
+        p.send(1, spec.Queue.Delete(q)); p.next()
+    p.rpc(1, declare("dl", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dl2", "x-max-length": 2}))
+    p.rpc(1, declare("dl2", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dl"}))
+
+    def look(q):
+        time.sleep(0.5)
+        p.send(1, spec.Basic.Get(q, no_ack=True))
+        f = p.next()
+        if isinstance(f.method, pika_spec.Basic.GetEmpty):
+            log.append("<- empty")
+            return
+        headers = p.next().properties
+        death = (headers.headers or {}).get("x-death", [])
+        log.append("<- %r %r expiration=%r %s" % (p.next().fragment, f.method.exchange, headers.expiration, [
+            {k: v for k, v in sorted(d.items()) if k != "time"} for d in death]))
+    p.publish(1, "", "dl", b"e", expiration="100", headers={"k": 1})
+    look("dl2")
+    for body in (b"1", b"2", b"3"):
+        p.publish(1, "", "dl", body)
+    look("dl2")
+    tag = 0
+    for turn in range(3):                       # rejected from one to the other and back: it may go round
+        for q in ("dl", "dl2"):
+            time.sleep(0.3)
+            p.send(1, spec.Basic.Get(q))
+            f = p.next()
+            if isinstance(f.method, pika_spec.Basic.GetEmpty):
+                log.append("<- empty")
+                continue
+            p.next(); log.append("<- %r" % p.next().fragment)
+            p.send(1, spec.Basic.Reject(f.method.delivery_tag, requeue=False))
+    look("dl")
+    look("dl")
+    p.rpc(1, spec.Queue.Delete("dl")); p.rpc(1, spec.Queue.Delete("dl2"))
+
+
 INTENDED = []
 
 
