@@ -808,3 +808,34 @@ TEST(a_catalogue_larger_than_a_journal_segment_is_handed_over)
 	CHECK(everywhere(&w, name, true) && everywhere(&w, "a queue with number 0", true));
 	world_close(&w);
 }
+
+TEST(a_topic_outlives_the_journal_and_a_settled_queue_does_not)
+{
+	enum { MESSAGES = 300, BYTES = 20000 };
+	struct world w;
+	static char text[BYTES];
+
+	memset(text, 'x', sizeof text - 1);
+	CHECK(world_open(&w, 1) == 0);
+	CHECK(world_topic(&w, "orders", 1) == 0);
+	CHECK(world_queue(&w, "orders", ORIGIN_SQS) == 0);
+	CHECK(world_queue(&w, "jobs", ORIGIN_AMQP) == 0);
+	for (int i = 0; i < MESSAGES; i++) {
+		for (int q = 0; q < 2; q++) {
+			const char *name = q ? "jobs" : "orders";
+			CHECK(world_publish(&w, name, 0, world_batch("k", text, 1, 0, -1, 0, 0), NULL) == 0);
+			struct cmd_receive *c = world_new(&w, CMD_RECEIVE);
+			c->channel = world_channel(&w, name)->id;
+			c->max = 1;
+			c->no_ack = true;
+			CHECK(world_ask(&w, &c->head, 0) == 0 && c->ndeliveries == 1);
+			cmd_free(&c->head);
+		}
+		if (i % 100 == 50)
+			world_crash(&w, CRASH_POWER);
+	}
+	CHECK(world_count(&w, "orders", 0, 0) == MESSAGES);
+	CHECK(log_size(w.b[0]->log, channel_partition(world_channel(&w, "orders"), 0)) >= (int64_t)MESSAGES * BYTES);
+	CHECK(log_size(w.b[0]->log, channel_partition(world_channel(&w, "jobs"), 0)) < 10 * BYTES);
+	world_close(&w);
+}
