@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/bytes.h"
 #include "base/own.h"
 #include "broker/catalogue_parts.h"
 
@@ -108,8 +109,6 @@ static int index_entry(struct catalogue *c, struct entry *e)
 
 	if (r == 0)
 		r = map_put_number(&c->by_id, ch->id, e, NULL);
-	if (r == 0)
-		r = map_put(&c->by_uuid, slice_of(ch->uuid, sizeof ch->uuid), e, NULL);
 	return r;
 }
 
@@ -117,7 +116,6 @@ static void unindex_entry(struct catalogue *c, struct entry *e)
 {
 	map_remove(&e->vhost->channels, e->channel.name);
 	map_remove_number(&c->by_id, e->channel.id);
-	map_remove(&c->by_uuid, slice_of(e->channel.uuid, sizeof e->channel.uuid));
 }
 
 int add_entry(struct catalogue *c, struct vhost *v, const struct channel *like, struct entry **ret)
@@ -451,7 +449,6 @@ void catalogue_init(struct catalogue *c, uint64_t seed)
 {
 	*c = (struct catalogue){ .seed = seed, .next_channel = 1, .next_partition = 1 };
 	map_init(&c->vhosts, seed);
-	map_init(&c->by_uuid, seed);
 }
 
 int catalogue_add_vhost(struct catalogue *c, struct slice name)
@@ -496,7 +493,6 @@ void catalogue_clear(struct catalogue *c)
 		free(e->value);
 	map_free(&c->exclusive);
 	map_free(&c->by_id);
-	map_free(&c->by_uuid);
 	MAP_EACH(&c->vhosts, e)
 		free_vhost(e->value);
 	map_free(&c->vhosts);
@@ -541,9 +537,9 @@ const struct channel *catalogue_channel_by_id(const struct catalogue *c, uint32_
 
 const struct channel *catalogue_channel_by_uuid(const struct catalogue *c, const uint8_t uuid[16])
 {
-	const struct entry *e = map_get(&c->by_uuid, slice_of(uuid, 16));
+	const struct entry *e = find_entry_by_id(c, get_be32(uuid + UUID_ID_AT));
 
-	return e ? &e->channel : NULL;
+	return e && memcmp(e->channel.uuid, uuid, sizeof e->channel.uuid) == 0 ? &e->channel : NULL;
 }
 
 const struct channel *catalogue_next_channel(const struct catalogue *c, struct slice vhost, uint32_t *at)

@@ -19,6 +19,7 @@
 
 enum {
 	NAME_MAX_BYTES = 255,
+	UUID_ID_AT = 12,                /* the last 4 bytes of a channel's uuid are its id: no index is needed */
 	CHANNELS_MAX = 2000000,
 	PARTITIONS_MAX = 10000,         /* that one change may ask for */
 	EXCHANGES_MAX = 100000,
@@ -102,8 +103,7 @@ struct catalogue {
 	uint32_t nchannels, nviews, nexchanges, nbindings;
 	uint64_t seed;                  /* of the maps */
 	struct map vhosts;              /* name -> struct vhost */
-	struct map by_id;               /* channel id -> struct entry */
-	struct map by_uuid;
+	struct map by_id;               /* channel id -> struct entry; a uuid ends with the id */
 	struct map exclusive;           /* connection -> struct node list of struct entry.exclusive */
 	uint64_t mark;                  /* of the last route */
 	struct verdict verdict;

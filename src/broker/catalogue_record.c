@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/bytes.h"
 #include "base/own.h"
 #include "base/utf8.h"
 #include "broker/catalogue_parts.h"
@@ -335,6 +336,7 @@ static int create_entry(struct scene *s, uint32_t partitions, bool view_made_it)
 	struct entry *e;
 
 	memcpy(like.uuid, s->r->uuid.b, sizeof like.uuid);
+	put_be32(like.uuid + UUID_ID_AT, like.id);
 	int r = add_entry(s->c, s->vhost, &like, &e);
 	if (r == 0 && s->r->queue.p)
 		r = create_view(s, e, view_made_it);

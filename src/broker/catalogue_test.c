@@ -151,6 +151,26 @@ TEST(names_and_counts_have_limits)
 	world_close(&w);
 }
 
+TEST(a_topic_is_found_by_its_uuid_and_a_new_one_of_its_name_has_another)
+{
+	struct world w;
+	uint8_t first[16];
+
+	CHECK(world_open(&w, 1) == 0);
+	CHECK(world_topic(&w, "orders", 1) == 0);
+	CHECK(world_topic(&w, "others", 1) == 0);
+	memcpy(first, world_channel(&w, "orders")->uuid, sizeof first);
+	CHECK(catalogue_channel_by_uuid(broker_catalogue(w.b[0]), first) == world_channel(&w, "orders"));
+	world_crash(&w, CRASH_POWER);
+	CHECK(catalogue_channel_by_uuid(broker_catalogue(w.b[0]), first) == world_channel(&w, "orders"));
+	CHECK(world_delete(&w, "orders") == 0);
+	CHECK(world_topic(&w, "orders", 1) == 0);
+	CHECK(!catalogue_channel_by_uuid(broker_catalogue(w.b[0]), first));
+	first[0] ^= 1;
+	CHECK(!catalogue_channel_by_uuid(broker_catalogue(w.b[0]), first));
+	world_close(&w);
+}
+
 TEST(predeclared_exchanges_stay)
 {
 	struct world w;
