@@ -7,7 +7,8 @@
  *                     └─ bindings   identity -> binding
  *
  * catalogue.c builds and searches this and knows neither logs nor shards; exchange.c routes; catalogue_record.c turns
- * changes and the whole into bytes and back, and carries changes out; catalogue_change.c is the single writer on shard 0.
+ * changes into bytes and back and carries them out; catalogue_whole.c does so with the whole; catalogue_change.c is the
+ * single writer on shard 0.
  *
  * Nothing points at the struct catalogue itself: a resync replaces its content in place, under the sessions' pointer.
  */
@@ -24,7 +25,10 @@ enum {
 	PARTITIONS_MAX = 10000,         /* that one change may ask for */
 	EXCHANGES_MAX = 100000,
 	BINDINGS_MAX = 10000000,
+	RECORD_ARENA_BYTES = 256 << 20,
 };
+
+enum { FORM_CHANGE = 0, FORM_WHOLE = 1 };      /* the first byte of a STATE_CATALOGUE body */
 
 /* Changes that no session asks for; they continue enum change_kind on disk. */
 enum record_kind {
@@ -158,9 +162,15 @@ void record_from_change(const struct cmd_change *c, struct catalogue_record *ret
 /* Would this change be carried out now?  Else the error that the client gets, with the reason. */
 int  record_judge(struct catalogue *c, const struct catalogue_record *r, struct verdict *ret);
 void record_encode(const struct catalogue_record *r, struct bytes *out);
+void view_encode(const struct queue_spec *s, struct bytes *out);
+int  view_decode(struct slice in, struct arena *a, struct queue_spec *ret, struct why *why);
+
+/* ---- catalogue_whole.c ---- */
 /* The whole of it: as a snapshot's section, and as a record. */
 void catalogue_encode(const struct catalogue *c, struct bytes *out);
 void catalogue_whole(const struct catalogue *c, struct bytes *out);
+/* Put the encoded catalogue in this shard's place, unless it is older. */
+int  catalogue_replace(struct broker *b, struct slice in, struct why *why);
 
 /* ---- partition.c: what the changes mean for the shard that owns the channel ---- */
 struct partition *entry_partition(struct broker *b, const struct entry *e, uint32_t number);   /* ours only */

@@ -1,5 +1,5 @@
 /*
- * catalogue_record.c - changes of the catalogue: as bytes, judged, carried out; and the whole of it as bytes.
+ * catalogue_record.c - changes of the catalogue: as bytes, judged, and carried out.
  *
  * A record asks; whether it is done is decided where it is applied, by the catalogue of that moment.  Every shard
  * applies the same records in the same order, so every copy decides alike, and a record that is refused changes
@@ -15,15 +15,12 @@
 #include "base/utf8.h"
 #include "broker/catalogue_parts.h"
 
-enum { FORM_CHANGE = 0, FORM_WHOLE = 1, RECORD_ARENA_BYTES = 256 << 20 };
-
 static_assert(sizeof(struct setting) == sizeof(struct catalogue_record_setting) &&
-	      sizeof(struct setting) == sizeof(struct view_record_setting) &&
-	      sizeof(struct setting) == sizeof(struct channel_record_setting), "settings are passed on as they are");
+	      sizeof(struct setting) == sizeof(struct view_record_setting), "settings are passed on as they are");
 
 /* ------------------------------------------------------------------------------------------- views as bytes ---- */
 
-static void encode_view(const struct queue_spec *s, struct bytes *out)
+void view_encode(const struct queue_spec *s, struct bytes *out)
 {
 	const struct queue_policy *p = &s->policy;
 
@@ -40,7 +37,7 @@ static void encode_view(const struct queue_spec *s, struct bytes *out)
 	}, out);
 }
 
-static int decode_view(struct slice in, struct arena *a, struct queue_spec *ret, struct why *why)
+int view_decode(struct slice in, struct arena *a, struct queue_spec *ret, struct why *why)
 {
 	struct view_record r;
 	int e = wire_decode(&view_record_msg, 0, in, a, &r, NULL, why);
@@ -71,7 +68,7 @@ void record_from_change(const struct cmd_change *c, struct catalogue_record *ret
 				      c->change == CHANGE_ALTER_QUEUE);
 
 	if (describes)
-		encode_view(c->queue, scratch);
+		view_encode(c->queue, scratch);
 	*ret = (struct catalogue_record){
 		.kind = (int8_t)c->change, .connection = (int64_t)c->head.connection, .vhost = c->vhost, .name = c->name,
 		.origin = (int8_t)(c->change == CHANGE_CREATE_QUEUE && c->queue ? c->queue->origin : c->origin),
@@ -315,7 +312,7 @@ static uint16_t place(const struct catalogue *c, const struct vhost *v, struct s
 static int create_view(struct scene *s, struct entry *e, bool made_channel)
 {
 	struct queue_view v = { .made_channel = made_channel };
-	int r = decode_view(s->r->queue, s->arena, &v.spec, s->why);
+	int r = view_decode(s->r->queue, s->arena, &v.spec, s->why);
 
 	if (r < 0)
 		return r;
@@ -376,7 +373,7 @@ static int do_alter_queue(struct scene *s)
 	struct entry *e = find_entry(s->vhost, s->r->name);
 	struct queue_view v = *e->channel.queue;
 	struct queue_spec spec;
-	int r = decode_view(s->r->queue, s->arena, &spec, s->why);
+	int r = view_decode(s->r->queue, s->arena, &spec, s->why);
 
 	if (r < 0)
 		return r;
@@ -574,295 +571,11 @@ static int apply_change(struct broker *b, struct slice in, struct why *why)
 	return judge(&scene) < 0 ? 0 : changes[record.kind].carry_out(&scene);
 }
 
-/* ------------------------------------------------------------------------------------------ the whole as bytes ---- */
-
-static void encode_entry(const struct entry *e, struct bytes *out)
-{
-	const struct channel *ch = &e->channel;
-	const struct queue_view *v = ch->queue;
-	OWN(bytes) struct bytes view = BYTES_MAX(UINT32_MAX);
-	uint32_t nmore = ch->partitions - e->first_count;
-	OWN(free) int64_t *more = calloc(nmore + 1, sizeof *more);
-	struct channel_record r = {
-		.id = ch->id, .shard = ch->shard, .vhost = ch->vhost, .name = ch->name, .origin = (int8_t)ch->origin,
-		.dedicated = ch->dedicated, .first = ch->first_partition, .count = (int32_t)e->first_count,
-		.more = { (int32_t)nmore, more },
-		.settings = { (int32_t)ch->nsettings, (struct channel_record_setting *)ch->settings },
-		.created_ms = ch->created_ms,
-	};
-
-	for (uint32_t i = 0; more && i < nmore; i++)
-		more[i] = e->more[i];
-	memcpy(r.uuid.b, ch->uuid, sizeof ch->uuid);
-	if (v) {
-		encode_view(&v->spec, &view);
-		r.queue = bytes_slice(&view);
-		r.owner = (int64_t)v->owner;
-		r.queue_ms = v->created_ms;
-		r.modified_ms = v->modified_ms;
-		r.epoch = (int64_t)v->epoch;
-		r.made_channel = v->made_channel;
-	}
-	wire_encode(&channel_record_msg, 0, &r, out);
-	out->failed |= view.failed || !more;
-}
-
-static void encode_exchange(const struct exchange *x, struct bytes *out)
-{
-	wire_encode(&exchange_record_msg, 0, &(struct exchange_record){
-		.vhost = x->vhost->name, .name = x->name, .type = exchange_type_name(x->type), .durable = x->durable,
-		.auto_delete = x->auto_delete, .internal = x->internal, .arguments = x->arguments,
-	}, out);
-}
-
-static void encode_binding(const struct binding *bind, struct bytes *out)
-{
-	wire_encode(&binding_record_msg, 0, &(struct binding_record){
-		.vhost = bind->source->vhost->name, .source = bind->source->name,
-		.destination = bind->to_exchange ? bind->to_exchange->name : bind->to_channel->channel.name,
-		.to_exchange = bind->to_exchange, .key = bind->key, .arguments = bind->arguments,
-	}, out);
-}
-
-/* Exchanges that every virtual host has are not written. */
-static uint32_t count_declared(const struct catalogue *c)
-{
-	uint32_t n = 0;
-
-	MAP_EACH(&c->vhosts, each)
-		MAP_EACH(&((struct vhost *)each->value)->exchanges, m)
-			n += !((struct exchange *)m->value)->predeclared;
-	return n;
-}
-
-void catalogue_encode(const struct catalogue *c, struct bytes *out)
-{
-	wire_encode(&catalogue_head_msg, 0, &(struct catalogue_head){
-		.version = (int64_t)c->version, .cluster_id = slice_cstr(c->cluster_id), .shards = (int32_t)c->shards,
-		.next_channel = c->next_channel, .next_partition = c->next_partition, .vhosts = (int32_t)c->vhosts.count,
-		.channels = (int32_t)c->nchannels, .exchanges = (int32_t)count_declared(c), .bindings = (int32_t)c->nbindings,
-	}, out);
-	MAP_EACH(&c->vhosts, each)
-		wire_encode(&vhost_record_msg, 0, &(struct vhost_record){ map_key(each) }, out);
-	MAP_EACH(&c->vhosts, each)
-		MAP_EACH(&((struct vhost *)each->value)->channels, m)
-			encode_entry(m->value, out);
-	MAP_EACH(&c->vhosts, each)
-		MAP_EACH(&((struct vhost *)each->value)->exchanges, m)
-			if (!((struct exchange *)m->value)->predeclared)
-				encode_exchange(m->value, out);
-	MAP_EACH(&c->vhosts, each)
-		MAP_EACH(&((struct vhost *)each->value)->bindings, m)
-			encode_binding(m->value, out);
-}
-
-void catalogue_whole(const struct catalogue *c, struct bytes *out)
-{
-	bytes_add_u8(out, FORM_WHOLE);
-	catalogue_encode(c, out);
-}
-
-struct reader {
-	struct slice rest;
-	struct arena arena;
-	struct why *why;
-};
-
-/* The next message; what it allocates lives until the one after it. */
-static int next(struct reader *in, const struct wire_msg *m, void *out)
-{
-	size_t used = 0;
-
-	arena_reset(&in->arena);
-	int r = wire_decode(m, 0, in->rest, &in->arena, out, &used, in->why);
-	in->rest = slice_of(in->rest.p + used, in->rest.n - used);
-	return r;
-}
-
-static int load_entry(struct catalogue *c, struct reader *in)
-{
-	struct channel_record r;
-	struct queue_view view = { 0 };
-	struct entry *e;
-	int err = next(in, &channel_record_msg, &r);
-
-	if (err == 0 && r.queue.p)
-		err = decode_view(r.queue, &in->arena, &view.spec, in->why);
-	if (err < 0)
-		return err;
-	struct vhost *v = find_vhost(c, r.vhost);
-	if (!v)
-		return fail(in->why, -ERR_DAMAGED, "channel '%.*s' has no vhost", SLICE_ARGS(r.name));
-
-	view.owner = (uint64_t)r.owner;
-	view.created_ms = r.queue_ms;
-	view.modified_ms = r.modified_ms;
-	view.epoch = (uint64_t)r.epoch;
-	view.made_channel = r.made_channel;
-	struct channel like = {
-		.id = (uint32_t)r.id, .shard = (uint16_t)r.shard, .name = r.name, .origin = (enum origin)r.origin,
-		.partitions = (uint32_t)r.count, .first_partition = (uint32_t)r.first, .dedicated = r.dedicated,
-		.settings = (struct setting *)r.settings.v, .nsettings = (uint32_t)r.settings.n, .created_ms = r.created_ms,
-		.queue = r.queue.p ? &view : NULL,
-	};
-	memcpy(like.uuid, r.uuid.b, sizeof like.uuid);
-	err = add_entry(c, v, &like, &e);
-	for (int32_t i = 0; err == 0 && i < r.more.n; i++)
-		err = add_partitions(e, &(uint32_t){ (uint32_t)r.more.v[i] }, 1);
-	return err;
-}
-
-static int load_exchange(struct catalogue *c, struct reader *in)
-{
-	struct exchange_record r;
-	int err = next(in, &exchange_record_msg, &r);
-
-	if (err < 0)
-		return err;
-	struct vhost *v = find_vhost(c, r.vhost);
-	if (!v)
-		return fail(in->why, -ERR_DAMAGED, "exchange '%.*s' has no vhost", SLICE_ARGS(r.name));
-	return add_exchange(c, v, &(struct exchange_info){
-		.name = r.name, .type = r.type, .arguments = r.arguments, .durable = r.durable,
-		.auto_delete = r.auto_delete, .internal = r.internal,
-	}, NULL);
-}
-
-static int load_binding(struct catalogue *c, struct reader *in)
-{
-	struct binding_record r;
-	int err = next(in, &binding_record_msg, &r);
-
-	if (err < 0)
-		return err;
-	struct vhost *v = find_vhost(c, r.vhost);
-	struct exchange *source = v ? find_exchange(v, r.source) : NULL;
-	struct exchange *x = v && r.to_exchange ? find_exchange(v, r.destination) : NULL;
-	struct entry *e = v && !r.to_exchange ? find_entry(v, r.destination) : NULL;
-	if (!source || (!x && !e))
-		return fail(in->why, -ERR_DAMAGED, "a binding from '%.*s' to '%.*s' has no ends", SLICE_ARGS(r.source),
-			    SLICE_ARGS(r.destination));
-	return add_binding(c, source, e, x, r.key, r.arguments);
-}
-
-static int load_vhost(struct catalogue *c, struct reader *in)
-{
-	struct vhost_record r;
-	int err = next(in, &vhost_record_msg, &r);
-
-	return err < 0 ? err : catalogue_add_vhost(c, r.name);
-}
-
-static int load_all(struct catalogue *c, struct reader *in, int32_t n, int (*load)(struct catalogue *c, struct reader *in))
-{
-	int r = 0;
-
-	for (int32_t i = 0; r == 0 && i < n; i++)
-		r = load(c, in);
-	return r;
-}
-
-/* Into an empty catalogue. */
-static int load(struct catalogue *c, struct slice bytes, struct why *why)
-{
-	struct reader in = { .rest = bytes, .arena = ARENA_MAX(RECORD_ARENA_BYTES), .why = why };
-	struct catalogue_head head;
-	int r = next(&in, &catalogue_head_msg, &head);
-
-	if (r == 0) {
-		c->version = c->appended = (uint64_t)head.version;
-		snprintf(c->cluster_id, sizeof c->cluster_id, "%.*s", SLICE_ARGS(head.cluster_id));
-		c->shards = (uint32_t)head.shards;
-		c->next_channel = (uint32_t)head.next_channel;
-		c->next_partition = (uint32_t)head.next_partition;
-		r = load_all(c, &in, head.vhosts, load_vhost);
-	}
-	if (r == 0)
-		r = load_all(c, &in, head.channels, load_entry);
-	if (r == 0)
-		r = load_all(c, &in, head.exchanges, load_exchange);
-	if (r == 0)
-		r = load_all(c, &in, head.bindings, load_binding);
-	arena_free(&in.arena);
-	return r;
-}
-
-/* --------------------------------------------------------------------------- another catalogue in this one's place ---- */
-
-static bool has_same_view(const struct entry *a, const struct entry *b)
-{
-	return a && a->channel.queue && b && b->channel.queue && a->channel.queue->epoch == b->channel.queue->epoch;
-}
-
-/* What this shard owns and the new catalogue does not have goes first... */
-static void drop_what_is_missing(struct broker *b, const struct catalogue *old, const struct catalogue *new)
-{
-	MAP_EACH(&old->by_id, m) {
-		struct entry *e = m->value;
-		const struct entry *stays = find_entry_by_id(new, e->channel.id);
-		if (!entry_is_ours(b, e))
-			continue;
-		if (e->channel.queue && !has_same_view(e, stays))
-			view_drop(b, e);
-		if (!stays)
-			partitions_drop(b, e);
-	}
-}
-
-/* ...and what is new comes after the exchange. */
-static int open_what_is_new(struct broker *b, const struct catalogue *old, const struct catalogue *new)
-{
-	MAP_EACH(&new->by_id, m) {
-		struct entry *e = m->value;
-		int r = entry_is_ours(b, e) ? partitions_open(b, e) : 0;
-
-		if (r < 0)
-			return r;
-		if (!entry_is_ours(b, e) || !e->channel.queue)
-			continue;
-		if (has_same_view(find_entry_by_id(old, e->channel.id), e))
-			queue_alter(b, &e->channel);
-		else if ((r = view_open(b, e)) < 0)
-			return r;
-	}
-	return 0;
-}
-
-static int apply_whole(struct broker *b, struct slice in, struct why *why)
-{
-	struct catalogue *c = b->catalogue, new, old = *c;
-
-	catalogue_init(&new, c->seed);
-	int r = load(&new, in, why);
-	if (r < 0 || new.version <= c->version) {
-		catalogue_clear(&new);
-		return r;
-	}
-
-	drop_what_is_missing(b, &old, &new);
-	*c = new;
-	c->mark = old.mark;
-	c->changes = old.changes;
-	r = open_what_is_new(b, &old, c);
-	catalogue_clear(&old);
-	return r;
-}
-
 int catalogue_apply(struct broker *b, struct slice body, struct why *why)
 {
 	struct slice in = body.n ? slice_of(body.p + 1, body.n - 1) : body;
 
 	if (body.n == 0 || body.p[0] > FORM_WHOLE)
 		return fail(why, -ERR_NEWER_FORMAT, "a catalogue record of unknown form");
-	return body.p[0] == FORM_WHOLE ? apply_whole(b, in, why) : apply_change(b, in, why);
-}
-
-void catalogue_snapshot(struct broker *b, struct bytes *out)
-{
-	catalogue_encode(b->catalogue, out);
-}
-
-int catalogue_restore(struct broker *b, struct slice in, struct why *why)
-{
-	return apply_whole(b, in, why);
+	return body.p[0] == FORM_WHOLE ? catalogue_replace(b, in, why) : apply_change(b, in, why);
 }
