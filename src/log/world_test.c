@@ -97,6 +97,10 @@ static int on_restore(void *ctx, struct slice snapshot, struct why *why)
 	if (snapshot.n != 0 && snapshot.n != 8)
 		return fail(why, -ERR_DAMAGED, "snapshot of %zu bytes", snapshot.n);
 	w->applied = snapshot.n ? get_le64(snapshot.p) : 0;
+	if (w->applied > w->nfacts) {
+		broken(w, "the snapshot has entries that were never appended");
+		return fail(why, -ERR_DAMAGED, "snapshot");
+	}
 	for (uint32_t p = 1; p <= WORLD_PARTITIONS; p++)
 		if (log_partition_open(w->log, p, slot_of(p), p <= WORLD_DEDICATED) < 0)
 			return -ERR_NO_MEMORY;
