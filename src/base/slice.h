@@ -51,12 +51,12 @@ static inline int slice_cmp(struct slice a, struct slice b)
 
 static inline bool slice_starts(struct slice a, struct slice prefix)
 {
-	return a.n >= prefix.n && memcmp(a.p, prefix.p, prefix.n) == 0;
+	return prefix.n == 0 || (a.n >= prefix.n && memcmp(a.p, prefix.p, prefix.n) == 0);
 }
 
 static inline bool slice_ends(struct slice a, struct slice suffix)
 {
-	return a.n >= suffix.n && memcmp(a.p + a.n - suffix.n, suffix.p, suffix.n) == 0;
+	return suffix.n == 0 || (a.n >= suffix.n && memcmp(a.p + a.n - suffix.n, suffix.p, suffix.n) == 0);
 }
 
 #endif
