@@ -5,8 +5,13 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 
+import boto3
+import botocore.config
+import kafka
+import pika
 import pytest
 
 from broker import Broker, BrokerFailed, wait_until
@@ -69,6 +74,75 @@ def test_it_ends_in_time_with_clients_connected(make):
     assert broker.stop(timeout_s=5) == 0
     for s in sockets:
         s.close()
+
+
+class Load(threading.Thread):
+    """One writer that goes on, and over, until it is told to end."""
+
+    def __init__(self, write):
+        super().__init__(daemon=True)
+        self.write, self.ended, self.count = write, threading.Event(), 0
+        self.start()
+
+    def run(self):
+        while not self.ended.is_set():
+            try:
+                for _ in self.write():
+                    self.count += 1
+                    if self.ended.is_set():
+                        return
+            except Exception:           # the broker is ending or not back yet; try again
+                self.ended.wait(0.02)
+
+
+@pytest.mark.timeout(180)
+def test_it_ends_well_under_load_every_time(make):
+    broker = make().start()
+
+    def amqp():
+        host, port = broker.amqp.split(":")
+        connection = pika.BlockingConnection(pika.ConnectionParameters(host, int(port), socket_timeout=2))
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.queue_declare("load", durable=True)
+        channel.basic_consume("load", lambda ch, method, *_: ch.basic_ack(method.delivery_tag))
+        while True:
+            channel.basic_publish("", "load", b"x", pika.BasicProperties(delivery_mode=2))
+            connection.process_data_events(time_limit=0)
+            yield
+
+    def sqs():
+        client = boto3.client("sqs", endpoint_url="http://" + broker.sqs, config=botocore.config.Config(
+            retries={"max_attempts": 0}, connect_timeout=2, read_timeout=5))
+        url = client.create_queue(QueueName="load-sqs")["QueueUrl"]
+        while True:
+            client.send_message(QueueUrl=url, MessageBody="x")
+            for m in client.receive_message(QueueUrl=url).get("Messages", []):
+                client.delete_message(QueueUrl=url, ReceiptHandle=m["ReceiptHandle"])
+            yield
+
+    def kafka_group():
+        consumer = kafka.KafkaConsumer("load-kafka", bootstrap_servers=broker.kafka, group_id="load",
+                                       auto_commit_interval_ms=50, consumer_timeout_ms=1000)
+        producer = kafka.KafkaProducer(bootstrap_servers=broker.kafka, acks="all")
+        try:
+            while True:
+                producer.send("load-kafka", b"x").get(timeout=2)
+                consumer.poll(timeout_ms=1)
+                yield
+        finally:
+            producer.close(timeout=1)
+
+    loads = [Load(write) for write in (amqp, sqs, kafka_group)]
+    try:
+        for _ in range(15):
+            before = [load.count for load in loads]
+            wait_until(lambda: all(load.count > n for load, n in zip(loads, before)), "everybody writes again", 30)
+            assert broker.stop(timeout_s=5) == 0, broker.tail()
+            broker.start()
+    finally:
+        for load in loads:
+            load.ended.set()
 
 
 def test_it_is_up_quickly(make):
