@@ -1,0 +1,440 @@
+#include "sim/sim.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/own.h"
+
+enum {
+	DRAIN_US = 300 * SIM_S,         /* virtual time in which everything must have settled */
+	AFTERMATH_US = 12 * SIM_S,      /* longer than any lease: what comes back wrongly comes within this */
+	STEPS_MAX = 20000000,
+};
+
+/* -------------------------------------------------------------------------------------------------------- actors ---- */
+
+void actor_start(struct sim *s, struct actor *a, struct client *c, void (*fire)(struct event *), void (*free_it)(struct actor *))
+{
+	a->sim = s;
+	a->rng.state = s->world->options.seed * 1000003 + ++s->nactors * 7919;
+	a->next.fire = fire;
+	a->client = c;
+	a->free = free_it;
+	list_push(&s->actors, &a->node);
+	actor_pause(a, 20 * SIM_MS);
+}
+
+void actor_pause(struct actor *a, int64_t at_most_us)
+{
+	world_after(a->sim->world, &a->next, 1 + (int64_t)rng_below(&a->rng, (uint64_t)at_most_us));
+}
+
+bool actor_chance(struct actor *a, unsigned percent)
+{
+	return rng_below(&a->rng, 100) < percent;
+}
+
+uint32_t actor_size(struct actor *a)
+{
+	uint32_t max = a->sim->size_max;
+
+	return actor_chance(a, 3) ? 12 + (uint32_t)rng_below(&a->rng, max * 20) : 12 + (uint32_t)rng_below(&a->rng, max);
+}
+
+/* -------------------------------------------------------------------------------------------------------- set-up ---- */
+
+static int index_of(struct sim *s, const struct model_channel *ch)
+{
+	return (int)(ch - s->model->channels);
+}
+
+/* The topic's id, as Metadata tells it. */
+static void learn_id(struct sim *s, struct kafka_peer *k, int channel)
+{
+	struct metadata_request_topic topic = { .name = slice_cstr(s->model->channels[channel].name) };
+	struct metadata_request request;
+
+	for (int tries = 0; tries < 20; tries++) {
+		OWN(arena) struct arena a = ARENA_MAX(1 << 20);
+		wire_init(&metadata_request_msg, &request);
+		request.topics.n = 1;
+		request.topics.v = &topic;
+		struct metadata_response *r = ask_kafka(k, KAFKA_METADATA, -1, &request, &a);
+		if (r && r->topics.n == 1 && r->topics.v[0].error_code == 0) {
+			memcpy(s->topic_ids[channel], r->topics.v[0].topic_id.b, 16);
+			return;
+		}
+		world_run(s->world, 10 * SIM_MS);
+	}
+	sim_fail(s->world, "set-up: no metadata of %s", s->model->channels[channel].name);
+}
+
+static int add_topic(struct sim *s, struct kafka_peer *k, const char *name, unsigned partitions)
+{
+	struct model_channel *ch = model_channel(s->model, name);
+	struct create_topics_request_topic topic;
+	struct create_topics_request request;
+	OWN(arena) struct arena a = ARENA_MAX(1 << 20);
+
+	ch->topic = true;
+	ch->partitions = partitions;
+	wire_init(&create_topics_request_msg, &request);
+	wire_init(&create_topics_request_topic_msg, &topic);
+	topic.name = slice_cstr(name);
+	topic.num_partitions = (int32_t)partitions;
+	topic.replication_factor = 1;
+	request.topics.n = 1;
+	request.topics.v = &topic;
+	struct create_topics_response *r = ask_kafka(k, KAFKA_CREATE_TOPICS, -1, &request, &a);
+	if (!r || r->topics.n != 1 || r->topics.v[0].error_code)
+		sim_fail(s->world, "set-up: topic %s: error %d", name, r && r->topics.n == 1 ? r->topics.v[0].error_code : -1);
+	learn_id(s, k, index_of(s, ch));
+	return index_of(s, ch);
+}
+
+static void declare_queue(struct sim *s, struct amqp_peer *p, const char *name, const char *dead_exchange)
+{
+	OWN(bytes) struct bytes arguments = BYTES_MAX(1024);
+
+	if (dead_exchange) {
+		bytes_add_u8(&arguments, 22);
+		bytes_add(&arguments, "x-dead-letter-exchange", 22);
+		bytes_add_u8(&arguments, 'S');
+		bytes_add_be32(&arguments, (uint32_t)strlen(dead_exchange));
+		bytes_add(&arguments, dead_exchange, strlen(dead_exchange));
+	}
+	struct queue_declare q = { .queue = slice_cstr(name), .durable = true, .arguments = slice_of(arguments.p, arguments.n) };
+	if (!ask_amqp(p, 1, &queue_declare_msg, &q, AMQP_QUEUE_DECLARE_OK, NULL))
+		sim_fail(s->world, "set-up: queue %s is refused", name);
+}
+
+static void declare_exchange(struct sim *s, struct amqp_peer *p, const char *name, const char *type)
+{
+	struct exchange_declare e = { .exchange = slice_cstr(name), .type = slice_cstr(type), .durable = true, .arguments = SLICE("") };
+
+	if (!ask_amqp(p, 1, &exchange_declare_msg, &e, AMQP_EXCHANGE_DECLARE_OK, NULL))
+		sim_fail(s->world, "set-up: exchange %s is refused", name);
+}
+
+static void bind_queue(struct sim *s, struct amqp_peer *p, const char *exchange, const char *queue, const char *key)
+{
+	struct queue_bind b = {
+		.queue = slice_cstr(queue), .exchange = slice_cstr(exchange), .routing_key = slice_cstr(key), .arguments = SLICE(""),
+	};
+
+	if (!ask_amqp(p, 1, &queue_bind_msg, &b, AMQP_QUEUE_BIND_OK, NULL))
+		sim_fail(s->world, "set-up: binding %s to %s is refused", queue, exchange);
+}
+
+static int add_amqp_queue(struct sim *s, struct amqp_peer *p, const char *name, const char *dead_exchange)
+{
+	struct model_channel *ch = model_channel(s->model, name);
+
+	ch->queue = true;
+	declare_queue(s, p, name, dead_exchange);
+	return index_of(s, ch);
+}
+
+static int add_sqs_queue(struct sim *s, struct sqs_peer *p, const char *name, int32_t lease_s, int dead, int32_t max_receives)
+{
+	struct model_channel *ch = model_channel(s->model, name);
+	OWN(arena) struct arena a = ARENA_MAX(1 << 20);
+	char lease[16], redrive[200];
+	struct wire_pair attributes[3] = { { SLICE("VisibilityTimeout"), { 0 } } };
+	struct create_queue_request request;
+	int n = 1;
+
+	snprintf(lease, sizeof lease, "%d", lease_s);
+	attributes[0].value = slice_cstr(lease);
+	ch->queue = true;
+	ch->fifo = strstr(name, ".fifo") != NULL;
+	ch->lease_ms = lease_s * 1000;
+	ch->dead = dead;
+	ch->max_receives = dead >= 0 ? max_receives : 0;
+	if (ch->fifo)
+		attributes[n++] = (struct wire_pair){ SLICE("FifoQueue"), SLICE("true") };
+	if (dead >= 0) {
+		snprintf(redrive, sizeof redrive, "{\"deadLetterTargetArn\":\"arn:aws:sqs:us-east-1:000000000000:%s\",\"maxReceiveCount\":%d}",
+			 s->model->channels[dead].name, max_receives);
+		attributes[n++] = (struct wire_pair){ SLICE("RedrivePolicy"), slice_cstr(redrive) };
+	}
+	wire_init(&create_queue_request_msg, &request);
+	request.queue_name = slice_cstr(name);
+	request.attributes.n = n;
+	request.attributes.v = (void *)attributes;
+	request.tags.n = -1;
+	int status = ask_sqs(p, SQS_CREATE_QUEUE, &request, &a, NULL);
+	if (status != 200)
+		sim_fail(s->world, "set-up: SQS queue %s: status %d", name, status);
+	return index_of(s, ch);
+}
+
+/* ------------------------------------------------------------------------------------------- what a seed is about ---- */
+
+static unsigned draw(struct sim *s, unsigned from, unsigned to)
+{
+	return from + (unsigned)rng_below(&s->plan, to - from + 1);
+}
+
+static void plan_kafka(struct sim *s, struct kafka_peer *k)
+{
+	int t = add_topic(s, k, "events", draw(s, 1, MODEL_PARTITIONS));
+
+	for (unsigned n = draw(s, 1, 3); n > 0; n--)
+		kafka_producer(s, t, rng_below(&s->plan, 3) > 0);
+	for (unsigned n = draw(s, 1, 3); n > 0; n--)
+		kafka_consumer(s, t, 0);
+	if (draw(s, 0, 1))
+		kafka_consumer(s, t, 1);
+}
+
+static void plan_amqp(struct sim *s, struct kafka_peer *k, struct amqp_peer *p)
+{
+	declare_exchange(s, p, "dead", "fanout");
+	int dead = add_amqp_queue(s, p, "jobs-dead", NULL);
+	bind_queue(s, p, "dead", "jobs-dead", "");
+	int jobs = add_amqp_queue(s, p, "jobs", "dead");
+	s->model->channels[jobs].dead = dead;
+	int line = add_amqp_queue(s, p, "line", NULL);
+	s->model->channels[line].single = true;
+	declare_exchange(s, p, "fan", draw(s, 0, 1) ? "fanout" : "topic");
+	bind_queue(s, p, "fan", "jobs", "#");
+	bind_queue(s, p, "fan", "line", "#");
+
+	amqp_publisher(s, "", "jobs", &jobs, 1);
+	amqp_publisher(s, "fan", "a.b", (int[]){ jobs, line }, 2);
+	if (draw(s, 0, 1))
+		amqp_publisher(s, "", "line", &line, 1);
+	for (unsigned n = draw(s, 1, 3); n > 0; n--)
+		amqp_consumer(s, jobs, (uint16_t)draw(s, 1, 20));
+	if (draw(s, 0, 2) == 0)
+		sqs_receiver(s, jobs);
+	amqp_consumer(s, dead, 10);
+	amqp_consumer(s, line, 1);
+	if (draw(s, 0, 1)) {
+		learn_id(s, k, jobs);
+		kafka_consumer(s, jobs, 0);
+	}
+}
+
+static void plan_sqs(struct sim *s, struct kafka_peer *k, struct sqs_peer *q)
+{
+	int dead = add_sqs_queue(s, q, "tasks-dead", 5, -1, 0);
+	int tasks = add_sqs_queue(s, q, "tasks", (int32_t)draw(s, 1, 6), draw(s, 0, 1) ? dead : -1, (int32_t)draw(s, 2, 5));
+
+	for (unsigned n = draw(s, 1, 2); n > 0; n--)
+		sqs_sender(s, tasks, 0, 1);
+	for (unsigned n = draw(s, 1, 3); n > 0; n--)
+		sqs_receiver(s, tasks);
+	sqs_receiver(s, dead);
+	if (draw(s, 0, 2) == 0)
+		amqp_consumer(s, tasks, (uint16_t)draw(s, 1, 5));
+	if (draw(s, 0, 1)) {
+		learn_id(s, k, tasks);
+		kafka_consumer(s, tasks, 0);
+	}
+}
+
+static void plan_fifo(struct sim *s, struct sqs_peer *q)
+{
+	int dead = draw(s, 0, 2) ? -1 : add_sqs_queue(s, q, "steps-dead.fifo", 4, -1, 0);
+	int steps = add_sqs_queue(s, q, "steps.fifo", (int32_t)draw(s, 1, 5), dead, 4);
+
+	sqs_sender(s, steps, 0, draw(s, 1, 4));
+	sqs_sender(s, steps, 4, draw(s, 1, 4));
+	for (unsigned n = draw(s, 1, 3); n > 0; n--)
+		sqs_receiver(s, steps);
+	if (dead >= 0)
+		sqs_receiver(s, dead);
+}
+
+/* A Kafka topic with a queue view: groups read all of it, workers of both kinds share it. */
+static void plan_crossing(struct sim *s, struct kafka_peer *k, struct amqp_peer *p, struct sqs_peer *q)
+{
+	int t = add_topic(s, k, "orders", draw(s, 1, 2));
+	struct model_channel *ch = &s->model->channels[t];
+
+	declare_queue(s, p, "orders", NULL);
+	ch->queue = true;
+	kafka_producer(s, t, draw(s, 0, 3) > 0);
+	amqp_publisher(s, "", "orders", &t, 1);
+	sqs_sender(s, t, 0, 1);
+	kafka_consumer(s, t, 0);
+	if (draw(s, 0, 1))
+		kafka_consumer(s, t, 0);
+	if (draw(s, 0, 2))
+		amqp_consumer(s, t, (uint16_t)draw(s, 1, 10));
+	sqs_receiver(s, t);
+	if (draw(s, 0, 1))
+		sqs_receiver(s, t);
+}
+
+static void set_up(struct sim *s)
+{
+	struct kafka_peer k;
+	struct amqp_peer p;
+	struct sqs_peer q;
+	unsigned plans = draw(s, 1, 31);
+
+	kafka_init(&k, s->world, "set-up-kafka");
+	amqp_init(&p, s->world, "set-up-amqp");
+	sqs_init(&q, s->world, "set-up-sqs");
+	if (!ask_amqp_open(&p))
+		sim_fail(s->world, "set-up: no AMQP connection");
+	if (plans & 1)
+		plan_kafka(s, &k);
+	if (plans & 2)
+		plan_amqp(s, &k, &p);
+	if (plans & 4)
+		plan_sqs(s, &k, &q);
+	if (plans & 8)
+		plan_fifo(s, &q);
+	if (plans & 16)
+		plan_crossing(s, &k, &p, &q);
+	client_close(&k.client);
+	client_close(&p.client);
+	client_close(&q.client);
+	amqp_free(&p);
+}
+
+static void draw_weather(struct sim *s)
+{
+	struct weather *w = &s->world->weather;
+
+	w->latency_us = 1 << draw(s, 4, 14);
+	w->crumbs_percent = draw(s, 0, 2) ? draw(s, 0, 5) : draw(s, 0, 50);
+	w->window = 1u << draw(s, 9, 18);
+	w->ring_us = 1 << draw(s, 1, 13);
+	w->disk_us = 1 << draw(s, 4, 15);
+	w->stall_percent = draw(s, 0, 3) ? 0 : 1;
+	s->pace_us = (int64_t)draw(s, 20, 400) * SIM_MS;
+	s->size_max = 1u << draw(s, 5, 11);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- phases ---- */
+
+static void run(struct sim *s, int64_t us)
+{
+	struct world *w = s->world;
+	int64_t until = w->now_us + us;
+
+	while (heap_first(&w->events) && heap_first(&w->events)->key <= until && w->steps < STEPS_MAX)
+		world_step(w);
+	if (w->steps >= STEPS_MAX)
+		sim_fail(w, "%d events, and no end", STEPS_MAX);
+	w->now_us = until;
+}
+
+static bool all_quiet(struct sim *s, char *text, size_t size)
+{
+	if (!s->world->up) {
+		snprintf(text, size, "the node is not up");
+		return false;
+	}
+	return model_complete(s->model, text, size);
+}
+
+static void drain(struct sim *s)
+{
+	struct world *w = s->world;
+	int64_t until = w->now_us + DRAIN_US;
+	char text[512] = "";
+
+	while (!all_quiet(s, text, sizeof text)) {
+		if (w->now_us > until)
+			sim_fail(w, "nothing is wrong any more, and yet: %s", text);
+		run(s, SIM_S);
+	}
+}
+
+static void scan_topics(struct sim *s)
+{
+	for (int i = 0; i < s->model->nchannels; i++)
+		if (s->model->channels[i].topic)
+			kafka_scan(s, i);
+	model_check_topics(s->model);
+}
+
+/* Everybody hangs up; then no command of theirs may still be under way. */
+static void hang_up(struct sim *s)
+{
+	LIST_EACH(n, &s->actors) {
+		struct actor *a = CONTAINER(struct actor, node, n);
+		world_cancel(s->world, &a->next);
+		if (a->client)
+			client_close(a->client);
+	}
+	run(s, 60 * SIM_S);
+	if (s->world->commands)
+		sim_fail(s->world, "%" PRId64 " commands were never answered", s->world->commands);
+}
+
+static void play(struct sim *s)
+{
+	struct world *w = s->world;
+
+	world_start(w);
+	set_up(s);
+	draw_weather(s);
+	faults(s);
+	run(s, (int64_t)draw(s, 10, 40) * SIM_S);
+
+	s->phase = SIM_DRAIN;
+	w->cut_in = 0;
+	w->weather = (struct weather){ .latency_us = 300, .window = 256 * 1024, .ring_us = 50, .disk_us = 400 };
+	for (uint16_t i = 0; i < w->options.shards; i++)
+		simdisk_fail(world_disk(w, i), SIM_ANY, 0, 0);
+	drain(s);
+	run(s, 2 * SIM_S);
+	if (w->up)
+		world_crash(w, CRASH_POWER, rng_next(&s->plan), 100 * SIM_MS);
+	run(s, AFTERMATH_US);
+	drain(s);
+	scan_topics(s);
+	hang_up(s);
+}
+
+void sim_run(const struct sim_options *o, struct sim_result *ret)
+{
+	struct sim s = { .plan.state = o->seed * 0x2545f4914f6cdd1du + 99 };
+	struct world_options wo = { .seed = o->seed, .trace = o->trace };
+	jmp_buf give_up;
+
+	list_init(&s.actors);
+	wo.shards = o->shards ? o->shards : (uint16_t)(1u << draw(&s, 0, 2));
+	wo.log = (struct log_options){
+		.sync = true, .segment_bytes = 1u << draw(&s, 15, 20), .cache_bytes = 1u << draw(&s, 12, 20),
+		.partition_segment_bytes = 1u << draw(&s, 15, 20),
+	};
+	s.world = world_new(&wo);
+	s.model = model_new(s.world);
+	s.world->give_up = &give_up;
+	s.world->ctx = &s;
+	if (setjmp(give_up) == 0)
+		play(&s);
+
+	*ret = (struct sim_result){
+		.failed = s.world->failed, .hash = s.world->hash, .steps = s.world->steps, .acked = s.model->acked,
+		.delivered = s.model->delivered, .settled = s.model->settled, .starts = s.world->boot,
+		.shards = wo.shards, .virtual_us = s.world->now_us,
+	};
+	memcpy(ret->failure, s.world->failure, sizeof ret->failure);
+	/* After a failure the code that was left in the middle may hold anything: the process ends soon. */
+	if (ret->failed)
+		return;
+	LIST_EACH(n, &s.actors) {
+		struct actor *a = CONTAINER(struct actor, node, n);
+		world_cancel(s.world, &a->next);
+		if (a->client)
+			client_close(a->client);
+	}
+	world_free(s.world);
+	LIST_EACH(n, &s.actors) {
+		struct actor *a = CONTAINER(struct actor, node, n);
+		list_remove(&a->node);
+		a->free(a);
+	}
+	model_free(s.model);
+}

@@ -1,0 +1,73 @@
+/*
+ * sim.h - one seed: a world, a model, actors that speak to the one and note in the other, and what goes wrong.
+ *
+ *   set up ──> work: actors and faults ──> drain: no more faults or sends ──> a last power cut ──> look at everything
+ */
+#ifndef SIM_SIM_H
+#define SIM_SIM_H
+
+#include "sim/amqp_peer.h"
+#include "sim/kafka_peer.h"
+#include "sim/model.h"
+#include "sim/sqs_peer.h"
+
+struct sim_options {
+	uint64_t seed;
+	uint16_t shards;                /* 0: the seed decides */
+	bool trace;
+};
+
+struct sim_result {
+	bool failed;
+	char failure[1024];
+	uint64_t hash, steps, acked, delivered, settled;
+	unsigned starts, shards;
+	int64_t virtual_us;
+};
+
+void sim_run(const struct sim_options *o, struct sim_result *ret);
+
+enum sim_phase { SIM_WORK, SIM_DRAIN, SIM_END };
+
+struct sim;
+
+/* Whoever does something by itself.  Each has its own generator. */
+struct actor {
+	struct node node;               /* in sim->actors */
+	struct sim *sim;
+	struct rng rng;
+	struct event next;
+	struct client *client;          /* its connection, for those who cut cables */
+	void (*free)(struct actor *);
+};
+
+struct sim {
+	struct world *world;
+	struct model *model;
+	struct rng plan;                /* what the seed is about */
+	enum sim_phase phase;
+	struct node actors;
+	unsigned nactors, producers;
+	uint8_t topic_ids[MODEL_CHANNELS][16];
+	int64_t pace_us;                /* between the sends of a producer, at most */
+	uint32_t size_max;              /* of bodies */
+};
+
+void actor_start(struct sim *s, struct actor *a, struct client *c, void (*fire)(struct event *), void (*free_it)(struct actor *));
+/* Come back after a random time of at most that. */
+void actor_pause(struct actor *a, int64_t at_most_us);
+/* True with this probability. */
+bool actor_chance(struct actor *a, unsigned percent);
+uint32_t actor_size(struct actor *a);           /* of a body */
+
+void kafka_producer(struct sim *s, int channel, bool idempotent);
+void kafka_consumer(struct sim *s, int channel, unsigned group);        /* a member of a group */
+/* Reads everything from the beginning, once; by itself, at the end. */
+void kafka_scan(struct sim *s, int channel);
+void amqp_publisher(struct sim *s, const char *exchange, const char *key, const int *channels, unsigned n);
+void amqp_consumer(struct sim *s, int channel, uint16_t prefetch);
+void sqs_sender(struct sim *s, int channel, unsigned first_group, unsigned groups);
+void sqs_receiver(struct sim *s, int channel);
+void faults(struct sim *s);             /* chaos.c: from now on until the phase changes */
+
+#endif
