@@ -114,6 +114,13 @@ static void publisher_act(struct event *e)
 			publish(p);
 }
 
+static bool publisher_waits(struct actor *a)
+{
+	struct publisher *p = CONTAINER(struct publisher, actor, a);
+
+	return p->tag != p->confirmed;
+}
+
 static void publisher_free(struct actor *a)
 {
 	struct publisher *p = CONTAINER(struct publisher, actor, a);
@@ -138,6 +145,7 @@ void amqp_publisher(struct sim *s, const char *exchange, const char *key, const 
 	p->peer.method = on_publisher_method;
 	p->peer.lost = on_publisher_lost;
 	actor_start(s, &p->actor, &p->peer.client, publisher_act, publisher_free);
+	p->actor.waits = publisher_waits;
 }
 
 /* ------------------------------------------------------------------------------------------------------- consumer ---- */
@@ -336,6 +344,13 @@ static void consumer_act(struct event *e)
 	}
 }
 
+static bool consumer_waits(struct actor *a)
+{
+	struct amqp_consumer *c = CONTAINER(struct amqp_consumer, actor, a);
+
+	return !c->consuming || c->barrier || c->nheld;
+}
+
 static void consumer_free(struct actor *a)
 {
 	struct amqp_consumer *c = CONTAINER(struct amqp_consumer, actor, a);
@@ -359,6 +374,7 @@ void amqp_consumer(struct sim *s, int channel, uint16_t prefetch)
 	c->peer.method = on_consumer_method;
 	c->peer.lost = on_consumer_lost;
 	actor_start(s, &c->actor, &c->peer.client, consumer_act, consumer_free);
+	c->actor.waits = consumer_waits;
 	if (actor_chance(&c->actor, 30))
 		c->peer.heartbeat_s = 10;
 }

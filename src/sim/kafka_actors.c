@@ -30,6 +30,8 @@ static int any_version(struct actor *a, int16_t key, int least)
 	const struct wire_api *api = kafka_api(key);
 	int from = api->serve.since > least ? api->serve.since : least;
 
+	from = from < api->request->versions.since ? api->request->versions.since : from;
+
 	return from + (int)rng_below(&a->rng, (uint64_t)(api->serve.until - from + 1));
 }
 
@@ -223,6 +225,13 @@ static void producer_act(struct event *e)
 		world_cancel(s->world, e);
 }
 
+static bool producer_waits(struct actor *a)
+{
+	struct producer *p = CONTAINER(struct producer, actor, a);
+
+	return p->nparcels || p->asking;
+}
+
 static void producer_free(struct actor *a)
 {
 	struct producer *p = CONTAINER(struct producer, actor, a);
@@ -245,6 +254,7 @@ void kafka_producer(struct sim *s, int channel, bool idempotent)
 	kafka_init(&p->peer, s->world, name);
 	p->peer.lost = on_producer_lost;
 	actor_start(s, &p->actor, &p->peer.client, producer_act, producer_free);
+	p->actor.waits = producer_waits;
 	p->version = any_version(&p->actor, KAFKA_PRODUCE, 0);
 }
 
@@ -268,6 +278,7 @@ static void check_records(struct sim *s, int channel, unsigned partition, struct
 		if (batch_parse(records, true, &batch) < 0)
 			sim_fail(s->world, "%s-%u: at %" PRId64 " stands no batch (%zu bytes)", ch->name, partition, at->next, records.n);
 		OWN(buf) struct buf *stored = buf_copy(records.p, (size_t)batch.size);
+		batch_parse(buf_slice(stored), false, &batch);
 		if (batch_open(&batch, (struct view){ stored, 0, stored->size }, 1 << 26, &plain) < 0)
 			sim_fail(s->world, "%s-%u: the batch at %" PRId64 " cannot be opened", ch->name, partition, batch.base_offset);
 		struct slice rest = view_slice(plain);
@@ -342,7 +353,7 @@ static void send_fetch(struct actor *a, struct kafka_peer *peer, struct kafka_ca
 
 /* ------------------------------------------------------------------------------------------------- group consumer ---- */
 
-enum { SESSION_MS = 6000, BEAT_US = 1500 * SIM_MS };
+enum { SESSION_MS = 6000, BEAT_US = 1500 * SIM_MS, PATIENCE_US = 20 * SIM_S };
 
 struct consumer {
 	struct actor actor;
@@ -673,6 +684,13 @@ static void consumer_act(struct event *e)
 	}
 }
 
+static bool consumer_waits(struct actor *a)
+{
+	struct consumer *c = CONTAINER(struct consumer, actor, a);
+
+	return !c->positioned || (c->busy && a->sim->world->now_us - c->call.sent_us > PATIENCE_US);
+}
+
 static void consumer_free(struct actor *a)
 {
 	free(CONTAINER(struct consumer, actor, a));
@@ -690,6 +708,7 @@ void kafka_consumer(struct sim *s, int channel, unsigned group)
 	kafka_init(&c->peer, s->world, name);
 	c->peer.lost = on_consumer_lost;
 	actor_start(s, &c->actor, &c->peer.client, consumer_act, consumer_free);
+	c->actor.waits = consumer_waits;
 }
 
 /* --------------------------------------------------------------------------------------- a reader of everything ---- */

@@ -60,12 +60,6 @@ static size_t on_unsent(struct host *h)
 	return of(h)->output.n;
 }
 
-/* These are not answered. */
-static bool is_notice(enum cmd_kind kind)
-{
-	return kind == CMD_CANCEL || kind == CMD_SESSION_GONE || kind == CMD_CREDIT;
-}
-
 static void on_send(struct host *h, struct cmd *c)
 {
 	struct link *l = of(h);
@@ -73,8 +67,6 @@ static void on_send(struct host *h, struct cmd *c)
 	c->from_shard = l->shard->id;
 	c->session = h->handle;
 	c->connection = h->connection;
-	if (!is_notice(c->kind))
-		l->world->commands++;
 	shard_route(l->shard, c);
 }
 

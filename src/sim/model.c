@@ -79,7 +79,7 @@ struct message *model_message(struct model *m, unsigned producer, uint32_t size,
 struct slice model_body(struct model *m, const struct message *msg)
 {
 	struct rng rng = { msg->id };
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789 <&\"ABCDEFGHIJKLMNOPQRSTUVW";
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789 <&\"ABCDEFGHIJKLMNOPQRSTUVWX";
 
 	m->body.n = 0;
 	bytes_printf(&m->body, "#%08x:", msg->id);

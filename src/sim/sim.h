@@ -38,6 +38,7 @@ struct actor {
 	struct rng rng;
 	struct event next;
 	struct client *client;          /* its connection, for those who cut cables */
+	bool (*waits)(struct actor *);  /* for an answer, longer than is right once nothing is wrong any more; may be NULL */
 	void (*free)(struct actor *);
 };
 

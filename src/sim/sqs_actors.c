@@ -8,7 +8,7 @@
 #include "base/own.h"
 #include "sim/sim.h"
 
-enum { BATCH = 10 };
+enum { BATCH = 10, PATIENCE_US = 20 * SIM_S };
 
 static struct model_channel *channel_of(struct sim *s, int channel)
 {
@@ -218,6 +218,13 @@ static void sender_act(struct event *e)
 		send_batch(p, &a, slice_cstr(url.t));
 }
 
+static bool sender_waits(struct actor *a)
+{
+	struct sender *p = CONTAINER(struct sender, actor, a);
+
+	return p->peer.api || p->nsending;
+}
+
 static void sender_free(struct actor *a)
 {
 	free(CONTAINER(struct sender, actor, a));
@@ -236,6 +243,7 @@ void sqs_sender(struct sim *s, int channel, unsigned first_group, unsigned group
 	sqs_init(&p->peer, s->world, name);
 	p->peer.answer = on_sent;
 	actor_start(s, &p->actor, &p->peer.client, sender_act, sender_free);
+	p->actor.waits = sender_waits;
 }
 
 /* ------------------------------------------------------------------------------------------------------- receiver ---- */
@@ -464,6 +472,13 @@ static void receiver_act(struct event *e)
 		receive(c, slice_cstr(url.t));
 }
 
+static bool receiver_waits(struct actor *a)
+{
+	struct receiver *c = CONTAINER(struct receiver, actor, a);
+
+	return c->peer.api && a->sim->world->now_us - c->peer.sent_us > PATIENCE_US;
+}
+
 static void receiver_free(struct actor *a)
 {
 	free(CONTAINER(struct receiver, actor, a));
@@ -480,4 +495,5 @@ void sqs_receiver(struct sim *s, int channel)
 	sqs_init(&c->peer, s->world, name);
 	c->peer.answer = on_answer;
 	actor_start(s, &c->actor, &c->peer.client, receiver_act, receiver_free);
+	c->actor.waits = receiver_waits;
 }

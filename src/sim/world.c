@@ -88,8 +88,6 @@ void shard_route(struct shard *s, struct cmd *c)
 		cmd_free(c);
 		return;
 	}
-	if (c->answered && c->session)
-		s->world->commands--;
 	if (to == s->id)
 		list_push(&s->local, &c->link);
 	else
@@ -409,7 +407,6 @@ static void lose_memory(struct world *w)
 		s->links = (struct map){ 0 };
 		s->last_handle = 0;
 	}
-	w->commands = 0;
 	w->dying = false;
 }
 

@@ -75,7 +75,6 @@ struct world {
 	bool opening, dying, stopping;
 	bool broken;                    /* a shard's disk has failed: the node ends at the next event */
 	struct event start;
-	int64_t commands;               /* of sessions, not answered */
 
 	/* A power cut at the n-th change of a disk from now on; 0: none. */
 	uint64_t cut_in, disk_changes;
