@@ -213,6 +213,8 @@ static int settle_lenient(struct queue *q, const struct settle_item *i)
 		return extends ? -ERR_NO_SUCH_LEASE : 0;
 	if (known == KNOWN_UNTOUCHED || m->place == PLACE_DYING || m->holder)
 		return extends ? -ERR_NO_SUCH_LEASE : 0;
+	if (m->place == PLACE_LEASED && extends && m->receives != i->generation)
+		return -ERR_NO_SUCH_LEASE;      /* a worker that was too slow must not end the lease of the next */
 	if (m->place == PLACE_LEASED)
 		return settle_lease(q, m, i);
 	if (extends)

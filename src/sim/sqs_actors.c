@@ -335,7 +335,7 @@ static void end_delete(struct receiver *c, int status, const struct delete_messa
 			continue;
 		if (status == 200 && (gone[i] || !r))
 			deleted(c, h);
-		else if (status != 0)
+		else if (status == 200 || (status >= 400 && status < 500))      /* else it may have been done */
 			model_settle_refused(m, h->copy, h->round);
 		drop(c, i);
 	}
