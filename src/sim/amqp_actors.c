@@ -254,6 +254,10 @@ static void on_consumer_lost(struct amqp_peer *peer)
 	for (unsigned i = 0; i < c->nheld; i++)
 		if (c->held[i].copy->holder == c->held[i].link)
 			c->held[i].copy->holder = 0;
+	for (unsigned i = 0; i < c->nacked; i++)
+		model_settle_lost(m, c->acked[i]);
+	for (unsigned i = 0; i < c->nbehind; i++)
+		model_settle_lost(m, c->behind[i]);
 	m->channels[c->channel].expected = 0;
 	c->consuming = false;
 	c->nheld = c->nacked = c->nbehind = 0;

@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BODY_HEAD = 11 };                /* "#0000002a:5" */
+enum {
+	BODY_HEAD = 11,                 /* "#0000002a:5" */
+	LATE_US = 10 * SIM_S,           /* longer than a cut connection's bytes are under way */
+};
 
 static void *need(void *p)
 {
@@ -295,7 +298,7 @@ static void check_group(struct model *m, struct model_channel *ch, const struct 
 {
 	__typeof__(ch->groups[0]) *g = &ch->groups[msg->group];
 
-	if (!ch->fifo || c->dead)
+	if (!ch->fifo || c->dead || c->settled_us)
 		return;
 	for (uint32_t i = g->first_open; i < g->n && g->ids[i] != msg->id; i++) {
 		struct message *before = m->messages[g->ids[i] - 1];
@@ -347,9 +350,10 @@ struct copy *model_delivered(struct model *m, struct model_channel *ch, struct s
 	check_order(m, ch, msg, d);
 
 	m->delivered++;
-	if (c->settles && (d->push || d->asked_us > c->leased_us)) {
-		c->settles = 0;
-		c->round++;
+	/* It is here again: settlements that got lost long ago never arrived, and it is owed as before. */
+	if (c->lost && (c->lost_boot != m->world->boot || (d->push ? m->world->now_us : d->asked_us) > c->lost_us + LATE_US)) {
+		c->settles -= c->lost < c->settles ? c->lost : c->settles;
+		c->lost = 0;
 	}
 	c->deliveries++;
 	c->leased_us = m->world->now_us;
@@ -368,10 +372,17 @@ void model_settle_sent(struct model *m, struct copy *c)
 	c->holder = 0;
 }
 
-void model_settle_refused(struct model *m, struct copy *c, unsigned round)
+void model_settle_refused(struct model *m, struct copy *c)
 {
-	if (c->round == round)
+	if (c->settles)
 		c->settles--;
+}
+
+void model_settle_lost(struct model *m, struct copy *c)
+{
+	c->lost++;
+	c->lost_us = m->world->now_us;
+	c->lost_boot = m->world->boot;
 }
 
 void model_settled(struct model *m, struct copy *c)

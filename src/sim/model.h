@@ -54,7 +54,9 @@ struct copy {                           /* of a message, in one channel */
 	int channel;
 	bool dead;                      /* it came by dead-lettering */
 	unsigned settles;               /* acks and deletes sent and not refused; whether they arrived is another matter */
-	unsigned round;                 /* grows when a delivery shows that no settlement before it arrived */
+	unsigned lost;                  /* of them, those whose answer is lost; they may still arrive for LATE_US... */
+	int64_t lost_us;                /* ...from then on, unless the node has started since */
+	unsigned lost_boot;
 	bool reject_sent;
 	int64_t settled_us;             /* the settlement was acknowledged; 0: not known */
 	int64_t leased_us;              /* when its last delivery was received */
@@ -129,7 +131,8 @@ struct copy *model_delivered(struct model *m, struct model_channel *ch, struct s
 			     struct message **ret_message);
 /* ack and delete; the answer may tell later. */
 void model_settle_sent(struct model *m, struct copy *c);
-void model_settle_refused(struct model *m, struct copy *c, unsigned round);    /* it was sent in that round */
+void model_settle_refused(struct model *m, struct copy *c);
+void model_settle_lost(struct model *m, struct copy *c);       /* nobody knows */
 void model_settled(struct model *m, struct copy *c);
 void model_requeued(struct model *m, struct message *msg, struct copy *c);
 void model_rejected(struct model *m, struct copy *c);

@@ -256,7 +256,6 @@ struct held {
 	struct copy *copy;
 	int64_t leased_us;              /* copy->leased_us as long as nobody has received it since */
 	bool deleting;
-	unsigned round;                 /* of the copy, when the delete was sent */
 };
 
 struct receiver {
@@ -336,7 +335,9 @@ static void end_delete(struct receiver *c, int status, const struct delete_messa
 		if (status == 200 && (gone[i] || !r))
 			deleted(c, h);
 		else if (status == 200 || (status >= 400 && status < 500))      /* else it may have been done */
-			model_settle_refused(m, h->copy, h->round);
+			model_settle_refused(m, h->copy);
+		else
+			model_settle_lost(m, h->copy);
 		drop(c, i);
 	}
 }
@@ -395,7 +396,6 @@ static void receive(struct receiver *c, struct slice url)
 static void begin_delete(struct receiver *c, unsigned at)
 {
 	c->held[at].deleting = true;
-	c->held[at].round = c->held[at].copy->round;
 	model_settle_sent(c->actor.sim->model, c->held[at].copy);
 }
 
