@@ -42,7 +42,8 @@ static void confirm(struct publisher *p, uint64_t tag, bool ack)
 static void on_confirm(struct publisher *p, uint64_t tag, bool multiple, bool ack)
 {
 	if (tag == 0 || tag > p->tag || (!multiple && !p->pending[tag % UNCONFIRMED_MAX]))
-		sim_fail(p->actor.sim->world, "%s: tag %" PRIu64 " is confirmed, and %" PRIu64 " is the last", p->peer.client.name, tag, p->tag);
+		sim_fail(p->actor.sim->world, "%s: tag %" PRIu64 " is confirmed, and %" PRIu64 " is the last",
+			 p->peer.client.name, tag, p->tag);
 	for (uint64_t t = multiple ? p->confirmed + 1 : tag; t <= tag; t++)
 		confirm(p, t, ack);
 }

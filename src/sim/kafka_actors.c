@@ -418,7 +418,9 @@ static void consumer_commit(struct consumer *c)
 {
 	struct sim *s = c->actor.sim;
 	struct offset_commit_request_partition v[MODEL_PARTITIONS];
-	struct offset_commit_request_topic topic = { .name = slice_cstr(channel_of(s, c->channel)->name), .topic_id = topic_id(s, c->channel) };
+	struct offset_commit_request_topic topic = {
+		.name = slice_cstr(channel_of(s, c->channel)->name), .topic_id = topic_id(s, c->channel),
+	};
 	struct offset_commit_request request;
 
 	wire_init(&offset_commit_request_msg, &request);
@@ -713,45 +715,57 @@ void kafka_consumer(struct sim *s, int channel, unsigned group)
 
 /* --------------------------------------------------------------------------------------- a reader of everything ---- */
 
-void kafka_scan(struct sim *s, int channel)
+/* One fetch; false if it has to be tried again later. */
+static bool scan_some(struct sim *s, struct kafka_peer *peer, int channel, unsigned partition, struct position *at, bool *ret_end)
 {
 	struct model_channel *ch = channel_of(s, channel);
+	OWN(arena) struct arena a = ARENA_MAX(64 << 20);
+	struct fetch_request_partition part;
+	struct fetch_request_topic topic = {
+		.topic = slice_cstr(ch->name), .topic_id = topic_id(s, channel), .partitions = { 1, &part },
+	};
+	struct fetch_request request;
+
+	wire_init(&fetch_request_msg, &request);
+	wire_init(&fetch_request_partition_msg, &part);
+	part.partition = (int32_t)partition;
+	part.fetch_offset = at->next;
+	part.partition_max_bytes = 65536;
+	request.max_bytes = 1 << 20;
+	request.topics.n = 1;
+	request.topics.v = &topic;
+	at->known = ch->logs[partition].n;
+
+	const struct fetch_response *r = ask_kafka(peer, KAFKA_FETCH, -1, &request, &a);
+	if (!r || r->error_code || r->responses.n != 1 || r->responses.v[0].partitions.n != 1)
+		return false;
+	const struct fetch_response_partition *got = &r->responses.v[0].partitions.v[0];
+	check_fetched(s, channel, got, at);
+	*ret_end = !got->error_code && at->next >= got->high_watermark;
+	return !got->error_code;
+}
+
+void kafka_scan(struct sim *s, int channel)
+{
+	enum { TRIES = 1000 };
+	struct model_channel *ch = channel_of(s, channel);
 	struct kafka_peer peer;
-	struct position at[MODEL_PARTITIONS] = { 0 };
 
 	kafka_init(&peer, s->world, "kafka-scan");
 	for (unsigned p = 0; p < ch->partitions; p++) {
-		for (unsigned tries = 0;; tries++) {
-			OWN(arena) struct arena a = ARENA_MAX(64 << 20);
-			struct fetch_request_partition part;
-			struct fetch_request_topic topic = { .topic = slice_cstr(ch->name), .topic_id = topic_id(s, channel), .partitions = { 1, &part } };
-			struct fetch_request request;
-			wire_init(&fetch_request_msg, &request);
-			wire_init(&fetch_request_partition_msg, &part);
-			part.partition = (int32_t)p;
-			part.fetch_offset = at[p].next;
-			part.partition_max_bytes = 65536;
-			request.max_bytes = 1 << 20;
-			request.topics.n = 1;
-			request.topics.v = &topic;
-			at[p].known = ch->logs[p].n;
-			struct fetch_response *r = ask_kafka(&peer, KAFKA_FETCH, -1, &request, &a);
-			if (!r || r->error_code || r->responses.n != 1 || r->responses.v[0].partitions.n != 1 ||
-			    r->responses.v[0].partitions.v[0].error_code > 1) {
-				if (tries > 1000)
-					sim_fail(s->world, "%s-%u cannot be read at %" PRId64 ": error %d", ch->name, p, at[p].next,
-						 r && r->responses.n == 1 && r->responses.v[0].partitions.n == 1 ? r->responses.v[0].partitions.v[0].error_code : -1);
+		struct position at = { 0 };
+		unsigned tries = 0;
+		bool end = false;
+
+		while (!end) {
+			int64_t before = at.next;
+			if (!scan_some(s, &peer, channel, p, &at, &end))
 				world_run(s->world, 10 * SIM_MS);
-				continue;
-			}
-			const struct fetch_response_partition *got = &r->responses.v[0].partitions.v[0];
-			check_fetched(s, channel, got, &at[p]);
-			if (!got->error_code && at[p].next >= got->high_watermark)
-				break;
-			if (tries > 100000)
-				sim_fail(s->world, "%s-%u: reading does not end", ch->name, p);
+			tries = at.next > before ? 0 : tries + 1;
+			if (tries > TRIES)
+				sim_fail(s->world, "%s-%u cannot be read at %" PRId64, ch->name, p, at.next);
 		}
-		model_gap(s->model, ch, p, at[p].next, ch->logs[p].n);
+		model_gap(s->model, ch, p, at.next, ch->logs[p].n);
 	}
 	client_close(&peer.client);
 }

@@ -282,7 +282,8 @@ static void check_counts(struct model *m, struct model_channel *ch, const struct
 		sim_fail(m->world, "message %u of %s was received %u times, and now for the %uth time", msg->id, ch->name,
 			 c->count, d->count);
 	if (ch->max_receives && d->count > (uint32_t)ch->max_receives)
-		sim_fail(m->world, "message %u of %s is received %u times, and %d is the most", msg->id, ch->name, d->count, ch->max_receives);
+		sim_fail(m->world, "message %u of %s is received %u times, and %d is the most", msg->id, ch->name, d->count,
+			 ch->max_receives);
 	if (world_ms(m->world) < msg->ready_ms && !c->dead)
 		sim_fail(m->world, "message %u of %s is %" PRId64 " ms early", msg->id, ch->name, msg->ready_ms - world_ms(m->world));
 	if (*msg->sqs_id && d->sqs_id && strcmp(msg->sqs_id, d->sqs_id) != 0)

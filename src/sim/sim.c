@@ -156,7 +156,8 @@ static int add_sqs_queue(struct sim *s, struct sqs_peer *p, const char *name, in
 	if (ch->fifo)
 		attributes[n++] = (struct wire_pair){ SLICE("FifoQueue"), SLICE("true") };
 	if (dead >= 0) {
-		snprintf(redrive, sizeof redrive, "{\"deadLetterTargetArn\":\"arn:aws:sqs:us-east-1:000000000000:%s\",\"maxReceiveCount\":%d}",
+		snprintf(redrive, sizeof redrive,
+			 "{\"deadLetterTargetArn\":\"arn:aws:sqs:us-east-1:000000000000:%s\",\"maxReceiveCount\":%d}",
 			 s->model->channels[dead].name, max_receives);
 		attributes[n++] = (struct wire_pair){ SLICE("RedrivePolicy"), slice_cstr(redrive) };
 	}

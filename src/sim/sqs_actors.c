@@ -415,7 +415,9 @@ static void delete_some(struct receiver *c, struct slice url)
 
 	for (unsigned i = 0; i < c->nheld && i < BATCH; i++) {
 		begin_delete(c, i);
-		v[i] = (struct delete_message_batch_request_entry){ .id = arena_text(&a, "%u", i), .receipt_handle = slice_cstr(c->held[i].receipt) };
+		v[i] = (struct delete_message_batch_request_entry){
+			.id = arena_text(&a, "%u", i), .receipt_handle = slice_cstr(c->held[i].receipt),
+		};
 		request.entries.n++;
 	}
 	sqs_send(&c->peer, SQS_DELETE_MESSAGE_BATCH, &request);
