@@ -12,8 +12,8 @@
  * came back, because r->out may point into them.
  *
  * Kafka serves one request of a connection after the other, and clients count on seeing what they have just done.  So a
- * request starts when all earlier ones are answered; only Produce and Fetch (`flows` in the table) overlap each other.
- * Until then it stays in the host's buffer.
+ * request starts when all earlier ones are answered; only Produce and Fetch (`flows` in the table) overlap each other, and
+ * of Fetch there is one at a time.  Until then it stays in the host's buffer.
  */
 #ifndef PROTOCOLS_KAFKA_KAFKA_H
 #define PROTOCOLS_KAFKA_KAFKA_H
