@@ -516,7 +516,19 @@ def dead_letters(port, log):
     p.rpc(1, spec.Queue.Delete("dl")); p.rpc(1, spec.Queue.Delete("dl2"))
 
 
-INTENDED = []
+# What we answer otherwise on purpose (a pattern of our line), and why: docs/manual/amqp.md says it to users.
+INTENDED = {
+    r"protocol header 1\.9\.1": "RabbitMQ 4 answers foreign headers with AMQP 1.0's",
+    r"Connection.Close.*method_id=(11|31), reply_code=(503|530)": "a failed handshake is explained",
+    r"Connection.Close\(class_id=119": "an unknown method is named",
+    r"reply_code=502, reply_text='SYNTAX_ERROR - malformed content header'": "RabbitMQ says 541",
+    r"<- closed": "we close when both sides have said close-ok, RabbitMQ waits for the client",
+    r"reply_code=406.*unknown exchange type": "as RabbitMQ 4: the connection survives",
+    r"reply_code=406.*not supported yet": "an argument that the engine does not have is refused",
+    r"x-queue-master-locator": "RabbitMQ crashes",
+    r"DeclareOk.*queue='dq2'": "... on a locator that it does not know",
+    r"x-delivery-limit.*expected integer": "RabbitMQ accepts any type",
+}
 
 
 def normal(line):
@@ -554,7 +566,10 @@ def main():
         import difflib
         x, y = [normal(l) for l in a[name]], [normal(l) for l in b[name]]
         d = [l for l in difflib.unified_diff(x, y, "first", "second", lineterm="", n=1)]
-        if d:
+        ours = [l for l in d[2:] if l.startswith("+")]
+        if d and all(any(re.search(p, l) for p in INTENDED) for l in ours):
+            print("== %s: %d intended differences" % (name, len(ours)))
+        elif d:
             different += 1
             print("==", name)
             print("\n".join(d))
