@@ -29,6 +29,7 @@ def scenarios(what, quick):
 
     many = ["--publishers", "10", "--consumers", "10", "--queues", "10", "--window", "200", "--prefetch", "200", "--ack", "20"]
     amqp = [
+        ("(warm-up)", ["--size", "1024", "--count", count(350000), "--window", "4000"]),
         ("16 B", ["--size", "16", "--count", count(500000)]),
         ("1 KiB", ["--size", "1024", "--count", count(200000)]),
         ("16 B, 10 queues", ["--size", "16", "--count", count(300000)] + many),
@@ -46,7 +47,7 @@ def scenarios(what, quick):
         ("produce 64 KiB", ["--topic", "k64", "--batch", "65536", "--mb", count(400)]),
         ("produce 1 MiB", ["--topic", "k1m", "--batch", "1000000", "--mb", count(600)]),
         ("produce 64 KiB, 100 B records", ["--topic", "k100", "--batch", "65536", "--record", "100", "--mb", count(300)]),
-        ("make 32 MB", ["--topic", "tail", "--batch", "65536", "--mb", "32"]),
+        ("(make 32 MB)", ["--topic", "tail", "--batch", "65536", "--mb", "32"]),
         ("fetch, recent 32 MB", ["--mode", "fetch", "--topic", "tail", "--mb", count(4000)]),
         ("fetch, page cache", ["--mode", "fetch", "--topic", "k1m", "--mb", count(2000)]),
     ]
@@ -173,7 +174,7 @@ def print_table(head, rows):
 
 
 def report(results, rounds):
-    loads = [k for k in results if k[0] != "start" and k[1] != "idle connections"]
+    loads = [k for k in results if k[0] != "start" and k[1] != "idle connections" and not k[1].startswith("(")]
     for protocol, unit in (("amqp", "message"), ("kafka", "record"), ("sqs", "request")):
         rows = []
         for key in (k for k in loads if k[0] == protocol):
@@ -215,7 +216,7 @@ def main():
         for _ in range(rounds):
             for protocol, name, options, settings in scenarios(a.what, a.quick):
                 for side in sides:
-                    if protocol in side.protocols and a.only in name:
+                    if protocol in side.protocols and (a.only in name or name.startswith("(")):
                         run_one(side, protocol, name, options, settings, results)
             for side in sides:
                 side.stop()

@@ -119,7 +119,7 @@ struct usage usage_of(pid_t pid)
 	u.system_s = (double)system / (double)sysconf(_SC_CLK_TCK);
 	u.resident_mb = proc_number(pid, "status", "VmRSS:") / 1024;
 	u.peak_mb = proc_number(pid, "status", "VmHWM:") / 1024;
-	u.written = proc_number(pid, "io", "write_bytes:");
+	u.written = proc_number(pid, "io", "wchar:");
 	return u;
 }
 
