@@ -187,7 +187,8 @@ static void send_fetch(struct fake *f, int version, int32_t wait_ms, int32_t max
 		p[i].partition = parts[i].partition;
 		p[i].fetch_offset = parts[i].offset;
 		p[i].partition_max_bytes = 1 << 20;
-		t[i] = (struct fetch_request_topic){ .topic = parts[i].ch->name, .topic_id = id_of(parts[i].ch), .partitions = { 1, &p[i] } };
+		t[i] = (struct fetch_request_topic){ .topic = parts[i].ch->name, .topic_id = id_of(parts[i].ch),
+					       .partitions = { 1, &p[i] } };
 	}
 	q.max_wait_ms = wait_ms;
 	q.min_bytes = 1;

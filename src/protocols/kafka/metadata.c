@@ -44,9 +44,11 @@ struct endpoint advertised(struct request *r)
 
 /* ---- what a client may do, as bits numbered by Kafka's AclOperation ---- */
 
-enum { BIT_READ = 1 << 3, BIT_WRITE = 1 << 4, BIT_CREATE = 1 << 5, BIT_DELETE = 1 << 6, BIT_ALTER = 1 << 7,
-       BIT_DESCRIBE = 1 << 8, BIT_CLUSTER_ACTION = 1 << 9, BIT_DESCRIBE_CONFIGS = 1 << 10, BIT_ALTER_CONFIGS = 1 << 11,
-       BIT_IDEMPOTENT_WRITE = 1 << 12 };
+enum {
+	BIT_READ = 1 << 3, BIT_WRITE = 1 << 4, BIT_CREATE = 1 << 5, BIT_DELETE = 1 << 6, BIT_ALTER = 1 << 7,
+	BIT_DESCRIBE = 1 << 8, BIT_CLUSTER_ACTION = 1 << 9, BIT_DESCRIBE_CONFIGS = 1 << 10, BIT_ALTER_CONFIGS = 1 << 11,
+	BIT_IDEMPOTENT_WRITE = 1 << 12,
+};
 
 int32_t topic_operations(const struct request *r, struct slice name)
 {
