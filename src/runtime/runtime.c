@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/crc.h"
+
 enum { OPEN_MS = 10 * 60 * 1000, STOP_MS = 4000 };
 
 void runtime_note(const char *what, const char *who, const char *text)
@@ -53,13 +55,21 @@ static int lock_directory(struct runtime *rt, struct why *why)
 }
 
 /*
- * The file `hawser` says what the directory is: "hawser 1\nshards N\n".  It is written once, before the first shard, so
- * that a directory can never be opened with another number of shards than it was made with.
+ * The file `hawser` says what the directory is: "hawser 1\nshards N\ncrc32c X\n", the checksum being that of the first
+ * two lines.  It is written once, before the first shard, so that a directory can never be opened with another number
+ * of shards than it was made with.  docs/formats/directory.md specifies it.
  */
+static int identity_text(unsigned version, unsigned shards, char *text, size_t size)
+{
+	int n = snprintf(text, size, "hawser %u\nshards %u\n", version, shards);
+
+	return n + snprintf(text + n, size - (size_t)n, "crc32c %08x\n", crc32c(0, text, (size_t)n));
+}
+
 static int write_identity(const struct runtime *rt, const char *path, struct why *why)
 {
-	char temporary[4100], text[64];
-	int n = snprintf(text, sizeof text, "hawser 1\nshards %u\n", rt->options.shards);
+	char temporary[4100], text[96];
+	int n = identity_text(1, rt->options.shards, text, sizeof text);
 	int fd, directory;
 	bool ok;
 
@@ -78,7 +88,7 @@ static int write_identity(const struct runtime *rt, const char *path, struct why
 
 static int check_identity(struct runtime *rt, struct why *why)
 {
-	char path[4090], text[64] = "";
+	char path[4090], text[96] = "", expected[96];
 	unsigned version, shards;
 	FILE *f;
 
@@ -94,11 +104,12 @@ static int check_identity(struct runtime *rt, struct why *why)
 	size_t n = fread(text, 1, sizeof text - 1, f);
 	fclose(f);
 	text[n] = '\0';
-	if (sscanf(text, "hawser %u\nshards %u\n", &version, &shards) != 2 || !shards || shards > SHARDS_MAX)
-		return fail(why, -ERR_DAMAGED, "%s is damaged: it should say \"hawser 1\" and \"shards N\"", path);
-	if (version > 1)
+	if (sscanf(text, "hawser %u\n", &version) == 1 && version > 1)
 		return fail(why, -ERR_NEWER_FORMAT, "the data directory %s was written by a newer version (format %u; "
 			    "this one knows 1)", rt->options.data, version);
+	if (sscanf(text, "hawser %u\nshards %u\n", &version, &shards) != 2 || !shards || shards > SHARDS_MAX ||
+	    (size_t)identity_text(version, shards, expected, sizeof expected) != n || strcmp(text, expected))
+		return fail(why, -ERR_DAMAGED, "%s is damaged: it should say \"hawser 1\", \"shards N\" and their checksum", path);
 	if (rt->options.shards && rt->options.shards != shards)
 		return fail(why, -ERR_BAD_ARGUMENT, "the data directory %s has %u shard%s: start with --shards %u, or without",
 			    rt->options.data, shards, shards == 1 ? "" : "s", shards);
