@@ -220,8 +220,13 @@ void connection_fail(struct conn *c, int code);
 size_t connection_greeting(struct conn *c, struct slice bytes, size_t *want);
 /* Nothing more comes from or goes to this client. */
 void connection_end(struct conn *c);
-/* Set the host's timer to whatever is due first. */
+/* Set the host's timer to whatever is due first; and when it fires. */
 void connection_timer(struct conn *c);
+void connection_tick(struct conn *c, int64_t now_ms);
+bool allowed(struct conn *c, enum operation op, struct slice name);
+
+/* ------------------------------------------------------------------------------------------------ session.c ---- */
+
 /* May a frame be taken now?  Tells the host when that changes. */
 bool connection_must_wait(const struct conn *c);
 void connection_pause(struct conn *c);
