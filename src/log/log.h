@@ -154,7 +154,8 @@ struct log_read {
 	int64_t next;                   /* where to go on.  Offsets may be missing (settled batches whose space was given
 					   back): if nothing is left in [offset, committed), there are no batches and
 					   next is committed */
-	int error;                      /* 0, -ERR_OUT_OF_RANGE (outside [start, committed]), -ERR_NO_SUCH_PARTITION, -ERR_DAMAGED, -ERR_DISK */
+	int error;                      /* 0, -ERR_OUT_OF_RANGE (outside [start, committed]), -ERR_NO_SUCH_PARTITION,
+					   -ERR_DAMAGED, -ERR_DISK, -ERR_NO_MEMORY */
 	struct log_batch *batches;      /* owned by the struct */
 	uint32_t nbatches;
 };

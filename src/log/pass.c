@@ -1,13 +1,10 @@
 /*
  * pass.c - when space is given back, and in which order: see pass.h.
  */
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
-#include "base/crc.h"
 #include "log/pass.h"
 
 /* ---- driving it ---- */

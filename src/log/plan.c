@@ -3,13 +3,8 @@
  *
  * The client is asked about each; what nobody wants is forgotten on the way.
  */
-#include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/bytes.h"
-#include "base/crc.h"
 #include "log/pass.h"
 
 bool plan_wants(struct log *log, const struct partition *p, int64_t first, int64_t last)

@@ -1,9 +1,10 @@
 /*
  * read.c - reading by offset.
  *
- * A piece is one batch in the journal or one extent (a run of batches) in a segment.  A read is planned on the shard's thread from the index alone: a list of pieces.  Pieces that are in memory are
- * referenced; if all are, the read is done at once.  Otherwise one operation on the reader's queue fetches the others,
- * checks them, and the read is done in a later turn.  A piece whose bytes do not have their checksum fails the read.
+ * A piece is one batch in the journal or one extent (a run of batches) in a segment.  A read is planned on the shard's
+ * thread from the index alone: a list of pieces.  Pieces that are in memory are referenced; if all are, the read is done
+ * at once.  Otherwise one operation on the reader's queue fetches the others, checks them, and the read is done in a
+ * later turn.  A piece whose bytes do not have their checksum fails the read.
  */
 #include "log/core.h"
 
