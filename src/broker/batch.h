@@ -99,6 +99,16 @@ struct sqs_native {
 /* One-record batches ready to publish; `timestamp_ms` is the append or the producer's time.  NULL: too large or no memory. */
 struct buf *batch_from_amqp(const struct amqp_native *n, struct slice key, struct slice body, int64_t timestamp_ms, size_t max);
 struct buf *batch_from_sqs(const struct sqs_native *n, struct slice body, int64_t timestamp_ms, size_t max);
+/* AMQP messages that come together, in one batch: zeroed, added to until it says no, finished. */
+struct amqp_batch {
+	struct buf *buf;                /* owned */
+	int32_t count;
+	int64_t base_ms, last_ms;
+};
+/* false: no room for it in this batch (about 64 KiB, 512 messages), or no memory. */
+bool amqp_batch_add(struct amqp_batch *g, const struct amqp_native *n, struct slice key, struct slice body, int64_t timestamp_ms);
+/* The batch, never null if there is a message in it; *g is empty again. */
+struct buf *amqp_batch_finish(struct amqp_batch *g);
 /* From the headers of a delivery or record of that origin; arrays from the arena. */
 int amqp_native_read(struct slice headers, struct amqp_native *ret);
 int sqs_native_read(struct slice headers, struct arena *a, struct sqs_native *ret);

@@ -8,7 +8,12 @@
 #include "base/own.h"
 #include "broker/batch_layout.h"
 
-enum { NATIVE_VERSION = 1 };
+enum {
+	NATIVE_VERSION = 1,
+	TOGETHER_FIRST = 2048,          /* the buffer for messages that come together grows from here... */
+	TOGETHER_BYTES = 64 << 10,      /* ...to this */
+	TOGETHER_COUNT = 512,
+};
 
 static const struct slice native_key = SLICE("h");
 
@@ -239,6 +244,62 @@ struct buf *batch_from_amqp(const struct amqp_native *n, struct slice key, struc
 	struct source s = { .key = key, .value = slice_of(body.p, body.n), .native = put_amqp, .message = n };
 
 	return one_record(ORIGIN_AMQP, &s, timestamp_ms, max);
+}
+
+static bool together_room(struct amqp_batch *g, size_t n)
+{
+	size_t used = g->buf ? g->buf->size : BATCH_HEADER, capacity = g->buf ? g->buf->capacity : TOGETHER_FIRST;
+	struct buf *b;
+
+	if (n > TOGETHER_BYTES - used)
+		return false;
+	if (g->buf && n <= capacity - used)
+		return true;
+	while (capacity - used < n)
+		capacity *= 2;
+	b = buf_new(capacity < TOGETHER_BYTES / 4 || !g->buf ? capacity : TOGETHER_BYTES);
+	if (!b)
+		return false;
+	if (g->buf)
+		memcpy(b->data, g->buf->data, used);
+	b->size = (uint32_t)used;
+	buf_unref(g->buf);
+	g->buf = b;
+	return true;
+}
+
+bool amqp_batch_add(struct amqp_batch *g, const struct amqp_native *n, struct slice key, struct slice body, int64_t timestamp_ms)
+{
+	struct out native = { 0 };
+	struct source s = { .offset_delta = g->count, .key = key, .value = slice_of(body.p, body.n), .native = put_amqp, .message = n };
+
+	if (g->count == 0)
+		g->base_ms = timestamp_ms;
+	s.timestamp_delta = timestamp_ms - g->base_ms;
+	put_amqp(&native, n);
+	s.native_size = native.n;
+
+	size_t inner = body_size(&s), size = varint_size(zigzag((int64_t)inner)) + inner;
+	if (g->count == TOGETHER_COUNT || !together_room(g, size))
+		return false;
+	put_record(&(struct out){ .p = g->buf->data + g->buf->size }, &s, inner);
+	g->buf->size += (uint32_t)size;
+	g->last_ms = timestamp_ms;
+	g->count++;
+	return true;
+}
+
+struct buf *amqp_batch_finish(struct amqp_batch *g)
+{
+	struct buf *b = g->buf, *fitting = b->size < b->capacity / 2 ? buf_copy(b->data, b->size) : NULL;
+
+	if (fitting) {
+		buf_unref(b);
+		b = fitting;
+	}
+	put_header(b->data, b->size, attributes_of(ORIGIN_AMQP), g->count, g->base_ms, g->last_ms > g->base_ms ? g->last_ms : g->base_ms);
+	*g = (struct amqp_batch){ 0 };
+	return b;
 }
 
 struct buf *batch_from_sqs(const struct sqs_native *n, struct slice body, int64_t timestamp_ms, size_t max)

@@ -191,6 +191,7 @@ struct cmd_publish {
 	struct view batch;              /* one record batch v2, checksum already verified or made by us */
 	bool wait_durable;              /* answer when committed; else when accepted in memory */
 	bool from_queue;                /* dead-lettering and moves: not refused by alarms or limits */
+	uint32_t messages;              /* the sender's own: how many it put into the batch */
 	/* back */
 	int64_t ret_append_ms;
 	struct slice ret_sqs_id;        /* FIFO duplicate: the original message id and sequence number */

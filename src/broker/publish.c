@@ -258,7 +258,7 @@ void on_publish(struct broker *b, struct cmd *cmd)
 		return;
 	}
 	note_producers(b, p, &batch);
-	b->stats.published_total += p->n > 0;
+	b->stats.published_total += p->n ? (uint64_t)batch.count : 0;
 	if (!p->n || !wait)
 		answer_or_wait(b, p);
 }

@@ -20,6 +20,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/own.h"
+#include "broker/batch.h"
 #include "broker/catalogue.h"
 #include "protocols/amqp/amqp.gen.h"
 #include "protocols/session.h"
@@ -82,6 +83,14 @@ struct ask {
 	struct consumer *consumer;
 };
 
+/* Publishes that will be one command. */
+struct gather {
+	struct amqp_batch batch;
+	uint32_t queue;
+	uint16_t shard, channel, generation;
+	uint64_t sequence;              /* of the first, if they are to be confirmed */
+};
+
 struct conn {
 	struct session session;
 	enum phase phase;
@@ -111,6 +120,7 @@ struct conn {
 	struct chan *waiting_publisher; /* a publish waits until the alarm is over */
 	uint64_t inflight_bytes;        /* see INFLIGHT_BYTES */
 	uint32_t inflight;              /* commands */
+	struct gather gather;           /* messages that came in this input: see gather.c */
 	struct node settling;           /* struct cmd_settle: being gathered, one per queue */
 	struct chan *committing;        /* what is gathered belongs to its commit, which waits for the answers */
 	struct node confirming;         /* struct chan: has confirms to send at the end of the turn */
@@ -308,9 +318,16 @@ void publish_answered(struct conn *c, struct cmd_publish *p);
 void publish_unblocked(struct conn *c);
 void publish_forget(struct chan *ch);           /* the message that was arriving */
 
+/* gather.c: false if the message cannot go with others; then gather_send() and send it alone. */
+bool gather_add(struct conn *c, struct chan *ch, uint32_t queue, const struct amqp_native *n, struct slice body);
+/* Before anything that must come after what was published, and at the end of the input. */
+void gather_send(struct conn *c);
+void gather_free(struct conn *c);
+
 int confirms_begin(struct chan *ch);
+bool confirms_room(struct chan *ch);      /* for one more */
 uint64_t confirms_add(struct conn *c, struct chan *ch, uint32_t pending);       /* 0: memory; pending 0: done at once */
-void confirms_done(struct conn *c, struct chan *ch, uint32_t low_sequence, bool refused);
+void confirms_done(struct conn *c, struct chan *ch, uint32_t low_sequence, uint32_t n, bool refused);
 void confirms_send(struct conn *c);             /* all channels', coalesced */
 void confirms_free(struct chan *ch);
 

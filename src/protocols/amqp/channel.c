@@ -83,6 +83,7 @@ void channel_fail(struct conn *c, struct chan *ch, int code)
 {
 	if (ch->closing)
 		return;
+	gather_send(c);
 	confirms_send(c);
 	channel_release(c, ch);
 	struct channel_close close = { .reply_code = (uint16_t)code, .reply_text = slice_cstr(c->reason),
@@ -262,6 +263,8 @@ int channel_method(struct conn *c, uint16_t number, struct slice payload)
 	int at, r;
 
 	c->method = get_be32(payload.p);
+	if (c->method != AMQP_BASIC_PUBLISH)
+		gather_send(c);
 	if (ch && ch->closing)
 		return closing_method(c, ch);
 	if (ch && ch->expect != EXPECT_METHOD)

@@ -35,8 +35,9 @@ static struct confirm *confirm_at(struct confirms *k, uint64_t sequence)
 	return &k->ring[sequence & (k->capacity - 1)];
 }
 
-static bool make_room(struct confirms *k)
+bool confirms_room(struct chan *ch)
 {
+	struct confirms *k = &ch->confirms;
 	struct confirm *ring;
 	uint32_t capacity = k->capacity * 2;
 
@@ -87,7 +88,7 @@ uint64_t confirms_add(struct conn *c, struct chan *ch, uint32_t pending)
 	struct confirms *k = &ch->confirms;
 	uint64_t sequence;
 
-	if (!make_room(k))
+	if (!confirms_room(ch))
 		return 0;
 	sequence = k->next++;
 	*confirm_at(k, sequence) = (struct confirm){ .pending = (uint16_t)pending };
@@ -96,10 +97,9 @@ uint64_t confirms_add(struct conn *c, struct chan *ch, uint32_t pending)
 	return sequence;
 }
 
-void confirms_done(struct conn *c, struct chan *ch, uint32_t low_sequence, bool refused)
+static void one_done(struct conn *c, struct chan *ch, uint64_t sequence, bool refused)
 {
 	struct confirms *k = &ch->confirms;
-	uint64_t sequence = k->base + (uint32_t)(low_sequence - (uint32_t)k->base);
 	struct confirm *f;
 
 	if (sequence >= k->next)
@@ -110,6 +110,15 @@ void confirms_done(struct conn *c, struct chan *ch, uint32_t low_sequence, bool 
 		c->method = 0;
 		connection_fail(c, -refuse(c, 506, "out of memory"));
 	}
+}
+
+void confirms_done(struct conn *c, struct chan *ch, uint32_t low_sequence, uint32_t n, bool refused)
+{
+	const struct confirms *k = &ch->confirms;
+	uint64_t first = k->base + (uint32_t)(low_sequence - (uint32_t)k->base);
+
+	for (uint32_t i = 0; i < n; i++)
+		one_done(c, ch, first + i, refused);
 }
 
 /* --------------------------------------------------------------------------------------------------------- saying it ---- */

@@ -332,6 +332,7 @@ void connection_fail(struct conn *c, int code)
 
 	if (c->phase == CLOSED || c->phase == CLOSING)
 		return;
+	gather_send(c);
 	host_of(c)->calls->note(host_of(c), "closing the connection: %s", c->reason);
 	if (c->phase == GREETING) {
 		connection_end(c);
@@ -412,6 +413,7 @@ int connection_method(struct conn *c, struct slice payload)
 	size_t i = 0;
 
 	c->method = get_be32(payload.p);
+	gather_send(c);
 	while (i < sizeof methods / sizeof *methods && methods[i].msg->id != c->method)
 		i++;
 	bool known = i < sizeof methods / sizeof *methods && methods[i].phases & TO(c->phase);

@@ -190,6 +190,7 @@ int64_t frames_input(struct session *s, struct slice bytes, size_t *want)
 		used += n;
 		*want = 0;
 	}
+	gather_send(c);
 	flush_out(c);
 	connection_timer(c);
 	connection_pause(c);

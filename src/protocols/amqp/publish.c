@@ -307,8 +307,10 @@ static uint32_t charge(const struct cmd_publish *p)
 
 void publish_send(struct conn *c, struct chan *ch, struct cmd_publish *p, uint64_t sequence)
 {
-	p->head.tag = (uint64_t)ch->number << 48 | (uint64_t)ch->generation << 32 | (uint32_t)sequence;
-	ch->inflight++;
+	if (ch) {
+		p->head.tag = (uint64_t)ch->number << 48 | (uint64_t)ch->generation << 32 | (uint32_t)sequence;
+		ch->inflight++;
+	}
 	c->inflight_bytes += charge(p);
 	c->inflight++;
 	host_send(host_of(c), &p->head);
@@ -459,6 +461,9 @@ static int store(struct conn *c, struct chan *ch, struct routes *r, struct slice
 	distinct = count_shards(c, r, shards);
 	if (r->n == 0)
 		return unroutable(c, ch, properties, body);
+	if (r->n == 1 && !ch->tx && gather_add(c, ch, r->ids[0], &native, body))
+		return 0;
+	gather_send(c);
 	batch = batch_from_amqp(&native, name_slice(&ch->in->key), body, host_now(host_of(c)),
 				(size_t)host_of(c)->settings->max_message_bytes + 2 * FRAME_MAX);
 	if (!batch)
@@ -553,7 +558,7 @@ void publish_answered(struct conn *c, struct cmd_publish *p)
 	if (ch && ch->generation == (uint16_t)(p->head.tag >> 32)) {
 		ch->inflight--;
 		if (ch->confirm)
-			confirms_done(c, ch, (uint32_t)p->head.tag, is_refused(p));
+			confirms_done(c, ch, (uint32_t)p->head.tag, p->messages ? p->messages : 1, is_refused(p));
 		if (ch->tx)
 			ch->tx->refused |= is_refused(p);
 	}

@@ -191,6 +191,7 @@ static void amqp_close(struct session *s, bool stopping)
 	map_free(&c->consumers);
 	free_commands(&c->settling);
 	free_commands(&c->parked);
+	gather_free(c);
 	bytes_free(&c->out);
 	free(c);
 }
