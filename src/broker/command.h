@@ -143,7 +143,8 @@ struct queue_spec {
 	struct setting *settings;       /* SQS: attributes and tags as given */
 	uint32_t nsettings;
 	struct queue_policy policy;
-	int64_t start;                  /* on an existing topic: where the view begins; -1: at the end (default) -2: at the beginning -3: at the last message */
+	int64_t start;                  /* on an existing topic, where the view begins: an offset; -1: at the end (default);
+					   -2: at the beginning; -3: at the last message */
 };
 
 struct cmd_change {

@@ -303,7 +303,8 @@ TEST(kafka_to_amqp)
 	OWN(letter) struct letter b = kafka(SLICE_NULL, SLICE_NULL, NULL, 0);
 	OWN(letter) struct letter c = kafka(SLICE("\xff"), SLICE(""), NULL, 0);
 	OWN(letter) struct letter d = kafka(slice_of(memset(long_key, 'x', 256), 256), SLICE(""), NULL, 0);
-	OWN(letter) struct letter e = kafka(slice_of(long_key, 255), SLICE(""), &(struct setting){ slice_of(long_key, 256), SLICE("v") }, 1);
+	OWN(letter) struct letter e = kafka(slice_of(long_key, 255), SLICE(""),
+					    &(struct setting){ slice_of(long_key, 256), SLICE("v") }, 1);
 
 	READS(as_amqp(&a, &out),
 	      "key=k body=v content_type=a/b message_id=m1 timestamp=1600000000 colour:S:bl\\c3\\bc raw:x:\\ff\\01 none:V: "

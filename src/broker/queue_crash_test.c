@@ -225,7 +225,8 @@ static bool tell(uint64_t seed)
 	if (!t->wrong[0])
 		finish(t);
 	if (t->wrong[0])
-		fprintf(stderr, "seed %d (%s%s): %s\n", (int)seed, t->fifo ? "fifo" : "standard", t->dead ? ", dead letters" : "", t->wrong);
+		fprintf(stderr, "seed %d (%s%s): %s\n", (int)seed, t->fifo ? "fifo" : "standard",
+			t->dead ? ", dead letters" : "", t->wrong);
 	rig_close(&t->r);
 	return !t->wrong[0];
 }

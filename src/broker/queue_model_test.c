@@ -558,7 +558,8 @@ TEST(deduplication_remembers_for_five_minutes)
 	struct dedup_key a = dedup_key(SLICE_NULL, SLICE("id"), SLICE("body")), b = dedup_key(SLICE("g"), SLICE("id"), SLICE("body"));
 	struct dedup_key c = dedup_key(SLICE_NULL, SLICE_NULL, SLICE("hello"));
 	/* printf hello | sha256sum */
-	struct dedup_key same = dedup_key(SLICE_NULL, SLICE("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"), SLICE("x"));
+	struct dedup_key same = dedup_key(SLICE_NULL,
+					  SLICE("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"), SLICE("x"));
 
 	dedup_init(&d);
 	CHECK(a.h[0] != b.h[0] && a.h[0] != c.h[0] && c.h[0] == same.h[0]);
@@ -583,7 +584,8 @@ TEST(a_snapshot_remembers_only_messages_that_are_in_the_log)
 	struct dedup d, d2;
 	struct bytes out = BYTES_MAX(1 << 20);
 	struct birth b = in_group("g");
-	struct dedup_key there = dedup_key(SLICE_NULL, SLICE("there"), SLICE("")), coming = dedup_key(SLICE_NULL, SLICE("coming"), SLICE(""));
+	struct dedup_key there = dedup_key(SLICE_NULL, SLICE("there"), SLICE(""));
+	struct dedup_key coming = dedup_key(SLICE_NULL, SLICE("coming"), SLICE(""));
 
 	ledger_init(&l, true, 1);
 	ledger_init(&l2, true, 1);

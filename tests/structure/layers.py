@@ -36,12 +36,17 @@ def sources():
                 yield os.path.relpath(os.path.join(top, name), src)
 
 
+def includes(user, header):
+    text = open(os.path.join(src, user), errors="replace").read()
+    beside = os.path.dirname(user) == os.path.dirname(header) and '#include "%s"' % os.path.basename(header) in text
+    return beside or '#include "%s"' % header in text
+
+
 def is_test(path):
     """A unit test, or a header that only unit tests include."""
     if path.endswith(".c"):
         return path.endswith("_test.c")
-    users = [p for p in sources() if re.search(r'#include "([^"]*/)?%s"' % re.escape(os.path.basename(path)),
-                                               open(os.path.join(src, p), errors="replace").read())]
+    users = [p for p in sources() if includes(p, path)]
     return bool(users) and all(p.endswith("_test.c") for p in users)
 
 

@@ -477,7 +477,8 @@ static int got(struct conn *c, struct chan *ch, struct cmd *cmd)
 	int e;
 
 	if (cmd->error)
-		return cmd->error == -ERR_EXCLUSIVE_USE || cmd->error == -ERR_NO_SUCH_CHANNEL ? refuse_consumer(c, cmd) : refuse_answer(c, cmd);
+		return cmd->error == -ERR_EXCLUSIVE_USE || cmd->error == -ERR_NO_SUCH_CHANNEL ? refuse_consumer(c, cmd)
+											      : refuse_answer(c, cmd);
 	if (r->ndeliveries == 0) {
 		send_method(c, ch->number, &basic_get_empty_msg, &(struct basic_get_empty){ .cluster_id = SLICE("") });
 		return 0;

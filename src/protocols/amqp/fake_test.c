@@ -312,7 +312,8 @@ struct client *client_open(struct world *w)
 	table_put_boolean(&t, SLICE("authentication_failure_close"), true);
 	table_close(&t, at);
 	feed(c, "AMQP\0\0\x09\x01", 8);
-	say(c, 0, &connection_start_ok_msg, &(struct connection_start_ok){ .client_properties = bytes_slice(&t), .mechanism = SLICE("PLAIN"),
+	say(c, 0, &connection_start_ok_msg, &(struct connection_start_ok){
+		.client_properties = bytes_slice(&t), .mechanism = SLICE("PLAIN"),
 		.response = SLICE("\0guest\0guest"), .locale = SLICE("en_US") });
 	say(c, 0, &connection_tune_ok_msg, &(struct connection_tune_ok){ .channel_max = 2047, .frame_max = 8192 });
 	say(c, 0, &connection_open_msg, &(struct connection_open){ .virtual_host = SLICE("/") });

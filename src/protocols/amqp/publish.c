@@ -161,7 +161,8 @@ static int check_properties(struct conn *c, const struct chan *ch, struct slice 
 	    (p->headers.n && table_check(p->headers, NULL) < 0))
 		return refuse(c, 502, "malformed content header");
 	if (p->user_id.p && !slice_is(p->user_id, c->who.name))
-		return refuse(c, 406, "user_id property set to '%.*s' but authenticated user was '%s'", SLICE_ARGS(p->user_id), c->who.name);
+		return refuse(c, 406, "user_id property set to '%.*s' but authenticated user was '%s'",
+			      SLICE_ARGS(p->user_id), c->who.name);
 	if (!ch->replies && slice_eq(p->reply_to, REPLY_TO))
 		return refuse(c, 406, "fast reply consumer does not exist");
 	if (p->expiration.p)
