@@ -92,6 +92,9 @@ static bool birth_of(struct queue *q, const struct record *r, enum origin origin
 		.ready_ms = delay_ms > 0 ? now_ms + delay_ms : 0,
 		.expires_ms = facts.expiration_ms >= 0 ? now_ms + facts.expiration_ms : LEDGER_NEVER,
 	};
+#if MUTANT_forget_delay
+	ret->ready_ms = 0;                      /* a message is ready when it comes, whatever its sender said */
+#endif
 	q->expiring |= ret->expires_ms != LEDGER_NEVER;
 	return needs_objects(q) || ret->ready_ms || ret->expires_ms != LEDGER_NEVER;
 }

@@ -86,10 +86,15 @@ struct slice model_body(struct model *m, const struct message *msg)
 
 	m->body.n = 0;
 	bytes_printf(&m->body, "#%08x:", msg->id);
-	for (size_t left = msg->size - m->body.n; left;) {
+	size_t left = msg->size - m->body.n;
+	uint8_t *to = bytes_reserve(&m->body, left);
+	if (!to)
+		abort();
+	m->body.n += left;
+	while (left) {
 		uint64_t r = rng_next(&rng);
 		for (unsigned k = 0; k < 10 && left; k++, left--, r >>= 6)
-			bytes_add_u8(&m->body, (uint8_t)letters[r & 63]);
+			*to++ = (uint8_t)letters[r & 63];
 	}
 	return bytes_slice(&m->body);
 }

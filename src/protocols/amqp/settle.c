@@ -246,6 +246,9 @@ static int settle_tag(struct conn *c, struct chan *ch, uint64_t tag, bool multip
 		at = o->n - 1;
 	else if (at == o->n || o->v[at].tag != tag || !is_unsaid(&o->v[at]))
 		return refuse(c, 406, "unknown delivery tag %llu", (unsigned long long)tag);
+#if MUTANT_ack_one_too_many
+	at += multiple && at + 1 < o->n;        /* multiple settles the next one, too */
+#endif
 	if (multiple)
 		settle_up_to(c, ch, at + 1, outcome);
 	else
