@@ -120,6 +120,21 @@ TEST(utf8_follows_rfc_3629)
 	CHECK(!utf8_valid(SLICE("\xe2\x82")));          /* cut short */
 }
 
+TEST(plain_text_ends_at_the_first_byte_that_needs_a_look)
+{
+	char text[64];
+
+	for (size_t n = 0; n < 40; n++) {
+		for (int c = 0; c < 256; c++) {
+			bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+			memset(text, '~', sizeof text);
+			text[n] = (char)c;
+			CHECK(utf8_plain(slice_of(text, 41)) == (plain ? 41 : n));
+			CHECK(utf8_plain(slice_of(text, n)) == n);
+		}
+	}
+}
+
 TEST(context_is_added_on_the_way_out)
 {
 	struct why why = { "" };

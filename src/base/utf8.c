@@ -25,13 +25,41 @@ unsigned utf8_next(struct slice s, uint32_t *ret_point)
 	return 0;
 }
 
+/* ---- sixteen bytes at a time, in whatever the compiler makes of it ---- */
+
+typedef int8_t sixteen __attribute__((vector_size(16)));
+
+/* As signed bytes, what is not ASCII is below a blank too. */
+static bool has_special(const uint8_t *p)
+{
+	union { sixteen bytes; uint64_t halves[2]; } found;
+	sixteen v;
+
+	memcpy(&v, p, sizeof v);
+	found.bytes = (v < 0x20) | (v == 0x7f) | (v == '"') | (v == '\\');
+	return found.halves[0] | found.halves[1];
+}
+
+size_t utf8_plain(struct slice s)
+{
+	size_t n = 0;
+
+	while (s.n - n >= sizeof(sixteen) && !has_special(s.p + n))
+		n += sizeof(sixteen);
+	while (n < s.n && s.p[n] >= 0x20 && s.p[n] < 0x7f && s.p[n] != '"' && s.p[n] != '\\')
+		n++;
+	return n;
+}
+
 bool utf8_valid(struct slice s)
 {
 	while (s.n > 0) {
 		uint32_t point;
-		unsigned n = s.p[0] < 0x80 ? 1 : utf8_next(s, &point);
+		size_t n = utf8_plain(s);
 
-		if (!n)
+		if (n == 0)
+			n = s.p[0] < 0x80 ? 1 : utf8_next(s, &point);
+		if (n == 0)
 			return false;
 		s.p += n;
 		s.n -= n;

@@ -176,7 +176,10 @@ static struct slice take_raw_string(struct reader *r, bool *ret_escaped)
 	*ret_escaped = false;
 	expect(r, '"', "is no string");
 	const uint8_t *from = r->at;
-	for (; r->at < r->end && *r->at != '"'; r->at++) {
+	for (;; r->at++) {
+		r->at += utf8_plain(slice_of(r->at, (size_t)(r->end - r->at)));
+		if (r->at == r->end || *r->at == '"')
+			break;
 		if (*r->at < 0x20) {
 			malformed(r, "has a control character in a string");
 			break;

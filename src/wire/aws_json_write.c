@@ -1,4 +1,5 @@
 /* aws_json_write.c - AWS JSON 1.0: structures become responses. */
+#include "base/utf8.h"
 #include "wire/aws.h"
 
 #include "wire/base64.h"
@@ -11,6 +12,9 @@ void json_put_text(struct bytes *out, struct slice text)
 
 	bytes_add_u8(out, '"');
 	for (size_t i = 0; i < text.n; i++) {
+		i += utf8_plain(slice_of(text.p + i, text.n - i));
+		if (i == text.n)
+			break;
 		uint8_t c = text.p[i];
 		if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f)
 			continue;

@@ -81,9 +81,11 @@ void md5_attributes(const struct sqs_attribute *a, uint32_t n, char ret[33])
 static bool is_legal_text(struct slice s)
 {
 	while (s.n > 0) {
-		uint32_t c;
-		unsigned n = utf8_next(s, &c);
+		uint32_t c = ' ';
+		size_t n = utf8_plain(s);
 
+		if (n == 0)
+			n = utf8_next(s, &c);
 		if (!n || (c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0xfffe || c == 0xffff)
 			return false;
 		s.p += n;
