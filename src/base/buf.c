@@ -133,14 +133,17 @@ void bytes_add_varint(struct bytes *b, uint64_t v)
 
 void bytes_printf(struct bytes *b, const char *format, ...)
 {
+	size_t room = b->p && !b->failed ? b->capacity - b->n : 0;
 	va_list args, again;
 	int n;
 
 	va_start(args, format);
 	va_copy(again, args);
-	n = vsnprintf(NULL, 0, format, args);
+	n = vsnprintf(room ? (char *)b->p + b->n : NULL, room, format, args);
 	va_end(args);
-	if (n >= 0) {
+	if (n >= 0 && (size_t)n < room) {
+		b->n += (size_t)n;
+	} else if (n >= 0) {
 		uint8_t *to = bytes_reserve(b, (size_t)n + 1);
 		if (to) {
 			vsnprintf((char *)to, (size_t)n + 1, format, again);

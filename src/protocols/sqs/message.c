@@ -13,15 +13,15 @@ enum { ATTRIBUTES_PER_MESSAGE = 10, NAME_BYTES = 256, ID_BYTES = 128 };
 
 /* -------------------------------------------------------------------------------------------------------- digests ---- */
 
-static void to_hex(const uint8_t digest[16], char ret[33])
+void to_hex(const uint8_t *p, size_t n, char *ret)
 {
 	static const char digits[] = "0123456789abcdef";
 
-	for (int i = 0; i < 16; i++) {
-		ret[2 * i] = digits[digest[i] >> 4];
-		ret[2 * i + 1] = digits[digest[i] & 15];
+	for (size_t i = 0; i < n; i++) {
+		*ret++ = digits[p[i] >> 4];
+		*ret++ = digits[p[i] & 15];
 	}
-	ret[32] = '\0';
+	*ret = '\0';
 }
 
 void md5_hex(struct slice s, char ret[33])
@@ -29,7 +29,7 @@ void md5_hex(struct slice s, char ret[33])
 	uint8_t digest[EVP_MAX_MD_SIZE] = { 0 };
 
 	EVP_Digest(s.p, s.n, digest, NULL, EVP_md5(), NULL);
-	to_hex(digest, ret);
+	to_hex(digest, 16, ret);
 }
 
 static void digest_part(EVP_MD_CTX *md, struct slice s)
@@ -69,7 +69,7 @@ void md5_attributes(const struct sqs_attribute *a, uint32_t n, char ret[33])
 			digest_part(md, sorted[i].value);
 		}
 		EVP_DigestFinal_ex(md, digest, NULL);
-		to_hex(digest, ret);
+		to_hex(digest, 16, ret);
 	}
 	EVP_MD_CTX_free(md);
 	free(sorted);
@@ -304,8 +304,7 @@ static bool digest_as_id(struct sqs *s, struct outgoing *m, struct sqs_error *e)
 
 	if (!text || !EVP_Digest(m->body.p, m->body.n, digest, NULL, EVP_sha256(), NULL))
 		return sqs_fail(e, "ServiceUnavailable", "out of memory");
-	for (int i = 0; i < 32; i++)
-		snprintf(text + 2 * i, 3, "%02x", digest[i]);
+	to_hex(digest, 32, text);
 	m->native.dedup_id = slice_of(text, 64);
 	return true;
 }

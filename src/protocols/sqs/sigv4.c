@@ -258,8 +258,7 @@ static void hex_digest(struct slice s, char ret[65])
 	uint8_t digest[EVP_MAX_MD_SIZE];
 
 	EVP_Digest(s.p, s.n, digest, NULL, EVP_sha256(), NULL);
-	for (int i = 0; i < 32; i++)
-		snprintf(ret + 2 * i, 3, "%02x", digest[i]);
+	to_hex(digest, 32, ret);
 }
 
 static bool canonical(struct sqs *s, const struct http_request *http, const struct claim *c, struct bytes *out)
@@ -324,8 +323,7 @@ static bool verify(struct sqs *s, const struct http_request *http, const struct 
 		bytes_printf(&text, ALGORITHM "\n%.*s\n%.*s\n%s", SLICE_ARGS(c->time), SLICE_ARGS(c->scope), digest);
 		signing_key(s, c, secret);
 		hmac(s->signing_key, sizeof s->signing_key, bytes_slice(&text), raw);
-		for (int i = 0; i < 32; i++)
-			snprintf(signature + 2 * i, 3, "%02x", raw[i]);
+		to_hex(raw, 32, signature);
 		ok = CRYPTO_memcmp(signature, c->signature.p, 64) == 0;
 	}
 	bytes_free(&request);
