@@ -166,11 +166,16 @@ class Broker:
     # -- what it says ----------------------------------------------------
 
     def tail(self, lines=40):
+        """The end of its log; of a sanitizer's report the beginning, which tells more."""
         try:
             with open(self.log, errors="replace") as f:
-                return "".join(f.readlines()[-lines:])
+                said = f.readlines()
         except FileNotFoundError:
             return ""
+        reports = [n for n, line in enumerate(said) if "ERROR: AddressSanitizer" in line or "runtime error:" in line]
+        if reports:
+            return "".join(said[reports[-1]:reports[-1] + 2 * lines])
+        return "".join(said[-lines:])
 
     def get(self, path, timeout_s=5):
         """The body of GET `path` on the admin listener."""
