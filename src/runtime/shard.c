@@ -410,6 +410,7 @@ static void follow_orders(struct shard *s)
 		s->stopping = s->accepting = true;      /* so that `accepting` equals the order and we can sleep */
 		close_connections(s);
 		broker_stop(s->broker, s->now_ms);
+		broker_flush(s->broker);                /* the last checkpoint begins now: nothing else may wake us */
 	}
 	if (atomic_load(&s->phase) == SHARD_OPEN && broker_ready(s->broker))
 		atomic_store(&s->phase, SHARD_READY);

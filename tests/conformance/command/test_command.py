@@ -68,6 +68,16 @@ def test_a_signal_ends_it_with_exit_code_0(make, how):
     broker.process = None
 
 
+def test_an_idle_broker_ends_at_once(make):
+    broker = make().start()
+    time.sleep(1.5)
+    began = time.monotonic()
+    broker.process.send_signal(signal.SIGTERM)
+    assert broker.process.wait(5) == 0
+    assert time.monotonic() - began < 2
+    broker.process = None
+
+
 def test_it_ends_in_time_with_clients_connected(make):
     broker = make().start()
     sockets = [socket.create_connection(broker.address(n).split(":"), 5) for n in ("kafka", "amqp", "sqs")]
