@@ -200,7 +200,7 @@ def test_several_messages_are_acknowledged_at_once(channel):
     tags = [channel.basic_get(queue)[0].delivery_tag for _ in range(5)]
     channel.basic_ack(tags[2], multiple=True)
     channel.basic_nack(tags[4], multiple=True, requeue=True)
-    assert channel.queue_declare(queue, passive=True).method.message_count == 2
+    wait_until(lambda: channel.queue_declare(queue, passive=True).method.message_count == 2, "two are back")
     assert channel.basic_get(queue, auto_ack=True)[2] == b"3"
 
 
@@ -313,7 +313,7 @@ def test_a_consumer_cancelled_gets_nothing_more_and_keeps_what_it_has(channel, i
     channel.basic_cancel(box.tag)
     assert len(box.got) == 1
     channel.basic_ack(box.got[0][0].delivery_tag)       # still ours
-    assert channel.queue_declare(queue, passive=True).method.message_count == 1
+    wait_until(lambda: channel.queue_declare(queue, passive=True).method.message_count == 1, "one is left")
 
 
 def test_cancelling_an_unknown_consumer_is_answered(amqp):
