@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +18,8 @@ enum {
 	INPUT_MAX = 128 * 1024 * 1024,  /* sessions refuse frames long before this */
 	HIGH_MARK = 256 * 1024,
 	LOW_MARK = 64 * 1024,
+	FULL_MARK = 1024 * 1024,        /* a peer that leaves so much unread is not listened to */
+	INPUT_KEPT = 1024 * 1024,       /* room for input beyond this is given back when the long frame has gone */
 	SEND_MS = 5000,                 /* patience with a peer that does not read its goodbye */
 	LINGER_MS = 1000,               /* and with one that does not close its side */
 };
@@ -83,6 +84,9 @@ static void on_timer(struct host *h, int64_t at_ms)
 	if (c->closing)
 		return;
 	heap_remove(&c->shard->session_timers, &c->timer);
+	/* Never in this turn again: a timer that sets itself to now would not let it end. */
+	if (at_ms > 0 && at_ms <= c->shard->now_ms)
+		at_ms = c->shard->now_ms + 1;
 	if (at_ms > 0 && heap_push(&c->shard->session_timers, &c->timer, at_ms) < 0)
 		c->output.failed = true;
 }
@@ -164,7 +168,6 @@ static void discard(struct connection *c)
 struct connection *connection_open(struct shard *s, const struct protocol *protocol, int socket)
 {
 	struct connection *c = calloc(1, sizeof *c);
-	int on = 1;
 
 	if (!c) {
 		close(socket);
@@ -175,7 +178,6 @@ struct connection *connection_open(struct shard *s, const struct protocol *proto
 	};
 	list_init(&c->active);
 	list_init(&c->touched);
-	setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	describe(c);
 	c->host = (struct host){
 		.calls = &calls, .peer = &c->peer, .settings = &s->runtime->options.settings,
@@ -227,12 +229,17 @@ void connection_close(struct connection *c, bool stopping)
 
 /* ------------------------------------------------------------------------------------------------------- at work ---- */
 
+static bool takes_input(const struct connection *c)
+{
+	return !c->paused && !c->closing && c->output.unsent <= FULL_MARK;
+}
+
 /* Offer bytes to the session until it has had enough; returns what it consumed, or a negative error. */
 static int64_t offer(struct connection *c, struct slice bytes)
 {
 	size_t used = 0;
 
-	while (used < bytes.n && bytes.n - used >= c->want && !c->paused && !c->closing) {
+	while (used < bytes.n && bytes.n - used >= c->want && takes_input(c)) {
 		c->want = 0;
 		int64_t n = c->protocol->input(c->session, slice_of(bytes.p + used, bytes.n - used), &c->want);
 		if (n < 0)
@@ -244,19 +251,30 @@ static int64_t offer(struct connection *c, struct slice bytes)
 	return (int64_t)used;
 }
 
+static void give_back_room(struct bytes *b)
+{
+	uint8_t *p;
+
+	if (b->n == 0) {
+		bytes_free(b);
+	} else if (b->capacity > INPUT_KEPT && b->n < b->capacity / 4 && (p = realloc(b->p, b->n))) {
+		b->p = p;
+		b->capacity = b->n;
+	}
+}
+
 /* What was left over from earlier reads. */
 static int feed(struct connection *c)
 {
 	int64_t used;
 
-	if (c->input.n == 0 || c->paused || c->closing)
+	if (c->input.n == 0 || !takes_input(c))
 		return 0;
 	used = offer(c, bytes_slice(&c->input));
 	if (used < 0)
 		return (int)used;
 	bytes_drop(&c->input, (size_t)used);
-	if (c->input.n == 0)
-		bytes_free(&c->input);
+	give_back_room(&c->input);
 	return 0;
 }
 
@@ -287,7 +305,7 @@ static int read_some(struct connection *c)
 	size_t total = 0;
 	int r;
 
-	while (c->readable && !c->paused && !c->closing && total < READ_BYTES) {
+	while (c->readable && takes_input(c) && total < READ_BYTES) {
 		ssize_t n = recv(c->socket, c->shard->scratch, READ_BYTES, MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -295,8 +313,13 @@ static int read_some(struct connection *c)
 			c->readable = false;
 			break;
 		}
-		if (n <= 0)
+		if (n < 0)
 			return -ERR_GONE;
+		if (n == 0) {
+			/* It may still read: what it has been answered is sent. */
+			on_close(&c->host);
+			break;
+		}
 		total += (size_t)n;
 		atomic_fetch_add_explicit(&c->shard->runtime->bytes_in_total, (uint64_t)n, memory_order_relaxed);
 		/* A short read emptied the socket, unless the end of the stream came with it. */
@@ -322,25 +345,35 @@ static int send_some(struct connection *c)
 		return -ERR_GONE;
 	atomic_fetch_add_explicit(&c->shard->runtime->bytes_out_total, (uint64_t)n, memory_order_relaxed);
 	c->writable = c->output.count == 0;
+	if (n > 0 && c->closing && !c->lingering)
+		give_until(c, SEND_MS);
 	return 0;
 }
 
 /* All that came meanwhile is thrown away; true when the connection can go. */
 static bool farewell(struct connection *c)
 {
+	size_t total = 0;
 	ssize_t n;
 
+	if (c->broken)
+		return true;
 	if (c->output.count)
-		return c->broken || c->hung_up || c->shard->now_ms >= c->close_by_ms;
+		return c->reset || c->shard->now_ms >= c->close_by_ms;
 	if (!c->lingering) {
 		c->lingering = true;
 		shutdown(c->socket, SHUT_WR);
 		give_until(c, LINGER_MS);
 	}
-	do
+	do {
 		n = recv(c->socket, c->shard->scratch, READ_BYTES, MSG_DONTWAIT);
-	while (n > 0 || (n < 0 && errno == EINTR));
-	return n == 0 || errno != EAGAIN || c->shard->now_ms >= c->close_by_ms;
+		total += n > 0 ? (size_t)n : 0;
+	} while ((n > 0 && total < READ_BYTES) || (n < 0 && errno == EINTR));
+	if (n == 0 || (n < 0 && errno != EAGAIN) || c->shard->now_ms >= c->close_by_ms)
+		return true;
+	if (n > 0)
+		shard_touch(c->shard, c);       /* there may be more: others first */
+	return false;
 }
 
 void connection_read(struct connection *c)
@@ -349,11 +382,12 @@ void connection_read(struct connection *c)
 
 	if (r == 0 && !c->broken)
 		r = read_some(c);
-	if (r < 0)
+	/* What a peer sent before it went away is read, unless that could take for ever. */
+	if (r < 0 || (c->reset && !takes_input(c)))
 		c->broken = true;
 	c->flush = true;
 	shard_touch(c->shard, c);
-	if (!c->broken && c->readable && !c->paused && !c->closing)
+	if (!c->broken && c->readable && takes_input(c))
 		shard_activate(c->shard, c);
 }
 
@@ -374,6 +408,7 @@ void connection_send(struct connection *c)
 	}
 	if (c->congested && c->output.unsent < LOW_MARK && !c->closing) {
 		c->congested = false;
+		shard_activate(c->shard, c);
 		if (c->protocol->drained) {
 			c->protocol->drained(c->session);
 			c->flush = true;

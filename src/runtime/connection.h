@@ -6,6 +6,9 @@
  * Edge-triggered: `readable` and `writable` remember what epoll said until the kernel says EAGAIN.  A connection with
  * input is on its shard's list `active`; one whose session was called is on `touched`.  Nothing is sent or freed inside
  * a session's call, only at the end of a turn.
+ *
+ * What a peer can make us keep is bounded: input by what its session is waiting for, output by not asking the session
+ * for more (drained()), and by not giving it input while the peer does not read what it has been answered.
  */
 #ifndef RUNTIME_CONNECTION_H
 #define RUNTIME_CONNECTION_H
@@ -29,7 +32,9 @@ struct connection {
 	struct bytes input;             /* bytes that the session has not consumed */
 	size_t want;                    /* bytes that must be there before the session is asked again */
 	struct output output;
-	bool readable, writable, hung_up;
+	bool readable, writable;
+	bool hung_up;                   /* the peer has closed its side: the end of the stream is to be read */
+	bool reset;                     /* nobody is there any more */
 	bool flush;                     /* the session was called since it was last flushed */
 	bool broken;                    /* to be closed at the end of the turn */
 	bool paused;                    /* by the session */

@@ -160,7 +160,15 @@ static int files_list(struct disk *d, const char *path, int (*each)(void *ctx, c
 			close(fd);
 		return r;
 	}
-	for (struct dirent *e; r == 0 && (e = readdir(dir));) {
+	while (r == 0) {
+		struct dirent *e;
+
+		errno = 0;
+		e = readdir(dir);
+		if (!e) {
+			r = -errno;     /* 0 at the end; a list that is cut short would be taken for the whole */
+			break;
+		}
 		if (e->d_name[0] == '.')
 			continue;
 		if (n == capacity) {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -36,6 +37,21 @@ static bool is_port(const char *text)
 	return *text >= '0' && *text <= '9' && !*end && port <= 65535;
 }
 
+/*
+ * What accepted sockets inherit: no delays, and probes, so that a peer whose machine is gone does not stay for ever.  A
+ * peer that answers probes may be silent as long as its protocol lets it.
+ */
+static void be_patient(int s)
+{
+	int on = 1, idle_s = 120, interval_s = 20, count = 6;
+
+	setsockopt(s, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+	setsockopt(s, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+	setsockopt(s, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+	setsockopt(s, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+	setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
 static int bind_one(const struct addrinfo *a, struct listener *l)
 {
 	int on = 1, off = 0, s = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -43,6 +59,7 @@ static int bind_one(const struct addrinfo *a, struct listener *l)
 	if (s < 0)
 		return -errno;
 	setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	be_patient(s);
 	if (a->ai_family == AF_INET6)
 		setsockopt(s, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
 	if (bind(s, a->ai_addr, a->ai_addrlen) < 0 || listen(s, BACKLOG) < 0) {
@@ -72,7 +89,13 @@ int listener_open(const struct protocol *protocol, const char *where, struct lis
 	if (r)
 		return fail(why, -ERR_BAD_ARGUMENT, "cannot resolve '%s': %s", host, gai_strerror(r));
 
-	r = bind_one(found, &l);
+	/* A name may have several addresses (localhost): the first that this machine has. */
+	r = -EADDRNOTAVAIL;
+	for (const struct addrinfo *a = found; a; a = a->ai_next) {
+		r = bind_one(a, &l);
+		if (r != -EADDRNOTAVAIL && r != -EAFNOSUPPORT)
+			break;
+	}
 	freeaddrinfo(found);
 	if (r < 0)
 		return fail(why, -ERR_IN_USE, "cannot listen for %s on %s: %s", protocol->name, where, strerror(-r));

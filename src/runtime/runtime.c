@@ -13,7 +13,11 @@
 
 #include "base/crc.h"
 
-enum { OPEN_MS = 10 * 60 * 1000, STOP_MS = 4000 };
+enum {
+	OPEN_MS = 10 * 60 * 1000,
+	STOP_MS = 4000,
+	FILES_KEPT = 1024,              /* of the file descriptors: for journals, segments, listeners */
+};
 
 void runtime_note(const char *what, const char *who, const char *text)
 {
@@ -54,6 +58,31 @@ static int lock_directory(struct runtime *rt, struct why *why)
 	return 0;
 }
 
+/* Make the names in a directory durable; -1 with errno. */
+static int sync_directory(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = fd < 0 ? -1 : fsync(fd);
+
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+/* The names of the data directory and of the shards' directories in it: before anything in them is acknowledged. */
+static int sync_names(const struct runtime *rt, struct why *why)
+{
+	char parent[4096];
+
+	snprintf(parent, sizeof parent, "%s/..", rt->options.data);
+	if (sync_directory(rt->options.data) < 0)
+		return fail(why, -ERR_DISK, "cannot sync the directory %s: %m", rt->options.data);
+	/* Above it we may have no right to read: then it was not we who made the directory. */
+	if (sync_directory(parent) < 0 && errno != EACCES && errno != EPERM)
+		return fail(why, -ERR_DISK, "cannot sync the directory above %s: %m", rt->options.data);
+	return 0;
+}
+
 /*
  * The file `hawser` says what the directory is: "hawser 1\nshards N\ncrc32c X\n", the checksum being that of the first
  * two lines.  It is written once, before the first shard, so that a directory can never be opened with another number
@@ -70,7 +99,7 @@ static int write_identity(const struct runtime *rt, const char *path, struct why
 {
 	char temporary[4100], text[96];
 	int n = identity_text(1, rt->options.shards, text, sizeof text);
-	int fd, directory;
+	int fd;
 	bool ok;
 
 	snprintf(temporary, sizeof temporary, "%s.new", path);
@@ -78,11 +107,7 @@ static int write_identity(const struct runtime *rt, const char *path, struct why
 	ok = fd >= 0 && write(fd, text, (size_t)n) == n && fsync(fd) == 0;
 	if (fd >= 0)
 		close(fd);
-	ok = ok && rename(temporary, path) == 0;
-	directory = ok ? open(rt->options.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	ok = directory >= 0 && fsync(directory) == 0;
-	if (directory >= 0)
-		close(directory);
+	ok = ok && rename(temporary, path) == 0 && sync_directory(rt->options.data) == 0;
 	return ok ? 0 : fail(why, -ERR_DISK, "cannot write %s: %m", path);
 }
 
@@ -95,6 +120,11 @@ static int check_identity(struct runtime *rt, struct why *why)
 	snprintf(path, sizeof path, "%s/hawser", rt->options.data);
 	f = fopen(path, "re");
 	if (!f && errno == ENOENT) {
+		char shard[4096];
+		snprintf(shard, sizeof shard, "%s/shard-0", rt->options.data);
+		if (access(shard, F_OK) == 0)
+			return fail(why, -ERR_DAMAGED, "the data directory %s is damaged: it has shards, but the file `hawser` "
+				    "that says how many is missing", rt->options.data);
 		if (!rt->options.shards)
 			rt->options.shards = 1;
 		return write_identity(rt, path, why);
@@ -154,14 +184,18 @@ static void wake_all(struct runtime *rt)
 		shard_wake(&rt->shards[i]);
 }
 
-static void allow_many_files(void)
+/* As many descriptors as we may have; connections get all but those that the logs may need. */
+static void allow_many_files(struct runtime *rt)
 {
-	struct rlimit limit;
+	struct rlimit limit = { .rlim_cur = 1024, .rlim_max = 1024 };
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
+		getrlimit(RLIMIT_NOFILE, &limit);
 	}
+	uint64_t all = limit.rlim_cur < UINT32_MAX ? limit.rlim_cur : UINT32_MAX;
+	rt->connections_max = (uint32_t)(all - (all / 4 < FILES_KEPT ? all / 4 : FILES_KEPT));
 }
 
 static int make_shards(struct runtime *rt)
@@ -190,19 +224,24 @@ int runtime_start(const struct runtime_options *o, struct runtime **ret, struct 
 	if (!rt)
 		return fail(why, -ERR_NO_MEMORY, "out of memory");
 	rt->options = *o;
+	rt->lock = -1;
 	pthread_mutex_init(&rt->stats_lock, NULL);
 	clock_start(&rt->clock);
-	allow_many_files();
+	allow_many_files(rt);
 
 	r = lock_directory(rt, why);
 	if (r == 0)
 		r = check_identity(rt, why);
-	if (r < 0)
+	if (r < 0) {
+		if (rt->lock >= 0)
+			close(rt->lock);
+		free(rt);
 		return r;
+	}
 	if (make_shards(rt) < 0)
 		return fail(why, -ERR_NO_MEMORY, "out of memory");
 
-	/* On failure the process ends: what was started goes with it. */
+	/* On failure from here on the process ends: what was started goes with it. */
 	for (uint16_t i = 0; i < rt->options.shards; i++)
 		if (shard_start(&rt->shards[i]) < 0)
 			return fail(why, -ERR_NO_MEMORY, "cannot start shard %u", i);
@@ -212,26 +251,66 @@ int runtime_start(const struct runtime_options *o, struct runtime **ret, struct 
 	wake_all(rt);
 	if (!wait_for_phase(rt, SHARD_READY, OPEN_MS, why))
 		return -ERR_DAMAGED;
-	atomic_store(&rt->accepting, true);
-	wake_all(rt);
+	if (sync_names(rt, why) < 0)
+		return -ERR_DISK;
 	*ret = rt;
 	return 0;
 }
 
-void runtime_stop(struct runtime *rt)
+void runtime_accept(struct runtime *rt)
 {
-	struct why why;
+	atomic_store(&rt->accepting, true);
+	wake_all(rt);
+}
+
+static bool all_drained(struct runtime *rt, uint64_t *ret_rests)
+{
+	*ret_rests = 0;
+	for (uint16_t i = 0; i < rt->options.shards; i++) {
+		if (atomic_load(&rt->shards[i].phase) != SHARD_DRAINED)
+			return false;
+		*ret_rests += atomic_load(&rt->shards[i].rests);
+	}
+	return true;
+}
+
+/*
+ * Is nothing under way anywhere?  A shard that is at rest may be given work by another that is not yet; so all must
+ * rest, no ring may hold a command, and nobody may have moved while we looked.
+ */
+static bool is_quiet(struct runtime *rt)
+{
+	uint64_t before, after;
+
+	if (!all_drained(rt, &before))
+		return false;
+	for (int i = 0; i < rt->options.shards * rt->options.shards; i++)
+		if (!ring_empty(&rt->rings[i]))
+			return false;
+	return all_drained(rt, &after) && before == after;
+}
+
+bool runtime_stop(struct runtime *rt)
+{
+	int64_t until = clock_now_ms(&rt->clock) + STOP_MS;
 
 	atomic_store(&rt->stopping, true);
 	wake_all(rt);
-	if (!wait_for_phase(rt, SHARD_DRAINED, STOP_MS, &why)) {
-		runtime_note("server", "", "stopping takes too long: leaving what is under way to recovery");
-		return;
+	while (!is_quiet(rt)) {
+		if (clock_now_ms(&rt->clock) > until) {
+			runtime_note("server", "", "stopping takes too long: leaving what is under way to recovery");
+			return false;
+		}
+		pause_ms(1);
 	}
 	atomic_store(&rt->dispose, true);
 	wake_all(rt);
 	for (uint16_t i = 0; i < rt->options.shards; i++)
 		pthread_join(rt->shards[i].thread, NULL);
+	for (uint16_t i = 0; i < rt->options.shards; i++) {
+		close(rt->shards[i].epoll);
+		close(rt->shards[i].wake);
+	}
 	for (unsigned i = 0; i < rt->options.nlisteners; i++)
 		listener_close(&rt->options.listeners[i]);
 	close(rt->lock);
@@ -239,6 +318,7 @@ void runtime_stop(struct runtime *rt)
 	free(rt->stats);
 	free(rt->rings);
 	free(rt);
+	return true;
 }
 
 /* -------------------------------------------------------------------------------------------- alarms and figures ---- */
@@ -269,6 +349,7 @@ void runtime_check(struct runtime *rt)
 	bool disk = disk_is_low(rt);
 	bool blocked = memory || disk;
 
+	clock_follow(&rt->clock);
 	if (atomic_exchange(&rt->blocked, blocked) == blocked)
 		return;
 	runtime_note("server", "", !blocked ? "alarm cleared: publishers go on" :

@@ -30,19 +30,25 @@ struct runtime {
 
 	pthread_mutex_t stats_lock;
 	struct broker_stats *stats;     /* one a shard, as last published */
+	uint32_t connections_max;       /* what file descriptors allow */
 	_Atomic uint32_t connections;
 	_Atomic uint64_t connections_total, bytes_in_total, bytes_out_total;
 };
 
 /*
- * Opens the data directory and every shard, and begins to accept once all are ready.  On failure nothing runs and the
- * reason is one sentence.
+ * Opens the data directory and every shard; returns when all are ready.  On failure the reason is one sentence, and the
+ * process should end: threads that were started go with it.
  */
 int runtime_start(const struct runtime_options *o, struct runtime **ret, struct why *why);
+/* Let clients in: everything that sessions can reach must be in place. */
+void runtime_accept(struct runtime *rt);
 /* Once a second from the main thread: alarms. */
 void runtime_check(struct runtime *rt);
-/* Say goodbye to clients, make durable what is under way, end the threads.  Returns within 5 seconds. */
-void runtime_stop(struct runtime *rt);
+/*
+ * Say goodbye to clients, make durable what is under way, end the threads, free everything.  Returns within 5 seconds:
+ * false if that was not enough; then threads still run and use what they were given, and the process should _exit().
+ */
+bool runtime_stop(struct runtime *rt);
 
 /* The sum over shards, for /metrics; any thread. */
 void runtime_stats(struct runtime *rt, struct broker_stats *ret);

@@ -17,6 +17,8 @@
 enum {
 	EVENTS = 256,
 	ACCEPTS = 64,                   /* connections taken in one turn */
+	ACCEPT_REST_MS = 100,
+	ACCEPT_NOTE_MS = 60000,
 	COMMANDS = 20000,               /* carried out in one turn before sockets are looked at again */
 	SCRATCH_BYTES = 256 * 1024,
 	STATS_MS = 100,
@@ -107,22 +109,6 @@ void shard_touch(struct shard *s, struct connection *c)
 	list_push(&s->touched, &c->touched);
 }
 
-static void accept_some(struct shard *s, const struct listener *l)
-{
-	for (int i = 0; i < ACCEPTS && !s->stopping; i++) {
-		int socket = accept4(l->socket, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (socket >= 0) {
-			connection_open(s, l->protocol, socket);
-		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-			s->accept_again_ms = s->now_ms + 100;
-			return;
-		} else if (errno != EINTR && errno != ECONNABORTED) {
-			return;
-		}
-	}
-}
-
 /* The listeners are shared by all shards: EPOLLEXCLUSIVE wakes one of them per connection. */
 static void watch_listeners(struct shard *s, bool on)
 {
@@ -133,7 +119,42 @@ static void watch_listeners(struct shard *s, bool on)
 		struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = l };
 		epoll_ctl(s->epoll, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, l->socket, &event);
 	}
-	s->accepting = on;
+}
+
+/* Connections wait in the kernel for a while; and we must not be told of them all the time meanwhile. */
+static void rest_from_accepting(struct shard *s)
+{
+	if (s->accept_again_ms)
+		return;
+	watch_listeners(s, false);
+	s->accept_again_ms = s->now_ms + ACCEPT_REST_MS;
+	if (s->now_ms - s->accept_note_ms >= ACCEPT_NOTE_MS) {
+		s->accept_note_ms = s->now_ms;
+		runtime_note("server", "", "no file descriptors are left for more connections: they wait (see ulimit -n)");
+	}
+}
+
+static void accept_some(struct shard *s, const struct listener *l)
+{
+	struct runtime *rt = s->runtime;
+
+	for (int i = 0; i < ACCEPTS && !s->stopping; i++) {
+		int socket = -1;
+
+		/* Some descriptors are the log's: it could not go on without. */
+		if (atomic_load(&rt->connections) < rt->connections_max)
+			socket = accept4(l->socket, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		else
+			errno = EMFILE;
+		if (socket >= 0) {
+			connection_open(s, l->protocol, socket);
+		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+			rest_from_accepting(s);
+			return;
+		} else if (errno != EINTR && errno != ECONNABORTED) {
+			return;
+		}
+	}
 }
 
 static const struct listener *as_listener(const struct shard *s, const void *p)
@@ -240,8 +261,8 @@ static void fire_timers(struct shard *s)
 		broker_tick(s->broker, s->now_ms);
 	if (s->accept_again_ms && s->accept_again_ms <= s->now_ms) {
 		s->accept_again_ms = 0;
-		for (unsigned i = 0; i < s->runtime->options.nlisteners; i++)
-			accept_some(s, &s->runtime->options.listeners[i]);
+		if (!s->stopping)
+			watch_listeners(s, true);
 	}
 }
 
@@ -299,7 +320,7 @@ static void change_blocked(struct shard *s)
 		if (!c)
 			continue;
 		c->host.blocked = blocked;
-		if (c->protocol->blocked) {
+		if (c->protocol->blocked && !c->closing && !c->broken) {
 			c->protocol->blocked(c->session);
 			c->flush = true;
 			shard_touch(s, c);
@@ -356,6 +377,8 @@ static void on_event(struct shard *s, const struct epoll_event *e)
 			c->readable = true;
 		if (e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 			c->hung_up = true;
+		if (e->events & (EPOLLHUP | EPOLLERR))
+			c->reset = true;
 		if (e->events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 			c->writable = true;
 		shard_activate(s, c);
@@ -401,26 +424,33 @@ static void follow_orders(struct shard *s)
 {
 	struct runtime *rt = s->runtime;
 
-	if (atomic_load(&rt->accepting) && !s->accepting && !s->stopping)
+	if (atomic_load(&rt->accepting) && !s->accepting && !s->stopping) {
 		watch_listeners(s, true);
+		s->accepting = true;
+	}
 	change_blocked(s);
 	if (atomic_load(&rt->stopping) && !s->stopping) {
-		if (s->accepting)
+		if (s->accepting && !s->accept_again_ms)
 			watch_listeners(s, false);
-		s->stopping = s->accepting = true;      /* so that `accepting` equals the order and we can sleep */
+		s->accept_again_ms = 0;
+		s->stopping = true;
 		close_connections(s);
 		broker_stop(s->broker, s->now_ms);
 		broker_flush(s->broker);                /* the last checkpoint begins now: nothing else may wake us */
 	}
 	if (atomic_load(&s->phase) == SHARD_OPEN && broker_ready(s->broker))
 		atomic_store(&s->phase, SHARD_READY);
-	if (s->stopping && !broker_busy(s->broker) && list_empty(&s->local) && !rings_have_work(s))
+	if (s->stopping && !broker_busy(s->broker) && list_empty(&s->local) && !rings_have_work(s)) {
+		atomic_fetch_add(&s->rests, 1);
 		atomic_store(&s->phase, SHARD_DRAINED);
+	}
 }
 
 static void turn(struct shard *s)
 {
 	wait_for_events(s);
+	if (s->stopping)
+		atomic_store(&s->phase, SHARD_READY);   /* before a ring is read: see runtime.c, is_quiet() */
 	files_reap(s->files);
 	read_rings(s);
 	read_connections(s);
@@ -473,7 +503,7 @@ static void *run(void *arg)
 		return NULL;
 	}
 	atomic_store(&s->phase, SHARD_OPEN);
-	while (!atomic_load(&s->runtime->dispose))
+	while (!atomic_load(&s->runtime->dispose) || atomic_load(&s->phase) != SHARD_DRAINED)
 		turn(s);
 	broker_close(s->broker);
 	files_close(s->files);

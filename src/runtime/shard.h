@@ -43,6 +43,7 @@ struct shard {
 	uint16_t id;
 	pthread_t thread;
 	_Atomic int phase;              /* enum shard_phase; written by the shard, read by the main thread */
+	_Atomic uint64_t rests;         /* how often it has come to SHARD_DRAINED, which it leaves for every turn */
 	struct why why;                 /* SHARD_FAILED */
 
 	int epoll, wake;
@@ -63,7 +64,8 @@ struct shard {
 
 	bool accepting, blocked, stopping;
 	bool stats_stale;               /* something happened since they were published */
-	int64_t accept_again_ms;        /* file descriptors had run out */
+	int64_t accept_again_ms;        /* file descriptors had run out: listeners are not watched until then; 0: they are */
+	int64_t accept_note_ms;         /* when we last complained of that */
 	int64_t stats_ms;               /* when they were last published */
 };
 

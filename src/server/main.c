@@ -2,6 +2,7 @@
  * main.c - the `hawser` command: `hawser serve` runs the broker; everything else is one line of help away.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -208,6 +209,24 @@ static void take_figures(void *ctx, struct admin_figures *ret)
 	ret->durability = rt->options.broker.log.sync ? "fsync" : "os";
 }
 
+/* Nothing of ours may get the number of a standard stream that was closed: our messages would be written into it. */
+static void fill_standard_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* During start-up nothing is under way that recovery would not find again: go at once. */
+static void leave(int signal)
+{
+	_exit(EXIT_SUCCESS);
+}
+
 /* Alarms are looked at once a second until somebody asks us to stop. */
 static void run_until_signal(struct runtime *rt, const sigset_t *ends)
 {
@@ -229,10 +248,12 @@ static int serve(int argc, char **argv)
 	struct why why = { "" };
 	sigset_t ends;
 
+	fill_standard_streams();
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGTERM);
 	sigaddset(&ends, SIGINT);
-	sigprocmask(SIG_BLOCK, &ends, NULL);
+	signal(SIGTERM, leave);
+	signal(SIGINT, leave);
 	signal(SIGPIPE, SIG_IGN);
 
 	if (configure(argc, argv, &config, &why) < 0) {
@@ -242,9 +263,15 @@ static int serve(int argc, char **argv)
 	if (gate_new(&gate) < 0 || config_check(&config, gate, &why) < 0)
 		return complain(&why);
 	wire_up(&config, gate, &source, &options);
-	if (open_listeners(&config, gate, &options, &why) < 0 || runtime_start(&options, &rt, &why) < 0)
+	if (open_listeners(&config, gate, &options, &why) < 0)
 		return complain(&why);
+	if (runtime_start(&options, &rt, &why) < 0) {
+		complain(&why);
+		_exit(EXIT_FAILURE);    /* threads run that exit() would pull the ground from under */
+	}
+	sigprocmask(SIG_BLOCK, &ends, NULL);
 	figures = (struct figures){ .runtime = rt, .started_ms = clock_now_ms(&rt->clock) };
+	runtime_accept(rt);
 
 	for (unsigned i = 0; i < options.nlisteners; i++)
 		printf("%s %s\n", options.listeners[i].protocol->name, options.listeners[i].address);
@@ -252,7 +279,8 @@ static int serve(int argc, char **argv)
 	fflush(stdout);
 
 	run_until_signal(rt, &ends);
-	runtime_stop(rt);
+	if (!runtime_stop(rt))
+		_exit(EXIT_SUCCESS);
 	gate_free(gate);
 	return EXIT_SUCCESS;
 }
