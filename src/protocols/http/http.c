@@ -5,7 +5,11 @@
 
 #include "base/error.h"
 
-enum { HEAD_BYTES_FOR_ANSWER = 4096, CHUNK_LINE_MAX = 256 };
+enum {
+	HEAD_BYTES_FOR_ANSWER = 4096,
+	CHUNK_LINE_MAX = 256,
+	CHUNK_COST = 8,                 /* bytes around a byte of content that are still taken for honest chunking */
+};
 
 bool http_is(struct slice a, const char *text)
 {
@@ -69,6 +73,19 @@ static size_t head_size(struct slice s)
 	return 0;
 }
 
+/* Is the word in the list "a, b, c", without case? */
+static bool lists(struct slice list, const char *word)
+{
+	for (size_t from = 0, i = 0; list.n && i <= list.n; i++) {
+		if (i < list.n && list.p[i] != ',')
+			continue;
+		if (http_is(trim(slice_of(list.p + from, i - from)), word))
+			return true;
+		from = i + 1;
+	}
+	return false;
+}
+
 static bool split(struct slice s, char at, struct slice *left, struct slice *right)
 {
 	const uint8_t *p = memchr(s.p, at, s.n);
@@ -112,14 +129,16 @@ static int parse_head(struct slice head, struct http_request *r)
 		struct http_header *h = &r->headers[r->nheaders];
 		if (r->nheaders == HTTP_HEADERS_MAX)
 			return 431;
-		if (!split(line, ':', &h->name, &h->value) || !all_tokens(h->name) || memchr(h->value.p, 0, h->value.n))
+		if (!split(line, ':', &h->name, &h->value) || !all_tokens(h->name))
+			return 400;
+		if (h->value.n && (memchr(h->value.p, 0, h->value.n) || memchr(h->value.p, '\r', h->value.n)))
 			return 400;
 		h->value = trim(h->value);
 		r->nheaders++;
 	}
-	if (http_is(http_header(r, "connection"), "close"))
+	if (lists(http_header(r, "connection"), "close"))
 		r->keep_alive = false;
-	else if (http_is(http_header(r, "connection"), "keep-alive"))
+	else if (lists(http_header(r, "connection"), "keep-alive"))
 		r->keep_alive = true;
 	return status;
 }
@@ -162,6 +181,8 @@ static int64_t chunk_size(struct slice line)
 	int64_t n = 0;
 	size_t i = 0;
 
+	if (line.n > CHUNK_LINE_MAX || memchr(line.p, '\r', line.n))
+		return -1;
 	for (; i < line.n && hex(line.p[i]) >= 0; i++) {
 		if (i == 8)
 			return -1;
@@ -199,10 +220,13 @@ static enum http_result parse_chunks(struct http_parser *p, struct slice input, 
 		struct slice rest = slice_of(input.p + p->chunk_at, input.n - p->chunk_at), line;
 		int64_t n;
 
+		/* All of a chunked request is kept until its end: what is around the chunks counts, too. */
+		if (p->chunk_at > HTTP_HEAD_MAX + CHUNK_LINE_MAX + CHUNK_COST * p->body_max)
+			return bad(413, ret_status);
 		if (!next_line(&rest, &line))
 			return rest.n > CHUNK_LINE_MAX ? bad(400, ret_status) : HTTP_MORE;
 		n = chunk_size(line);
-		if (n < 0)
+		if (n < 0 || line.p[line.n] != '\r')
 			return bad(400, ret_status);
 		if (n == 0)
 			return end_chunks(rest, input, p, ret, ret_used, ret_status);
@@ -231,8 +255,18 @@ static enum http_result more(struct http_parser *p, const struct http_request *r
 	return HTTP_CONTINUE;
 }
 
-enum http_result http_parse(struct http_parser *p, struct slice input, struct http_request *ret, size_t *ret_used,
-			    size_t *ret_want, int *ret_status)
+/* How often a header stands there. */
+static unsigned count(const struct http_request *r, const char *name)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < r->nheaders; i++)
+		n += http_is(r->headers[i].name, name);
+	return n;
+}
+
+static enum http_result parse(struct http_parser *p, struct slice input, struct http_request *ret, size_t *ret_used,
+			      size_t *ret_want, int *ret_status)
 {
 	enum http_result result;
 	struct slice coding;
@@ -250,8 +284,12 @@ enum http_result http_parse(struct http_parser *p, struct slice input, struct ht
 		return bad(status, ret_status);
 
 	coding = http_header(ret, "transfer-encoding");
-	if (coding.p && (http_header(ret, "content-length").p || !http_is(coding, "chunked")))
-		return bad(coding.p && http_is(coding, "chunked") ? 400 : 501, ret_status);
+	if (coding.p && !http_is(coding, "chunked"))
+		return bad(501, ret_status);
+	if (coding.p && (http_header(ret, "content-length").p || count(ret, "transfer-encoding") > 1))
+		return bad(400, ret_status);
+	if (count(ret, "host") > 1)
+		return bad(400, ret_status);
 	if (coding.p) {
 		if (!p->chunk_at)
 			p->chunk_at = head;
@@ -265,6 +303,23 @@ enum http_result http_parse(struct http_parser *p, struct slice input, struct ht
 	ret->body = slice_of(input.p + head, length);
 	*ret_used = head + length;
 	return HTTP_REQUEST;
+}
+
+enum http_result http_parse(struct http_parser *p, struct slice input, struct http_request *ret, size_t *ret_used,
+			    size_t *ret_want, int *ret_status)
+{
+	enum http_result result;
+	size_t skip = 0;
+
+	/* Some clients end a body with a line end that does not belong to it (RFC 9112, section 2.2). */
+	while (skip + 1 < input.n && skip < 4 && input.p[skip] == '\r' && input.p[skip + 1] == '\n')
+		skip += 2;
+	result = parse(p, slice_of(input.p + skip, input.n - skip), ret, ret_used, ret_want, ret_status);
+	if (result == HTTP_REQUEST)
+		*ret_used += skip;
+	if (*ret_want)
+		*ret_want += skip;
+	return result;
 }
 
 void http_done(struct http_parser *p)

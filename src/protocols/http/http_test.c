@@ -43,6 +43,19 @@ TEST(requests_are_taken_or_refused)
 		{ "GET /\r\n\r\n", 400 },
 		{ "G\x01T / HTTP/1.1\r\n\r\n", 400 },
 		{ "GET / HTTP/1.1\r\nno colon\r\n\r\n", 400 },
+		{ "\r\nGET / HTTP/1.1\r\n\r\n", 0 },                         /* a line end too many behind the last body */
+		{ "\r\n", 1 },
+		{ "\r", 1 },
+		{ "GET / HTTP/1.1\r\nX: a\rb\r\n\r\n", 400 },               /* a bare CR */
+		{ "GET / HTTP/1.1\r\nX: a\r\n b\r\n\r\n", 400 },             /* a folded line */
+		{ "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400 },
+		{ "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n", 400 },
+		{ "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n", 400 },       /* a bare LF */
+		{ "POST / HTTP/1.1\r\nContent-Length: 3, 3\r\n\r\nabc", 400 },
+		{ "POST / HTTP/1.1\r\nContent-Length:\r\n\r\n", 400 },
+		{ "GET  / HTTP/1.1\r\n\r\n", 400 },
+		{ "GET / HTTP/1.1 \r\n\r\n", 505 },
+		{ " GET / HTTP/1.1\r\n\r\n", 400 },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -74,6 +87,54 @@ TEST(a_request_arrives_byte_by_byte)
 	http_done(&p);
 	CHECK(parse(&p, "GET / HTTP/1.0\r\n\r\n").result == HTTP_REQUEST);
 	http_free(&p);
+}
+
+/* Every row is one version and Connection header, and whether the connection stays. */
+TEST(a_connection_stays_as_both_sides_say)
+{
+	static const struct { const char *text; bool stays; } rows[] = {
+		{ "GET / HTTP/1.1\r\n\r\n", true },
+		{ "GET / HTTP/1.0\r\n\r\n", false },
+		{ "GET / HTTP/1.1\r\nConnection: close\r\n\r\n", false },
+		{ "GET / HTTP/1.1\r\nConnection: TE, Close\r\n\r\n", false },
+		{ "GET / HTTP/1.0\r\nconnection: keep-alive , TE\r\n\r\n", true },
+		{ "GET / HTTP/1.1\r\nConnection: closed\r\n\r\n", true },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct http_parser p = { .body_max = 1000 };
+		struct parsed r = parse(&p, rows[i].text);
+		CHECK(r.result == HTTP_REQUEST && r.request.keep_alive == rows[i].stays);
+		http_free(&p);
+	}
+}
+
+/* Chunks of one byte with long extensions: the request must end long before the memory does. */
+TEST(what_surrounds_chunks_is_bounded)
+{
+	struct http_parser p = { .body_max = 4000 };
+	struct bytes text = BYTES_MAX(4 << 20);
+	struct parsed r;
+
+	bytes_printf(&text, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
+	for (int i = 0; i < 3999; i++)
+		bytes_printf(&text, "1;%0200d\r\na\r\n", 0);
+	bytes_add_u8(&text, 0);
+	r = parse(&p, (char *)text.p);
+	CHECK(r.result == HTTP_BAD && r.status == 413);
+	http_free(&p);
+
+	p = (struct http_parser){ .body_max = 4000 };
+	text.n = 0;
+	bytes_printf(&text, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
+	for (int i = 0; i < 4000; i++)
+		bytes_printf(&text, "1\r\na\r\n");
+	bytes_printf(&text, "0\r\n\r\n");
+	bytes_add_u8(&text, 0);
+	r = parse(&p, (char *)text.p);
+	CHECK(r.result == HTTP_REQUEST && r.request.body.n == 4000 && r.used == text.n - 1);
+	http_free(&p);
+	bytes_free(&text);
 }
 
 TEST(continue_is_asked_for_once)

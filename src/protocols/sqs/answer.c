@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/utf8.h"
 #include "protocols/sqs/sqs.h"
 
 #define NAMESPACE "http://queue.amazonaws.com/doc/2012-11-05/"
@@ -65,6 +66,23 @@ bool sqs_is_sender_fault(const char *shape)
 	return errors[find(shape)].status < 500;
 }
 
+/* Messages quote what the client sent, perhaps cut in the middle of a character: make them text that XML and JSON allow. */
+static void mend(char *message)
+{
+	struct slice rest = slice_cstr(message);
+
+	while (rest.n) {
+		uint32_t c;
+		unsigned n = utf8_next(rest, &c);
+
+		if (!n || (c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0xfffe || c == 0xffff) {
+			n = n ? n : 1;
+			memset(message + (slice_cstr(message).n - rest.n), '?', n);
+		}
+		rest = slice_of(rest.p + n, rest.n - n);
+	}
+}
+
 bool sqs_fail(struct sqs_error *e, const char *shape, const char *format, ...)
 {
 	va_list args;
@@ -73,6 +91,7 @@ bool sqs_fail(struct sqs_error *e, const char *shape, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(e->message, sizeof e->message, format, args);
 	va_end(args);
+	mend(e->message);
 	return false;
 }
 
@@ -115,7 +134,9 @@ void sqs_answer_status(struct sqs *s, int status, const char *body)
 
 	http_begin(&head, status);
 	http_field(&head, "Content-Type", "text/plain");
-	http_end(&head, slice_cstr(body), s->request.keep_alive, false);
+	if (status == 405)
+		http_field(&head, "Allow", "GET, POST");
+	http_end(&head, slice_cstr(body), s->request.keep_alive, s->request.head);
 	host_write(s->session.host, head.p, head.n);
 	bytes_free(&head);
 	sqs_answered(s);
@@ -209,5 +230,6 @@ void sqs_refuse(struct sqs *s, const char *shape, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(e.message, sizeof e.message, format, args);
 	va_end(args);
+	mend(e.message);
 	sqs_answer_error(s, &e);
 }

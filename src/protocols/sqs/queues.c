@@ -158,8 +158,27 @@ static struct queue_spec *new_spec(struct cmd *c)
 	return spec;
 }
 
+static bool is_tag(const struct setting *set, struct slice *ret_key)
+{
+	if (!slice_starts(set->name, SLICE("tag:")))
+		return false;
+	*ret_key = slice_of(set->name.p + 4, set->name.n - 4);
+	return true;
+}
+
+static unsigned count_tags(const struct queue_spec *spec)
+{
+	struct slice key;
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < spec->nsettings; i++)
+		n += is_tag(&spec->settings[i], &key);
+	return n;
+}
+
 /* Tags are settings too, under a prefix that no attribute has. */
-static bool add_tags(struct cmd *c, struct queue_spec *spec, const struct wire_pair *tags, int32_t n, struct sqs_error *e)
+static bool add_tags(struct cmd *c, struct slice queue, struct queue_spec *spec, const struct wire_pair *tags, int32_t n,
+		     struct sqs_error *e)
 {
 	struct setting *room = cmd_alloc(c, (spec->nsettings + (uint32_t)(n > 0 ? n : 0) + 1) * sizeof *room);
 
@@ -182,6 +201,8 @@ static bool add_tags(struct cmd *c, struct queue_spec *spec, const struct wire_p
 		room[at] = (struct setting){ cmd_copy(c, bytes_slice(&name)), cmd_copy(c, tags[i].value) };
 		bytes_free(&name);
 	}
+	if (count_tags(spec) > TAGS_MAX)
+		return sqs_fail(e, "InvalidParameterValueException", "Too many tags added for queue %.*s.", SLICE_ARGS(queue));
 	return true;
 }
 
@@ -214,7 +235,7 @@ void sqs_on_create_queue(struct sqs *s, struct request *r)
 	c->origin = ORIGIN_SQS;
 	c->partitions = 1;
 	if (!attributes_apply(s, in->attributes.v, in->attributes.n, true, is_fifo_name(in->queue_name), &c->head, c->queue, &e) ||
-	    !add_tags(&c->head, c->queue, in->tags.v, in->tags.n, &e)) {
+	    !add_tags(&c->head, in->queue_name, c->queue, in->tags.v, in->tags.n, &e)) {
 		cmd_free(&c->head);
 		sqs_answer_error(s, &e);
 		return;
@@ -542,14 +563,6 @@ void sqs_on_purge_queue(struct sqs *s, struct request *r)
 
 /* ------------------------------------------------------------------------------------------------------------------ tags ---- */
 
-static bool is_tag(const struct setting *set, struct slice *ret_key)
-{
-	if (!slice_starts(set->name, SLICE("tag:")))
-		return false;
-	*ret_key = slice_of(set->name.p + 4, set->name.n - 4);
-	return true;
-}
-
 void sqs_on_list_queue_tags(struct sqs *s, struct request *r)
 {
 	const struct list_queue_tags_request *in = r->in;
@@ -579,14 +592,9 @@ void sqs_on_tag_queue(struct sqs *s, struct request *r)
 
 	if (!c)
 		return;
-	if (!add_tags(&c->head, c->queue, in->tags.v, in->tags.n, &e)) {
+	if (!add_tags(&c->head, ch->name, c->queue, in->tags.v, in->tags.n, &e)) {
 		cmd_free(&c->head);
 		sqs_answer_error(s, &e);
-		return;
-	}
-	if (c->queue->nsettings > TAGS_MAX + ATTRIBUTES_MAX) {
-		cmd_free(&c->head);
-		sqs_refuse(s, "InvalidParameterValueException", "Too many tags added for queue %.*s.", SLICE_ARGS(ch->name));
 		return;
 	}
 	send_alter(s, c);

@@ -33,9 +33,13 @@ struct slice receipt_write(struct sqs *s, const struct receipt *r)
 
 bool receipt_read(struct slice text, struct receipt *ret)
 {
-	uint8_t raw[RECEIPT_BYTES + 3];
+	uint8_t raw[RECEIPT_BYTES + 3], again[RECEIPT_TEXT + 1];
 
 	if (text.n != RECEIPT_TEXT || EVP_DecodeBlock(raw, text.p, RECEIPT_TEXT) != RECEIPT_BYTES)
+		return false;
+	/* There is one way to write it; the decoder knows others. */
+	EVP_EncodeBlock(again, raw, RECEIPT_BYTES);
+	if (memcmp(again, text.p, RECEIPT_TEXT) != 0)
 		return false;
 	if (raw[0] != VERSION || get_le32(raw + 29) != crc32c(0, raw, 29))
 		return false;

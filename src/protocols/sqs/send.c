@@ -176,7 +176,8 @@ static bool check_entries(const struct send_message_batch_request *in, struct sq
 /* Errors that are about FIFO's parameters fail the request as a whole, as AWS does. */
 static bool fails_all(const struct sqs_error *e)
 {
-	return strstr(e->message, "ContentBasedDeduplication") || strstr(e->message, "parameter MessageGroupId.");
+	return !strncmp(e->message, "The queue should either have ContentBasedDeduplication", 54) ||
+	       !strcmp(e->message, "The request must contain the parameter MessageGroupId.");
 }
 
 /* Check every entry; false: the request fails as a whole. */

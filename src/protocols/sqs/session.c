@@ -63,6 +63,21 @@ struct slice sqs_text(struct sqs *s, const char *format, ...)
 	return slice_of(to, (size_t)n);
 }
 
+struct slice sqs_join(struct sqs *s, struct slice a, const char *between, struct slice b)
+{
+	size_t n = strlen(between);
+	uint8_t *to = arena_alloc(&s->request.arena, a.n + n + b.n + 1);
+
+	if (!to)
+		return slice_of("", 0);
+	if (a.n)
+		memcpy(to, a.p, a.n);
+	memcpy(to + a.n, between, n);
+	if (b.n)
+		memcpy(to + a.n + n, b.p, b.n);
+	return slice_of(to, a.n + n + b.n);
+}
+
 void sqs_make_uuid(struct sqs *s, char text[UUID_TEXT + 1])
 {
 	uint64_t a = host_random(s->session.host), b = host_random(s->session.host);
@@ -96,9 +111,10 @@ static void begin(struct sqs *s, const struct http_request *http)
 		memcpy(r->host, host.p, host.n);
 	else
 		snprintf(r->host, sizeof r->host, "%s", s->session.host->peer->local);
-	r->path = slice_of(arena_copy(&r->arena, http->path.p, http->path.n), http->path.n);
+	r->head = slice_is(http->method, "HEAD");
+	r->path = sqs_join(s, http->path, "", SLICE_NULL);
 	if (trace.p)
-		r->trace = slice_of(arena_copy(&r->arena, trace.p, trace.n), trace.n);
+		r->trace = sqs_join(s, trace, "", SLICE_NULL);
 	host_timer(s->session.host, 0);
 	s->session.host->calls->pause(s->session.host, true);
 }
@@ -108,7 +124,7 @@ void sqs_answered(struct sqs *s)
 	struct host *host = s->session.host;
 
 	arena_free(&s->request.arena);
-	s->request.busy = false;
+	s->request.busy = s->request.begun = false;
 	s->request.reply = NULL;
 	s->request.waiting = 0;
 	if (!s->request.keep_alive) {
@@ -182,7 +198,7 @@ static struct slice with_queue_url(struct sqs *s, struct slice form)
 
 	if (path.n <= 1 || query_find(form, "QueueUrl", &s->request.arena, &value))
 		return form;
-	return sqs_text(s, "%.*s&QueueUrl=%.*s", SLICE_ARGS(form), SLICE_ARGS(path));
+	return sqs_join(s, form, "&QueueUrl=", path);
 }
 
 static bool needs_no_queue(const struct wire_api *api)
@@ -216,7 +232,7 @@ static struct slice form_of(struct sqs *s, const struct http_request *http, stru
 		return body;
 	if (!body.n)
 		return slice_of(arena_copy(&s->request.arena, http->query.p, http->query.n), http->query.n);
-	return sqs_text(s, "%.*s&%.*s", SLICE_ARGS(body), SLICE_ARGS(http->query));
+	return sqs_join(s, body, "&", http->query);
 }
 
 static void handle(struct sqs *s, const struct http_request *http)
@@ -261,6 +277,15 @@ static struct session *sqs_open(struct host *host)
 	return &s->session;
 }
 
+/* From here the peer has so long for the rest, however slowly it sends. */
+static void request_begun(struct sqs *s)
+{
+	if (s->request.begun)
+		return;
+	s->request.begun = true;
+	host_timer(s->session.host, host_now(s->session.host) + REQUEST_MS);
+}
+
 static int64_t sqs_input(struct session *session, struct slice bytes, size_t *want)
 {
 	struct sqs *s = (struct sqs *)session;
@@ -273,8 +298,10 @@ static int64_t sqs_input(struct session *session, struct slice bytes, size_t *wa
 	switch (http_parse(&s->http, bytes, &http, &used, want, &status)) {
 	case HTTP_CONTINUE:
 		host_write(session->host, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+		request_begun(s);
 		return 0;
 	case HTTP_MORE:
+		request_begun(s);
 		return 0;
 	case HTTP_BAD:
 		s->request.keep_alive = false;
@@ -304,8 +331,14 @@ static void sqs_timer(struct session *session, int64_t now_ms)
 {
 	struct sqs *s = (struct sqs *)session;
 
-	if (!s->request.busy)
+	if (s->request.busy)
+		return;
+	if (s->request.begun) {
+		s->request.keep_alive = false;
+		sqs_answer_status(s, 408, "the request took too long to arrive\n");
+	} else {
 		host_close(session->host);
+	}
 }
 
 static void sqs_close(struct session *session, bool stopping)

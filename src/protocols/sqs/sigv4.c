@@ -4,6 +4,8 @@
  *   string to sign = "AWS4-HMAC-SHA256" \n date-time \n scope \n hex(sha256(canonical request))
  *   key            = HMAC(HMAC(HMAC(HMAC("AWS4" + secret, date), region), service), "aws4_request")
  *
+ *   canonical      = method \n path \n query, sorted \n signed headers \n their names \n hex(sha256(body))
+ *
  * With no keys configured, peers on this machine are let in unasked, signed or not.
  */
 #include <openssl/crypto.h>
@@ -15,7 +17,7 @@
 
 #include "protocols/sqs/sqs.h"
 
-enum { WINDOW_MS = 15 * 60 * 1000, SIGNED_HEADERS_MAX = 32, CANONICAL_MAX = 256 * 1024, PARAMETERS_MAX = 64 };
+enum { WINDOW_MS = 15 * 60 * 1000, EXPIRES_MAX_S = 7 * 24 * 3600, SIGNED_HEADERS_MAX = 64, CANONICAL_MAX = 256 * 1024 };
 
 #define ALGORITHM "AWS4-HMAC-SHA256"
 
@@ -90,33 +92,7 @@ static bool from_header(const struct http_request *http, struct slice header, st
 	return true;
 }
 
-static struct slice parameter(struct sqs *s, struct slice query, const char *name)
-{
-	struct slice value;
-
-	return query_find(query, name, &s->request.arena, &value) ? value : SLICE_NULL;
-}
-
-static bool from_query(struct sqs *s, struct slice query, struct claim *c, struct sqs_error *e)
-{
-	struct slice expires = parameter(s, query, "X-Amz-Expires");
-
-	c->presigned = true;
-	c->signed_headers = parameter(s, query, "X-Amz-SignedHeaders");
-	c->signature = parameter(s, query, "X-Amz-Signature");
-	c->time = parameter(s, query, "X-Amz-Date");
-	for (size_t i = 0; i < expires.n && i < 7; i++)
-		c->expires_ms = c->expires_ms * 10 + (expires.p[i] - '0');
-	c->expires_ms *= 1000;
-	if (!parse_credential(parameter(s, query, "X-Amz-Credential"), c))
-		return incomplete(e, "a valid X-Amz-Credential for service sqs");
-	if (!c->signed_headers.n || c->signature.n != 64 || !c->time.n)
-		return incomplete(e, "X-Amz-SignedHeaders, X-Amz-Signature and X-Amz-Date");
-	return true;
-}
-
-/* -------------------------------------------------------------------------------------------------------------- time ---- */
-
+/* Of n digits; -1 if one is none. */
 static int number(struct slice s, size_t at, size_t n)
 {
 	int v = 0;
@@ -128,6 +104,36 @@ static int number(struct slice s, size_t at, size_t n)
 	}
 	return v;
 }
+
+static struct slice parameter(struct sqs *s, struct slice query, const char *name)
+{
+	struct slice value;
+
+	return query_find(query, name, &s->request.arena, &value) ? value : SLICE_NULL;
+}
+
+static bool from_query(struct sqs *s, struct slice query, struct claim *c, struct sqs_error *e)
+{
+	struct slice expires = parameter(s, query, "X-Amz-Expires");
+	int expires_s = expires.n >= 1 && expires.n <= 6 ? number(expires, 0, expires.n) : -1;
+
+	c->presigned = true;
+	if (!slice_is(parameter(s, query, "X-Amz-Algorithm"), ALGORITHM))
+		return sqs_fail(e, "IncompleteSignatureException", "Unsupported AWS 'algorithm'; must be " ALGORITHM);
+	if (expires_s < 1 || expires_s > EXPIRES_MAX_S)
+		return sqs_fail(e, "IncompleteSignatureException", "X-Amz-Expires must be a number of seconds between 1 and 604800");
+	c->expires_ms = (int64_t)expires_s * 1000;
+	c->signed_headers = parameter(s, query, "X-Amz-SignedHeaders");
+	c->signature = parameter(s, query, "X-Amz-Signature");
+	c->time = parameter(s, query, "X-Amz-Date");
+	if (!parse_credential(parameter(s, query, "X-Amz-Credential"), c))
+		return incomplete(e, "a valid X-Amz-Credential for service sqs");
+	if (!c->signed_headers.n || c->signature.n != 64 || !c->time.n)
+		return incomplete(e, "X-Amz-SignedHeaders, X-Amz-Signature and X-Amz-Date");
+	return true;
+}
+
+/* -------------------------------------------------------------------------------------------------------------- time ---- */
 
 /* Days since 1970 of a date in the Gregorian calendar. */
 static int64_t days(int year, int month, int day)
@@ -174,12 +180,40 @@ static bool is_unreserved(uint8_t c)
 /* As AWS encodes: everything but unreserved characters, in upper-case hex. */
 static void add_encoded(struct bytes *out, struct slice s, bool keep_slash)
 {
+	static const char digits[] = "0123456789ABCDEF";
+
 	for (size_t i = 0; i < s.n; i++) {
 		if (is_unreserved(s.p[i]) || (keep_slash && s.p[i] == '/'))
 			bytes_add_u8(out, s.p[i]);
 		else
-			bytes_printf(out, "%%%02X", s.p[i]);
+			bytes_add(out, (char[]){ '%', digits[s.p[i] >> 4], digits[s.p[i] & 15] }, 3);
 	}
+}
+
+/* The path without empty and dot segments, once more encoded, as every service but S3 has it. */
+static bool add_path(struct sqs *s, struct bytes *out, struct slice path)
+{
+	uint8_t *plain = sqs_alloc(s, path.n + 1);
+	struct slice rest = path;
+	size_t n = 0;
+
+	if (!plain)
+		return false;
+	while (rest.n) {
+		struct slice segment = cut(&rest, '/');
+		if (slice_is(segment, "..")) {
+			while (n > 0 && plain[--n] != '/')
+				;
+		} else if (segment.n && !slice_is(segment, ".")) {
+			plain[n++] = '/';
+			memcpy(plain + n, segment.p, segment.n);
+			n += segment.n;
+		}
+	}
+	if (n == 0 || path.p[path.n - 1] == '/')
+		plain[n++] = '/';
+	add_encoded(out, slice_of(plain, n), true);
+	return true;
 }
 
 struct pair {
@@ -210,12 +244,18 @@ static struct slice recoded(struct sqs *s, struct slice raw)
 	return text;
 }
 
-static void add_query(struct sqs *s, struct bytes *out, struct slice query)
+static bool add_query(struct sqs *s, struct bytes *out, struct slice query)
 {
-	struct pair pairs[PARAMETERS_MAX];
-	unsigned n = 0;
+	struct pair *pairs;
+	size_t n = 1;
 
-	while (query.n && n < PARAMETERS_MAX) {
+	for (size_t i = 0; i < query.n; i++)
+		n += query.p[i] == '&';
+	pairs = sqs_alloc(s, n * sizeof *pairs);
+	if (!pairs)
+		return false;
+	n = 0;
+	while (query.n) {
 		struct slice value = cut(&query, '&'), name = cut(&value, '=');
 		if (slice_is(name, "X-Amz-Signature"))
 			continue;
@@ -223,34 +263,53 @@ static void add_query(struct sqs *s, struct bytes *out, struct slice query)
 	}
 	if (n)
 		qsort(pairs, n, sizeof *pairs, by_pair);
-	for (unsigned i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++)
 		bytes_printf(out, "%s%.*s=%.*s", i ? "&" : "", SLICE_ARGS(pairs[i].name), SLICE_ARGS(pairs[i].value));
+	return true;
 }
 
-/* "name:value\n" for each signed header; runs of blanks inside a value count as one. */
+/* All values that a header was sent with, in that order; runs of blanks inside a value count as one. */
+static bool add_values(struct bytes *out, const struct http_request *http, const char *name)
+{
+	bool found = false;
+
+	for (unsigned k = 0; k < http->nheaders; k++) {
+		struct slice value = http->headers[k].value;
+
+		if (!http_is(http->headers[k].name, name))
+			continue;
+		if (found)
+			bytes_add_u8(out, ',');
+		found = true;
+		for (size_t i = 0; i < value.n; i++)
+			if (!(value.p[i] == ' ' && i > 0 && value.p[i - 1] == ' '))
+				bytes_add_u8(out, value.p[i]);
+	}
+	return found;
+}
+
+/* "name:values\n" for each signed header. */
 static bool add_headers(struct bytes *out, const struct http_request *http, struct slice names)
 {
-	bool host = false;
+	bool host = false, target = !http_header(http, "x-amz-target").p;
 
 	for (unsigned n = 0; names.n; n++) {
-		struct slice name = cut(&names, ';'), value;
+		struct slice name = cut(&names, ';');
 		char text[256];
 
 		if (n == SIGNED_HEADERS_MAX || name.n >= sizeof text)
 			return false;
 		memcpy(text, name.p, name.n);
 		text[name.n] = '\0';
-		value = http_header(http, text);
-		if (!value.p)
-			return false;
 		host |= http_is(name, "host");
+		target |= http_is(name, "x-amz-target");
 		bytes_printf(out, "%s:", text);
-		for (size_t i = 0; i < value.n; i++)
-			if (!(value.p[i] == ' ' && i > 0 && value.p[i - 1] == ' '))
-				bytes_add_u8(out, value.p[i]);
+		if (!add_values(out, http, text))
+			return false;
 		bytes_add_u8(out, '\n');
 	}
-	return host;
+	/* Where it goes and what it asks for must be signed, or a signature could be used for something else. */
+	return host && target;
 }
 
 static void hex_digest(struct slice s, char ret[65])
@@ -267,10 +326,11 @@ static bool canonical(struct sqs *s, const struct http_request *http, const stru
 	struct slice declared = http_header(http, "x-amz-content-sha256");
 
 	bytes_printf(out, "%.*s\n", SLICE_ARGS(http->method));
-	/* The path once more encoded, as every service but S3 does. */
-	add_encoded(out, http->path, true);
+	if (!add_path(s, out, http->path))
+		return false;
 	bytes_add(out, "\n", 1);
-	add_query(s, out, http->query);
+	if (!add_query(s, out, http->query))
+		return false;
 	bytes_add(out, "\n", 1);
 	if (!add_headers(out, http, c->signed_headers))
 		return false;
@@ -296,10 +356,11 @@ static void signing_key(struct sqs *s, const struct claim *c, struct slice secre
 {
 	char scope[sizeof s->signing_scope], start[160];
 	uint8_t key[32];
-	int n;
+	int n = snprintf(scope, sizeof scope, "%.*s/%.*s", SLICE_ARGS(c->access_key), SLICE_ARGS(c->scope));
 
-	snprintf(scope, sizeof scope, "%.*s/%.*s", SLICE_ARGS(c->access_key), SLICE_ARGS(c->scope));
-	if (!strcmp(scope, s->signing_scope))
+	if (n >= (int)sizeof scope)
+		scope[0] = '\0';        /* too long to be told from others: not kept */
+	if (*scope && !strcmp(scope, s->signing_scope))
 		return;
 	n = snprintf(start, sizeof start, "AWS4%.*s", SLICE_ARGS(secret));
 	hmac((const uint8_t *)start, (size_t)n, c->date, key);

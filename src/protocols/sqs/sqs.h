@@ -41,7 +41,9 @@ struct sqs_error {
 };
 
 struct request {
+	bool begun;                     /* some of its bytes are there, not all */
 	bool busy;                      /* between its last byte and its answer */
+	bool head;                      /* a HEAD request: the answer has no body */
 	bool json;                      /* AWS JSON 1.0; else Query and XML */
 	bool keep_alive;
 	struct arena arena;
@@ -86,6 +88,7 @@ bool sqs_ask(struct sqs *s, struct cmd *c, uint16_t shard, uint64_t tag);
 void sqs_make_uuid(struct sqs *s, char text[UUID_TEXT + 1]);
 void *sqs_alloc(struct sqs *s, size_t n);                   /* zeroed, from the request's arena; NULL: refused already */
 struct slice sqs_text(struct sqs *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+struct slice sqs_join(struct sqs *s, struct slice a, const char *between, struct slice b);     /* whatever bytes they hold */
 
 /* ---- sigv4.c ---- */
 /* False: `e` is filled (access denied, bad signature, too old, ...). */
