@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum type { TEXT, PATH, ADDRESS, NUMBER, SIZE, FRACTION, YES_NO, DURABILITY, ACCOUNT };
+enum type { TEXT, PATH, ADDRESS, HOST_PORT, NUMBER, SIZE, FRACTION, YES_NO, DURABILITY, ACCOUNT };
 
 static const struct name {
 	const char *name, *value, *help;        /* value: the default, as it would be written */
@@ -37,7 +37,7 @@ static const struct name {
 	{ "sqs.secret_key", "", "its secret", TEXT, AT(sqs_secret_key), 0, 0 },
 	{ "sqs.region", "us-east-1", "region in ARNs and signatures", TEXT, AT(sqs_region), 0, 0 },
 	{ "sqs.account", "000000000000", "12-digit account id in queue URLs and ARNs", ACCOUNT, AT(sqs_account), 0, 0 },
-	{ "kafka.advertised", "", "HOST:PORT that Kafka clients are told; empty: the address they connected to", TEXT,
+	{ "kafka.advertised", "", "HOST:PORT that Kafka clients are told; empty: the address they connected to", HOST_PORT,
 	  AT(kafka_advertised), 0, 0 },
 	{ "kafka.num_partitions", "1", "partitions of topics that are created on first use", NUMBER, AT(num_partitions), 1, 10000 },
 	{ "kafka.auto_create_topics", "true", "create a topic when a client asks for it", YES_NO, AT(auto_create_topics), 0, 0 },
@@ -137,12 +137,23 @@ static int set_address(char *to, const char *value, const char *name, struct why
 {
 	char text[CONFIG_TEXT];
 
-	if (*value && strspn(value, "0123456789") == strlen(value)) {
-		snprintf(text, sizeof text, "127.0.0.1:%.5s", value);
+	if (*value && strlen(value) <= 5 && strspn(value, "0123456789") == strlen(value)) {
+		snprintf(text, sizeof text, "127.0.0.1:%s", value);
 		value = text;
 	}
 	if (strcmp(value, "off") && !strchr(value, ':'))
 		return fail(why, -ERR_BAD_ARGUMENT, "%s = %s: must be ADDR:PORT or off", name, value);
+	return set_text(to, CONFIG_TEXT, value, name, why);
+}
+
+static int set_host_port(char *to, const char *value, const char *name, struct why *why)
+{
+	const char *colon = strrchr(value, ':'), *port = colon ? colon + 1 : "";
+	bool ok = colon > value && strlen(port) <= 5 && strspn(port, "0123456789") == strlen(port) && atoi(port) >= 1 &&
+		  atoi(port) <= 65535 && !strpbrk(value, " \t/");
+
+	if (*value && !ok)
+		return fail(why, -ERR_BAD_ARGUMENT, "%s = %s: must be HOST:PORT", name, value);
 	return set_text(to, CONFIG_TEXT, value, name, why);
 }
 
@@ -160,6 +171,8 @@ int config_set(struct config *c, const char *name, const char *value, struct why
 		return set_text(to, sizeof c->data, value, n->name, why);
 	case ADDRESS:
 		return set_address(to, value, n->name, why);
+	case HOST_PORT:
+		return set_host_port(to, value, n->name, why);
 	case NUMBER:
 	case SIZE:
 		return set_number(n, to, value, why);
@@ -198,13 +211,22 @@ static char *strip(char *s)
 	return s;
 }
 
+/* '#' begins a comment at the start of a line and behind a blank: a password may have one in it. */
+static void cut_comment(char *line)
+{
+	for (char *p = line; *p; p++)
+		if (*p == '#' && (p == line || isspace((unsigned char)p[-1]))) {
+			*p = '\0';
+			return;
+		}
+}
+
 static int read_line(struct config *c, char *line, bool *given, struct why *why)
 {
-	char *hash = strchr(line, '#'), *equals, *name;
+	char *equals, *name;
 	const struct name *n;
 
-	if (hash)
-		*hash = '\0';
+	cut_comment(line);
 	name = strip(line);
 	if (!*name)
 		return 0;
@@ -225,16 +247,24 @@ int config_read(struct config *c, const char *path, struct why *why)
 {
 	bool given[sizeof names / sizeof *names] = { false };
 	FILE *f = fopen(path, "re");
-	char line[2048];
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t n = 0;
 	int r = 0;
 
 	if (!f)
 		return fail(why, -ERR_BAD_ARGUMENT, "cannot read the configuration file %s: %m", path);
-	for (int number = 1; r == 0 && fgets(line, sizeof line, f); number++) {
-		r = read_line(c, line, given, why);
+	for (int number = 1; r == 0 && (n = getline(&line, &size, f)) >= 0; number++) {
+		if (strlen(line) != (size_t)n)
+			r = fail(why, -ERR_BAD_ARGUMENT, "there is a zero byte");
+		else
+			r = read_line(c, line, given, why);
 		if (r < 0)
 			because(why, r, "%s:%d", path, number);
 	}
+	if (r == 0 && ferror(f))
+		r = fail(why, -ERR_BAD_ARGUMENT, "cannot read the configuration file %s: %m", path);
+	free(line);
 	fclose(f);
 	return r;
 }
