@@ -104,7 +104,8 @@ TEST(answers_are_whole_and_exact)
 	CHECK(says(f, "GET /healthz?x=y HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nok\n"));
 	CHECK(says(f, "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 31\r\n\r\n"
 		   "there is /healthz and /metrics\n"));
-	CHECK(says(f, "POST /metrics HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain\r\n"
+	CHECK(says(f, "POST /metrics HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
+		   "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain\r\n"
 		   "Allow: GET, HEAD\r\nContent-Length: 36\r\n\r\nonly GET and HEAD are answered here\n"));
 	CHECK(!f->closed);
 	CHECK(says(f, "GET /healthz HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n"

@@ -1,9 +1,9 @@
 /*
  * config.h - what `hawser serve` is told: the configuration file, and options that override it.
  *
- * The file has lines `name = value`; '#' at the start of a line or behind a blank begins a comment.  A name that we do not know, a value that makes no sense,
- * or a setting given twice is refused with file and line: nothing is accepted and ignored.  docs/manual/config.md is
- * the reference, and config_names() prints the same table.
+ * The file has lines `name = value`; '#' at the start of a line or behind a blank begins a comment.  A name that we do
+ * not know, a value that makes no sense, or a setting given twice is refused with file and line: nothing is accepted
+ * and ignored.  docs/manual/config.md is the reference, and config_names() prints the same table.
  */
 #ifndef SERVER_CONFIG_H
 #define SERVER_CONFIG_H

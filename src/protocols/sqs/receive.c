@@ -195,11 +195,11 @@ static bool check_numbers(const struct receive_message_request *in, struct sqs_e
 	if (in->receive_request_attempt_id.p)
 		return sqs_fail(e, "UnsupportedOperation", "The parameter ReceiveRequestAttemptId is not supported yet.");
 	if (in->has_max_number_of_messages && (in->max_number_of_messages < 1 || in->max_number_of_messages > 10))
-		return sqs_fail(e, "InvalidParameterValueException", "Value %d for parameter MaxNumberOfMessages is invalid. Reason: Must be "
-				"between 1 and 10, if provided.", in->max_number_of_messages);
+		return sqs_fail(e, "InvalidParameterValueException", "Value %d for parameter MaxNumberOfMessages is invalid. "
+				"Reason: Must be between 1 and 10, if provided.", in->max_number_of_messages);
 	if (in->has_wait_time_seconds && (in->wait_time_seconds < 0 || in->wait_time_seconds > 20))
-		return sqs_fail(e, "InvalidParameterValueException", "Value %d for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 "
-				"and <= 20, if provided.", in->wait_time_seconds);
+		return sqs_fail(e, "InvalidParameterValueException", "Value %d for parameter WaitTimeSeconds is invalid. "
+				"Reason: Must be >= 0 and <= 20, if provided.", in->wait_time_seconds);
 	if (in->has_visibility_timeout && (in->visibility_timeout < 0 || in->visibility_timeout > 43200))
 		return sqs_fail(e, "InvalidParameterValueException", "Value %d for parameter VisibilityTimeout is invalid. Reason: Must be "
 				">= 0 and <= 43200, if provided.", in->visibility_timeout);

@@ -123,7 +123,6 @@ void sqs_answered(struct sqs *s)
 {
 	struct host *host = s->session.host;
 
-	arena_free(&s->request.arena);
 	s->request.busy = s->request.begun = false;
 	s->request.reply = NULL;
 	s->request.waiting = 0;
@@ -133,6 +132,13 @@ void sqs_answered(struct sqs *s)
 	}
 	host_timer(host, host_now(host) + IDLE_MS);
 	host->calls->pause(host, false);
+}
+
+/* The action has returned: if it has answered, nobody looks at the request any more. */
+static void let_go(struct sqs *s)
+{
+	if (!s->request.busy)
+		arena_free(&s->request.arena);
 }
 
 static const struct wire_api *find_action(struct slice name)
@@ -311,6 +317,7 @@ static int64_t sqs_input(struct session *session, struct slice bytes, size_t *wa
 		break;
 	}
 	handle(s, &http);
+	let_go(s);
 	http_done(&s->http);
 	return (int64_t)used;
 }
@@ -323,6 +330,7 @@ static void sqs_reply(struct session *session, struct cmd *c)
 	if (r->busy && r->reply && r->waiting > 0) {
 		r->waiting--;
 		r->reply(s, r, c);
+		let_go(s);
 	}
 	cmd_free(c);
 }

@@ -168,11 +168,12 @@ TEST(unknown_and_unserved_actions_are_refused_by_name)
 		   "\"The action or operation requested is invalid.\"}"));
 	CHECK(json(c, "StartMessageMoveTask", "{}", "400 {\"__type\":\"com.amazonaws.sqs#UnsupportedOperation\",\"message\":"
 		   "\"The action StartMessageMoveTask is not supported yet.\"}"));
-	CHECK(query(c, "/", "Action=Nothing%01%C2%A0%FF", "404 <?xml version=\"1.0\"?><ErrorResponse xmlns=\"http://queue.amazonaws.com/"
-		    "doc/2012-11-05/\"><Error><Type>Sender</Type><Code>UnknownOperationException</Code><Message>The request must contain "
-		    "the parameter Action.</Message><Detail/></Error><RequestId><id></RequestId></ErrorResponse>"));
-	CHECK(query(c, "/", "Action=Nothing%01%EF%BF%BF", "400 <?xml version=\"1.0\"?><ErrorResponse xmlns=\"http://queue.amazonaws.com/doc/"
-		    "2012-11-05/\"><Error><Type>Sender</Type><Code>InvalidAction</Code><Message>The action Nothing???? is not valid for "
-		    "this endpoint.</Message><Detail/></Error><RequestId><id></RequestId></ErrorResponse>"));
+#define XML_ERROR(code, message)                                                                                     \
+	"<?xml version=\"1.0\"?><ErrorResponse xmlns=\"http://queue.amazonaws.com/doc/2012-11-05/\"><Error><Type>Sender</Type>" \
+	"<Code>" code "</Code><Message>" message "</Message><Detail/></Error><RequestId><id></RequestId></ErrorResponse>"
+	CHECK(query(c, "/", "Action=Nothing%01%C2%A0%FF",
+		    "404 " XML_ERROR("UnknownOperationException", "The request must contain the parameter Action.")));
+	CHECK(query(c, "/", "Action=Nothing%01%EF%BF%BF",
+		    "400 " XML_ERROR("InvalidAction", "The action Nothing???? is not valid for this endpoint.")));
 	world_free(w);
 }

@@ -151,7 +151,9 @@ static bool parse_time(struct slice t, int64_t *ret_ms)
 		return false;
 	int year = number(t, 0, 4), month = number(t, 4, 2), day = number(t, 6, 2);
 	int hour = number(t, 9, 2), minute = number(t, 11, 2), second = number(t, 13, 2);
-	if (year < 1970 || month < 1 || month > 12 || day < 1 || day > 31 || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0)
+	if (year < 1970 || month < 1 || month > 12 || day < 1 || day > 31)
+		return false;
+	if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0)
 		return false;
 	*ret_ms = (days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second) * 1000;
 	return true;
@@ -162,7 +164,8 @@ static bool check_time(struct sqs *s, const struct claim *c, struct sqs_error *e
 	int64_t now = host_now(s->session.host), then, last;
 
 	if (!parse_time(c->time, &then) || !slice_starts(c->time, c->date))
-		return sqs_fail(e, "IncompleteSignatureException", "Date must be in ISO-8601 'basic format' and agree with the credential.");
+		return sqs_fail(e, "IncompleteSignatureException", "Date must be in ISO-8601 'basic format' and agree with the "
+				"credential.");
 	last = then + (c->expires_ms ? c->expires_ms : WINDOW_MS);
 	if (now > last || then > now + WINDOW_MS)
 		return sqs_fail(e, c->presigned ? "RequestExpired" : "InvalidSignatureException",
@@ -413,7 +416,8 @@ bool sqs_authenticate(struct sqs *s, const struct http_request *http, struct pri
 		return sqs_fail(e, "InvalidClientTokenIdException", "The security token included in the request is invalid.");
 	if (!verify(s, http, &c, secret))
 		return sqs_fail(e, "InvalidSignatureException", "The request signature we calculated does not match the signature you "
-				"provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.");
+				"provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for "
+				"details.");
 	*ret = (struct principal){ .known = true };
 	snprintf(ret->name, sizeof ret->name, "%.*s", SLICE_ARGS(c.access_key));
 	return true;

@@ -9,7 +9,7 @@
  *   receive.c      ReceiveMessage;  settle.c: DeleteMessage, ChangeMessageVisibility and their batches
  *   receipt.c      receipt handles
  *
- * A request's memory is its arena, which lives until it is answered.  Its body is copied there first, so decoded
+ * A request's memory is its arena, which lives until the action that answered it has returned.  Its body is copied there first, so decoded
  * strings stay valid while commands are under way.
  */
 #ifndef PROTOCOLS_SQS_SQS_H
