@@ -1,5 +1,5 @@
 /*
- * convert.h - a message of one protocol as another protocol's reader sees it: DESIGN section 4, "Crossing protocols".
+ * convert.h - a message of one protocol as another protocol's reader sees it; the rules are in docs/crossing.md.
  *
  * Same protocol in and out never comes through here: those bytes are passed on as they are.
  */

@@ -57,7 +57,7 @@ def main():
             if not good:
                 wrong += 1
                 print(f"{schema!r}\n  expected line {line} {text!r}\n  got {done.returncode} {done.stderr!r}")
-    print(f"{len(ROWS)} schemas, {wrong} wrong")
+    print(f"{len(ROWS) - wrong} passed, {wrong} failed")
     return wrong != 0
 
 

@@ -1,6 +1,6 @@
 # Crossing protocols: what a message looks like to a reader of another protocol.
 #
-# One test for each row of the table in the design charter and the manual.
+# One test for each row of the tables in docs/crossing.md.
 #
 # Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
 import base64
