@@ -2,7 +2,7 @@
 """What the pages point at exists: relative links, their anchors, and files named in backticks.
 
 `src/x.c`, `docs/...` and the like are looked for from the root; `x.c`, `broker/x.c` also beside the page, below src/ and in
-every folder.  *, ? and {a,b} may match anything.  Also: each decision is in docs/decisions/README.md, each page of docs/ is
+every folder.  *, ? and {a,b} may match anything.  A function `f()` is named somewhere in the code.  Also: each decision is in docs/decisions/README.md, each page of docs/ is
 reached from docs/README.md, each folder of src/ has a README, and no page or script names the place where it was written.
 Prints each offence as FILE:LINE and a last line "N passed, N failed".
 
@@ -25,6 +25,7 @@ ENDS = "c|h|md|py|sh|def|schema|conf|txt"
 A_PATH = re.compile(r"(?:(?:%s)/[\w./*?{},-]+|[\w./*?{},-]+\.(?:%s)|[a-z][\w/{},-]*/)$" % (TOPS, ENDS))
 # What is made by a build, belongs to the reader, or stands for any name.
 NOT_OURS = re.compile(r"(?:build|data|shard-|checkpoint|journal/|DIR/|NAME|.*NAME|.*TARGET|.*\.gen\.|.*_load$)")
+A_FUNCTION = re.compile(r"([a-z_]\w*)\(\)$")
 FOREIGN = re.compile(r"/work/|\bdeb\.debian\.org|\bpypi\.org|\brepo1?\.maven|/root/|/home/\w", re.I)
 
 
@@ -49,6 +50,15 @@ def anchors(page):
     return {re.sub(r"[^\w\- ]", "", t.replace("`", "")).strip().lower().replace(" ", "-") for t in titles}
 
 
+def code():
+    """Every identifier of the sources."""
+    names = set()
+    for f in FILES:
+        if f.endswith((".c", ".h", ".def", ".py")) and f != "tests/structure/links.py":
+            names.update(re.findall(r"\w+", open(f, encoding="utf-8", errors="replace").read()))
+    return names
+
+
 def check_link(page, target):
     path, _, anchor = target.partition("#")
     path = os.path.normpath(os.path.join(os.path.dirname(page), path)) if path else page
@@ -59,7 +69,7 @@ def check_link(page, target):
     return None
 
 
-def claims(page):
+def claims(page, known):
     """(line number, what is wrong or None) for everything that the page points at."""
     for number, line in enumerate(open(page, encoding="utf-8"), 1):
         for target in re.findall(r"\]\(([^)\s]+)\)", line):
@@ -67,6 +77,9 @@ def claims(page):
                 yield number, check_link(page, target)
         for words in re.findall(r"`([^`]+)`", line):
             word = words.split(" ")[0]
+            function = A_FUNCTION.match(words)
+            if function:
+                yield number, None if function.group(1) in known else f"names {words}, which is not in the code"
             if A_PATH.match(word) and not NOT_OURS.match(word):
                 bad = [p for p in spread(word) if not exists(p, page)]
                 yield number, f"names {bad[0]}, which does not exist" if bad else None
@@ -99,8 +112,9 @@ def strangers():
 
 def main():
     passed = failed = 0
+    known = code()
     for page in (f for f in FILES if f.endswith(".md")):
-        for number, wrong in claims(page):
+        for number, wrong in claims(page, known):
             passed, failed = passed + (not wrong), failed + bool(wrong)
             if wrong:
                 print(f"{page}:{number}: {wrong}")

@@ -2,6 +2,8 @@
 #
 # Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
 import os
+import re
+import subprocess
 import time
 
 import boto3
@@ -103,3 +105,36 @@ def test_a_line_that_makes_no_sense_is_named(line):
                          ids=lambda line: line.split()[0])
 def test_RabbitMQs_names_are_known(configured, name):
     amqp(configured(name + "\n")).close()
+
+
+def said(*words):
+    return subprocess.run([Broker().binary] + list(words), capture_output=True, text=True, timeout=10, check=True).stdout
+
+
+def manual():
+    with open(os.path.join(ROOT, "docs", "manual", "config.md"), encoding="utf-8") as f:
+        return f.read()
+
+
+def test_the_manual_lists_the_settings_of_the_program_with_their_defaults():
+    program = [(name, None if default == "-" else default) for name, default, _ in
+               (line.split(None, 2) for line in said("settings").splitlines())]
+    # A row: | `name` | `default` | meaning |; what is not in backticks is a default in words, for the program none.
+    rows = re.findall(r"^\| `([\w.]+)` \| (.*?) \|", manual(), re.M)
+    assert [(name, default.strip("`") if default[0] == "`" else None) for name, default in rows] == program
+
+
+def test_other_names_of_settings_in_the_manual_are_known(tmp_path):
+    names = [n for also in re.findall(r"Also (.*?)(?:\||, RabbitMQ|$)", manual(), re.M) for n in re.findall(r"`([\w.]+)`", also)]
+    assert len(names) == 5
+    for name in names:
+        # Refused for the value, not for the name.
+        ended = subprocess.run([Broker().binary, "serve", "--data", str(tmp_path / "d"), "--set", name + "=nonsense"],
+                               capture_output=True, text=True, timeout=10)
+        assert ended.returncode == 2 and "nonsense" in ended.stderr, name
+
+
+def test_help_and_manual_say_the_same_of_the_command_line():
+    usage = re.search(r"(?s)usage: (hawser serve.*?\.\.\.)\n", said("--help")).group(1)
+    written = re.search(r"(?s)```\n(hawser serve.*?\.\.\.)\n```", manual()).group(1)
+    assert written.split() == usage.split()
