@@ -150,7 +150,7 @@ static void add_fetch(struct peer *p)
 	size_t at = begin(&p->out, FETCH, 4);
 
 	out_u32(&p->out, 0xffffffff);
-	out_u32(&p->out, 500);
+	out_u32(&p->out, 0);            /* at the end there is nothing to wait for: it begins again */
 	out_u32(&p->out, 1);
 	out_u32(&p->out, o.max);
 	out_u8(&p->out, 0);
