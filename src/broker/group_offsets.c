@@ -63,7 +63,7 @@ static int check_commit(const struct group *g, const struct cmd_group_commit *c,
 	int r = member_check(g, c->member, c->instance, ret);
 	if (r < 0)
 		return r;
-#if !MUTANT_accept_old_generations
+#if !MUTANT_accept_old_generations      /* a member of an earlier generation may commit */
 	if (c->generation != g->generation)
 		return -ERR_OLD_GENERATION;
 #endif
@@ -112,7 +112,7 @@ static int commit(struct broker *b, struct cmd_group_commit *c)
 	g = group_make(b, c->group);
 	if (!g)
 		return -ERR_NO_MEMORY;
-#if MUTANT_commit_before_durable
+#if MUTANT_commit_before_durable      /* an offset commit is answered before it is durable */
 	r = group_append(b, g, GROUP_RECORD_OFFSETS, c, NULL, NULL, NULL);
 	if (r == 0)
 		core_answer(b, &c->head, 0);

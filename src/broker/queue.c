@@ -145,7 +145,7 @@ void queues_start(struct broker *b)
 {
 	LIST_EACH(n, &b->queues->all) {
 		struct queue *q = CONTAINER(struct queue, link, n);
-#if MUTANT_lose_lease_at_restart
+#if MUTANT_lose_lease_at_restart      /* leases with an end are over after a start */
 		ledger_expire(&q->ledger, LEDGER_NEVER - 1);
 #endif
 		ledger_orphans(&q->ledger);
@@ -462,7 +462,7 @@ static int restore_queue(struct broker *b, struct queue *q, struct slice *in, st
 	if (init_contents(q, ch) < 0)
 		return fail(why, -ERR_NO_MEMORY, "restore queue '%.*s'", SLICE_ARGS(ch->name));
 	q->ledger.mark_ms = mark_ms;
-#if MUTANT_forget_dedup
+#if MUTANT_forget_dedup      /* deduplication begins anew at a start */
 	int r = state_restore(&q->ledger, NULL, in, why);
 #else
 	int r = state_restore(&q->ledger, q->dedup, in, why);

@@ -144,7 +144,7 @@ void queue_appended(struct broker *b, struct queue *q, uint32_t number, int64_t 
 	else
 		r = ledger_append(&q->ledger, number, base_offset, last, NULL, now_ms);
 
-#if !MUTANT_forget_dedup
+#if !MUTANT_forget_dedup      /* deduplication begins anew at a start */
 	struct dedup_key key;
 	struct facts facts;
 	if (b->recovering && dedup_key_of(q, batch, &facts, &key) &&

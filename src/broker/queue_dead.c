@@ -292,7 +292,7 @@ static bool bury(struct queue *q, struct message *m, const struct reader_record 
 
 	if (!policy)
 		return false;
-#if MUTANT_drop_dead_letter
+#if MUTANT_drop_dead_letter      /* the original is settled, the copy never sent */
 	ledger_settle(&q->ledger, m);
 	return true;
 #endif

@@ -48,7 +48,7 @@ static void lane_settle(struct ledger *l, struct lane *lane)
 {
 	if (!l->fifo)
 		return;
-#if MUTANT_fifo_group_not_blocked
+#if MUTANT_fifo_group_not_blocked      /* a group with messages in flight gives more */
 	bool open = lane->ready.count > 0;
 #else
 	bool open = lane->ready.count > 0 && lane->held == 0;
@@ -91,7 +91,7 @@ static void leave(struct ledger *l, struct message *m)
 
 static int64_t order(const struct message *m)
 {
-#if MUTANT_requeue_at_end
+#if MUTANT_requeue_at_end      /* a message that comes back queues up behind the new ones */
 	if (m->receives)
 		return INT64_MAX;
 #endif

@@ -11,7 +11,7 @@ static void answer_all(struct broker *b, struct node *answers, int error)
 
 void queue_answer_durable(struct queue *q, struct cmd *c)
 {
-#if MUTANT_settle_before_durable
+#if MUTANT_settle_before_durable      /* settles and receives are answered before the commit */
 	core_answer(q->broker, c, 0);
 	return;
 #endif
