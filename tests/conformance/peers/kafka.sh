@@ -55,6 +55,10 @@ java_() { java -Xmx512m -Dlog4j2.configurationFile="$home/log4j2.properties" -cp
 
 start() {
 	running && return
+	if (echo > "/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+		echo "port $port is taken by somebody else; choose another with KAFKA_PORT" >&2
+		exit 1
+	fi
 	prepare
 	[ -d "$home/data" ] || java_ kafka.tools.StorageTool format --standalone \
 		-t "$(java_ kafka.tools.StorageTool random-uuid)" -c "$home/server.properties" >"$home/format.log" 2>&1

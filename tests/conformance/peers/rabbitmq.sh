@@ -33,6 +33,13 @@ running() { [ -f "$home/pid" ] && kill -0 "$(cat "$home/pid")" 2>/dev/null; }
 
 start() {
 	running && return
+	if (echo > "/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+		echo "port $port is taken by somebody else; choose another with RABBITMQ_PORT" >&2
+		exit 1
+	fi
+	# Its name server first: the node gives up when that is slow to come.
+	epmd -port $ERL_EPMD_PORT -address 127.0.0.1 -daemon
+	for ((i = 0; i < 100; i++)); do epmd -port $ERL_EPMD_PORT -names >/dev/null 2>&1 && break; sleep 0.1; done
 	(cd "$home"; setsid /usr/lib/rabbitmq/bin/rabbitmq-server >"$home/out" 2>&1 </dev/null &)
 	for ((i = 0; i < 600; i++)); do
 		(echo > "/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
