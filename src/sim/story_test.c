@@ -78,9 +78,6 @@ static void on_method(struct amqp_peer *p, uint16_t channel, const struct wire_m
 	if (m->id == AMQP_BASIC_GET_OK)
 		say(s, "amqp gets '%.*s'%s", SLICE_ARGS(content->body),
 		    ((const struct basic_get_ok *)args)->redelivered ? ", redelivered" : "");
-	if (m->id == AMQP_BASIC_DELIVER)
-		say(s, "amqp is given '%.*s'%s", SLICE_ARGS(content->body),
-		    ((const struct basic_deliver *)args)->redelivered ? ", redelivered" : "");
 }
 
 static unsigned number_of(struct story *s, const struct sqs_peer *p)
@@ -267,12 +264,12 @@ static void on_fetched(struct kafka_peer *p, struct kafka_call *c, void *respons
 
 	if (!records.n)
 		say(s, "kafka fetches nothing");
-	for (; records.n && batch_parse(records, true, &batch) == 0;
-	     records = slice_of(records.p + batch.size, records.n - (size_t)batch.size)) {
+	while (records.n && batch_parse(records, true, &batch) == 0) {
 		struct slice rest = batch.records;
 		struct record record;
 		while (record_next(&rest, &record) == 1)
 			say(s, "kafka fetches '%.*s'", SLICE_ARGS(record.value));
+		records = slice_of(records.p + batch.size, records.n - (size_t)batch.size);
 	}
 }
 
@@ -606,8 +603,9 @@ static void group_sync(struct story *s, unsigned i, bool leads)
 
 	wire_init(&sync_group_request_msg, &r);
 	for (unsigned k = 0; k < PEERS; k++)
-		v[k] = (struct sync_group_request_assignment){ .member_id = slice_cstr(s->members[k].id),
-								     .assignment = k ? SLICE("one") : SLICE("zero") };
+		v[k] = (struct sync_group_request_assignment){
+			.member_id = slice_cstr(s->members[k].id), .assignment = k ? SLICE("one") : SLICE("zero"),
+		};
 	r.group_id = SLICE("g");
 	r.generation_id = m->generation;
 	r.member_id = slice_cstr(m->id);
