@@ -2,6 +2,7 @@
  * kafka_actors.c - a producer, a member of a consumer group, and a reader of everything.
  */
 #include <inttypes.h>
+#include <lz4frame.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -56,7 +57,7 @@ struct producer {
 	struct kafka_call init;
 	int channel;
 	unsigned number;                /* for the model */
-	bool idempotent, has_id, asking;
+	bool idempotent, packs, has_id, asking;
 	int64_t id;
 	int16_t epoch;
 	int32_t sequences[MODEL_PARTITIONS];
@@ -71,6 +72,23 @@ static void parcel_free(struct parcel *c)
 	c->producer->nparcels--;
 	buf_unref(c->batch);
 	free(c);
+}
+
+/* The same batch with its records packed. */
+static struct buf *pack(struct buf *plain)
+{
+	OWN(buf) struct buf *from = plain;
+	size_t n = from->size - BATCH_HEADER, room = LZ4F_compressFrameBound(n, NULL);
+	struct buf *to = buf_new(BATCH_HEADER + room);
+
+	memcpy(to->data, from->data, BATCH_HEADER);
+	size_t packed = LZ4F_compressFrame(to->data + BATCH_HEADER, room, from->data + BATCH_HEADER, n, NULL);
+	if (LZ4F_isError(packed))
+		abort();
+	to->size = (uint32_t)(BATCH_HEADER + packed);
+	put_be32(to->data + 8, to->size - 12);
+	put_be16(to->data + 21, (uint16_t)(get_be16(to->data + 21) | CODEC_LZ4));
+	return to;
 }
 
 static struct parcel *parcel_new(struct producer *p)
@@ -91,14 +109,16 @@ static struct parcel *parcel_new(struct producer *p)
 		batch_add(&bb, world_ms(s->world), slice_of(&msg->id, 4), model_body(s->model, msg), NULL, 0);
 	}
 	c->batch = batch_finish(&bb);
+	if (p->packs)
+		c->batch = pack(c->batch);
+	uint8_t *b = c->batch->data;
 	if (p->idempotent) {
-		uint8_t *b = c->batch->data;
 		put_be64(b + 43, (uint64_t)p->id);
 		put_be16(b + 51, (uint16_t)p->epoch);
 		put_be32(b + 53, (uint32_t)p->sequences[c->partition]);
-		put_be32(b + 17, crc32c(0, b + 21, c->batch->size - 21));
 		p->sequences[c->partition] += (int32_t)c->n;
 	}
+	put_be32(b + 17, crc32c(0, b + 21, c->batch->size - 21));
 	list_push(&p->parcels, &c->node);
 	p->nparcels++;
 	return c;
@@ -256,6 +276,7 @@ void kafka_producer(struct sim *s, int channel, bool idempotent)
 	actor_start(s, &p->actor, &p->peer.client, producer_act, producer_free);
 	p->actor.waits = producer_waits;
 	p->version = any_version(&p->actor, KAFKA_PRODUCE, 0);
+	p->packs = actor_chance(&p->actor, 30);
 }
 
 /* ------------------------------------------------------------------------------------------------ reading records ---- */
