@@ -255,6 +255,14 @@ static void answer_waiters(struct queue *q, bool all_asked)
 	}
 }
 
+/* Is there more for a consumer, that we could read?  What is damaged stays ready and is never looked at again. */
+static bool has_more(struct queue *q)
+{
+	struct spot s;
+
+	return queue_ready(q) && (!any_broken(q) || ledger_peek(&q->ledger, NULL, &s));
+}
+
 void queue_deliver(struct queue *q)
 {
 	struct node served;
@@ -267,7 +275,7 @@ void queue_deliver(struct queue *q)
 	answer_waiters(q, left > 0);
 	send_events(q, &served);
 
-	if (left == 0 || (!q->reading && queue_ready(q) && !list_empty(&q->hungry))) {
+	if (left == 0 || (!q->reading && !list_empty(&q->hungry) && has_more(q))) {
 		queue_wake(q);
 		queues_again(q->broker);
 	}
