@@ -175,6 +175,12 @@ enum read_result reader_get(struct reader *r, struct log *log, uint32_t partitio
 	else if (!stored || offset < stored->base_offset || offset > stored->last_offset)
 		stored = find_batch(&r->reading->io, offset);
 
+	/* The very read that was made for it, and it came without: to ask again would go on for ever. */
+	if (!stored && r->reading && r->reading->io.partition == partition && r->reading->io.offset == offset) {
+		enum read_result result = no_batch(&r->reading->io);
+		drop_reading(r);
+		return result;
+	}
 	if (!stored) {
 		if (start(r, log, partition, offset) < 0)
 			return READ_BROKEN;

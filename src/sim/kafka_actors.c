@@ -328,8 +328,9 @@ static void check_fetched(struct sim *s, int channel, const struct fetch_respons
 	if (r->error_code == 1 && ch->topic)
 		sim_fail(s->world, "%s-%u: offset %" PRId64 " is out of range, the log is [%" PRId64 ", %" PRId64 ")", ch->name,
 			 partition, at->next, r->log_start_offset, r->high_watermark);
-	if (r->error_code == 1 && r->log_start_offset > at->next)
-		at->next = r->log_start_offset;
+	/* A queue gives space back: go on with what is newer than all that anybody has seen. */
+	if (r->error_code == 1)
+		at->next = at->known > at->next ? at->known : at->next + 1;
 	if (r->error_code)
 		return;
 	if (ch->topic && r->high_watermark < at->known)
