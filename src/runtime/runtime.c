@@ -16,7 +16,10 @@
 enum {
 	OPEN_MS = 10 * 60 * 1000,
 	STOP_MS = 4000,
-	FILES_KEPT = 1024,              /* of the file descriptors: for journals, segments, listeners */
+	FILES_KEPT = 1024,              /* of the file descriptors, at most: for journals, segments, listeners */
+	FILES_LEAST = 16,
+	FILES_SHARD = 12,
+	CONNECTIONS_LEAST = 8,
 };
 
 void runtime_note(const char *what, const char *who, const char *text)
@@ -195,7 +198,12 @@ static void allow_many_files(struct runtime *rt)
 		getrlimit(RLIMIT_NOFILE, &limit);
 	}
 	uint64_t all = limit.rlim_cur < UINT32_MAX ? limit.rlim_cur : UINT32_MAX;
-	rt->connections_max = (uint32_t)(all - (all / 4 < FILES_KEPT ? all / 4 : FILES_KEPT));
+	uint64_t least = FILES_LEAST + FILES_SHARD * (uint64_t)rt->options.shards;
+	uint64_t kept = all / 4 < FILES_KEPT ? all / 4 : FILES_KEPT;
+
+	if (kept < least)
+		kept = least;
+	rt->connections_max = all > kept + CONNECTIONS_LEAST ? (uint32_t)(all - kept) : CONNECTIONS_LEAST;
 }
 
 static int make_shards(struct runtime *rt)
@@ -227,7 +235,6 @@ int runtime_start(const struct runtime_options *o, struct runtime **ret, struct 
 	rt->lock = -1;
 	pthread_mutex_init(&rt->stats_lock, NULL);
 	clock_start(&rt->clock);
-	allow_many_files(rt);
 
 	r = lock_directory(rt, why);
 	if (r == 0)
@@ -238,6 +245,7 @@ int runtime_start(const struct runtime_options *o, struct runtime **ret, struct 
 		free(rt);
 		return r;
 	}
+	allow_many_files(rt);
 	if (make_shards(rt) < 0)
 		return fail(why, -ERR_NO_MEMORY, "out of memory");
 
