@@ -16,6 +16,9 @@
 enum {
 	OPEN_MS = 10 * 60 * 1000,
 	STOP_MS = 4000,
+	CHECK_MS = 1000,
+	CHECK_FULL_MS = 50,
+	JOURNAL_BYTES = 64 << 20,       /* the largest journal file: log/log.h, segment_bytes */
 	FILES_KEPT = 1024,              /* of the file descriptors, at most: for journals, segments, listeners */
 	FILES_LEAST = 16,
 	FILES_SHARD = 12,
@@ -343,26 +346,38 @@ static uint64_t resident_bytes(void)
 	return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static bool disk_is_low(const struct runtime *rt)
+/*
+ * Above the limit; 0: below, and publishers must wait.  The next journal file of each shard counts as used: it is
+ * written before it is needed, and the process could not go on without room for it.
+ */
+static uint64_t disk_to_spare(const struct runtime *rt)
 {
+	uint64_t limit = rt->options.disk_free_limit_bytes, bytes, next = JOURNAL_BYTES * (uint64_t)rt->options.shards;
 	struct statvfs st;
 
-	return statvfs(rt->options.data, &st) == 0 &&
-	       (uint64_t)st.f_bavail * st.f_frsize < rt->options.disk_free_limit_bytes;
+	if (!limit || statvfs(rt->options.data, &st) < 0)
+		return UINT64_MAX;
+	bytes = (uint64_t)st.f_bavail * st.f_frsize;
+	limit = limit < UINT64_MAX - next ? limit + next : UINT64_MAX;
+	return bytes >= limit ? bytes - limit + 1 : 0;
 }
 
-void runtime_check(struct runtime *rt)
+int runtime_check(struct runtime *rt)
 {
+	uint64_t spare = disk_to_spare(rt);
+	/* A fast disk takes a GiB in a second. */
+	int again_ms = spare > 1 << 30 ? CHECK_MS : CHECK_FULL_MS;
 	bool memory = rt->options.memory_limit_bytes && resident_bytes() > rt->options.memory_limit_bytes;
-	bool disk = disk_is_low(rt);
+	bool disk = spare == 0;
 	bool blocked = memory || disk;
 
 	clock_follow(&rt->clock);
 	if (atomic_exchange(&rt->blocked, blocked) == blocked)
-		return;
+		return again_ms;
 	runtime_note("server", "", !blocked ? "alarm cleared: publishers go on" :
 		     memory ? "memory alarm: publishers are blocked" : "disk alarm: publishers are blocked");
 	wake_all(rt);
+	return again_ms;
 }
 
 void runtime_stats(struct runtime *rt, struct broker_stats *ret)

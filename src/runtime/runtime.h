@@ -42,8 +42,8 @@ struct runtime {
 int runtime_start(const struct runtime_options *o, struct runtime **ret, struct why *why);
 /* Let clients in: everything that sessions can reach must be in place. */
 void runtime_accept(struct runtime *rt);
-/* Once a second from the main thread: alarms. */
-void runtime_check(struct runtime *rt);
+/* Alarms, from the main thread; returns the milliseconds after which to look again: fewer when the disk fills up. */
+int runtime_check(struct runtime *rt);
 /*
  * Say goodbye to clients, make durable what is under way, end the threads, free everything.  Returns within 5 seconds:
  * false if that was not enough; then threads still run and use what they were given, and the process should _exit().

@@ -227,14 +227,15 @@ static void leave(int signal)
 	_exit(EXIT_SUCCESS);
 }
 
-/* Alarms are looked at once a second until somebody asks us to stop. */
+/* Alarms are looked at again and again until somebody asks us to stop. */
 static void run_until_signal(struct runtime *rt, const sigset_t *ends)
 {
-	const struct timespec second = { .tv_sec = 1 };
+	struct timespec again = { 0 };
 
-	do
-		runtime_check(rt);
-	while (sigtimedwait(ends, NULL, &second) < 0 && (errno == EAGAIN || errno == EINTR));
+	do {
+		int ms = runtime_check(rt);
+		again = (struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
+	} while (sigtimedwait(ends, NULL, &again) < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
 static int serve(int argc, char **argv)
