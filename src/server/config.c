@@ -35,7 +35,7 @@ static const struct name {
 	{ "default_pass", "", "its password", TEXT, AT(default_pass), 0, 0 },
 	{ "sqs.access_key", "", "SQS access key id; when set, requests must be signed with it", TEXT, AT(sqs_access_key), 0, 0 },
 	{ "sqs.secret_key", "", "its secret", TEXT, AT(sqs_secret_key), 0, 0 },
-	{ "sqs.region", "us-east-1", "region in ARNs and signatures", TEXT, AT(sqs_region), 0, 0 },
+	{ "sqs.region", "us-east-1", "region in ARNs", TEXT, AT(sqs_region), 0, 0 },
 	{ "sqs.account", "000000000000", "12-digit account id in queue URLs and ARNs", ACCOUNT, AT(sqs_account), 0, 0 },
 	{ "kafka.advertised", "", "HOST:PORT that Kafka clients are told; empty: the address they connected to", HOST_PORT,
 	  AT(kafka_advertised), 0, 0 },
