@@ -72,10 +72,6 @@ static void on_publisher_lost(struct amqp_peer *peer)
 {
 	struct publisher *p = CONTAINER(struct publisher, peer, peer);
 
-	/* What the network still holds of them may come long after what the next connection publishes. */
-	for (size_t i = 0; i < sizeof p->pending / sizeof *p->pending; i++)
-		if (p->pending[i])
-			p->pending[i]->late = true;
 	p->confirming = false;
 	p->tag = p->confirmed = 0;
 	memset(p->pending, 0, sizeof p->pending);

@@ -334,7 +334,7 @@ static void check_order(struct model *m, struct model_channel *ch, const struct 
 	if (first && first->producer == msg->producer && first->number < msg->number)
 		sim_fail(m->world, "%s: message %u was requeued and message %u comes first", ch->name, ch->expected, msg->id);
 	ch->expected = 0;
-	if (d->redelivered || msg->late)
+	if (d->redelivered)
 		return;
 	if (msg->number <= ch->last_number[msg->producer])
 		sim_fail(m->world, "%s: producer %u's message %u comes after its message %u", ch->name, msg->producer, msg->number,

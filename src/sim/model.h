@@ -74,7 +74,6 @@ struct message {
 	uint32_t number;                /* of its producer, ascending */
 	uint32_t size;                  /* of the body */
 	bool acked;
-	bool late;                      /* unconfirmed when its connection was cut: its place among later ones is open */
 	bool may_repeat;                /* it was sent more than once, and nothing makes that one */
 	bool once;                      /* sent by an idempotent producer: at one offset only */
 	int64_t ready_ms;               /* not before: delay */
