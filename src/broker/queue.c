@@ -93,6 +93,8 @@ static void set_timer(struct queue *q)
 
 	if (!list_empty(&q->ledger.dying) && q->bury_after_ms > q->broker->now_ms)
 		at = earlier(at, q->bury_after_ms);
+	if (q->reread_ms)
+		at = earlier(at, q->reread_ms);
 	if (at == q->timer_ms)
 		return;
 	q->timer_ms = at;
@@ -113,8 +115,19 @@ static void count(struct queue *q)
 	q->counted_leased = leased;
 }
 
+/* The disk may have thought better of it, or somebody may have repaired it. */
+static void try_broken_again(struct queue *q)
+{
+	if (!q->reread_ms || q->broker->now_ms < q->reread_ms)
+		return;
+	q->reread_ms = 0;
+	for (uint32_t i = 0; i < q->ledger.npartitions; i++)
+		q->ledger.partitions[i].broken = false;
+}
+
 static void turn(struct queue *q)
 {
+	try_broken_again(q);
 	ledger_expire(&q->ledger, q->broker->now_ms);
 	if (q->dedup)
 		dedup_expire(q->dedup, q->broker->now_ms);

@@ -229,6 +229,7 @@ static bool step(struct queue *q, struct node *served)
 		return true;
 	case READ_BROKEN:
 		q->ledger.partitions[s.partition].broken = true;
+		q->reread_ms = q->broker->now_ms + RETRY_MS;
 		return true;
 	case READ_DONE:
 		break;

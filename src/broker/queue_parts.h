@@ -140,6 +140,7 @@ struct queue {
 	struct node burials;
 	uint32_t nburials;
 	int64_t bury_after_ms;          /* not before: the last attempt failed */
+	int64_t reread_ms;              /* when a partition that could not be read is tried again; 0: none is broken */
 	int64_t used_ms;                /* for expires_ms */
 	struct timer timer;
 	int64_t timer_ms;               /* LEDGER_NEVER: not set */
