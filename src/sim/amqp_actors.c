@@ -92,6 +92,7 @@ static void publish(struct publisher *p)
 	properties.delivery_mode = 2;
 	if (actor_chance(&p->actor, 50))
 		properties.content_type = SLICE("text/plain");
+	msg->link = client_number(&p->peer.client);
 	p->pending[++p->tag % UNCONFIRMED_MAX] = msg;
 	amqp_publish(&p->peer, 1, &args, &properties, model_body(s->model, msg));
 }
@@ -310,6 +311,7 @@ static void send_barrier(struct amqp_consumer *c)
 	struct basic_properties properties;
 
 	c->barrier = model_message(s->model, c->number, 20, &c->channel, 1);
+	c->barrier->link = client_number(&c->peer.client);
 	memcpy(c->behind, c->acked, c->nacked * sizeof *c->acked);
 	c->nbehind = c->nacked;
 	c->nacked = 0;

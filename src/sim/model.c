@@ -325,21 +325,23 @@ static void check_order(struct model *m, struct model_channel *ch, const struct 
 	if (!ch->single || !d->push)
 		return;
 	if (ch->last_boot != m->world->boot) {
-		memset(ch->last_number, 0, sizeof ch->last_number);
+		memset(ch->last, 0, sizeof ch->last);
 		ch->expected = 0;
 		ch->last_boot = m->world->boot;
 	}
 	/* What stood before it may have come back meanwhile, from a connection that was cut; what stands behind it must wait. */
 	const struct message *first = ch->expected ? m->messages[ch->expected - 1] : NULL;
-	if (first && first->producer == msg->producer && first->number < msg->number)
+	if (first && first->producer == msg->producer && first->link == msg->link && first->number < msg->number)
 		sim_fail(m->world, "%s: message %u was requeued and message %u comes first", ch->name, ch->expected, msg->id);
 	ch->expected = 0;
 	if (d->redelivered)
 		return;
-	if (msg->number <= ch->last_number[msg->producer])
+	__typeof__(ch->last[0]) *last = &ch->last[msg->producer];
+	if (msg->link == last->link && msg->number <= last->number)
 		sim_fail(m->world, "%s: producer %u's message %u comes after its message %u", ch->name, msg->producer, msg->number,
-			 ch->last_number[msg->producer]);
-	ch->last_number[msg->producer] = msg->number;
+			 last->number);
+	last->link = msg->link;
+	last->number = msg->number;
 }
 
 struct copy *model_delivered(struct model *m, struct model_channel *ch, struct slice body, const struct delivery_info *d,

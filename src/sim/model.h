@@ -45,7 +45,8 @@ struct model_channel {
 	struct model_log logs[MODEL_PARTITIONS];
 	uint32_t lost_receives;         /* receive answers that nobody saw: counts may have grown unseen */
 	struct { uint32_t *ids; uint32_t n, capacity, first_open; } groups[MODEL_GROUPS];     /* FIFO: in the order of sending */
-	uint32_t last_number[MODEL_PRODUCERS];          /* single: of fresh deliveries, in this start of the node */
+	/* single: of fresh deliveries, in this start of the node, by each producer's latest connection */
+	struct { uint64_t link; uint32_t number; } last[MODEL_PRODUCERS];
 	unsigned last_boot;
 	uint32_t expected;              /* single: the message that was just requeued; 0 */
 };
@@ -72,6 +73,7 @@ struct message {
 	uint16_t producer;
 	uint16_t group;                 /* FIFO */
 	uint32_t number;                /* of its producer, ascending */
+	uint64_t link;                  /* by which it was published; order holds within one only: a cut one's bytes may be late */
 	uint32_t size;                  /* of the body */
 	bool acked;
 	bool may_repeat;                /* it was sent more than once, and nothing makes that one */
