@@ -391,6 +391,7 @@ struct consumer {
 	int64_t asked[MODEL_PARTITIONS];        /* what was acknowledged when offsets were asked for, or is being committed */
 	int64_t beat_us;
 	bool busy, stable, positioned;
+	bool dozing;                            /* long enough to be thrown out, without knowing it */
 };
 
 static void consumer_join(struct consumer *c);
@@ -514,7 +515,10 @@ static void consumer_go_on(struct consumer *c)
 	c->busy = false;
 	for (unsigned i = 0; i < c->nowned; i++)
 		news |= c->at[c->owned[i]].next > c->done[c->owned[i]];
-	if (s->world->now_us - c->beat_us > BEAT_US)
+	if (s->phase == SIM_WORK && news && c->nowned && actor_chance(&c->actor, 2)) {
+		c->dozing = true;
+		world_after(s->world, &c->actor.next, 5 * SIM_S + (int64_t)rng_below(&c->actor.rng, 10 * SIM_S));
+	} else if (s->world->now_us - c->beat_us > BEAT_US)
 		consumer_beat(c);
 	else if (news && actor_chance(&c->actor, s->phase == SIM_WORK ? 30 : 100))
 		consumer_commit(c);
@@ -696,6 +700,12 @@ static void consumer_act(struct event *e)
 	actor_pause(&c->actor, 500 * SIM_MS);
 	if (c->busy)
 		return;
+	if (c->dozing && c->stable && c->positioned) {
+		c->dozing = false;
+		consumer_commit(c);     /* what it has read before; it may be nobody's member any more */
+		return;
+	}
+	c->dozing = false;
 	if (!c->peer.client.link) {
 		if (kafka_connect(&c->peer))
 			consumer_join(c);
