@@ -319,7 +319,8 @@ static void check_records(struct sim *s, int channel, unsigned partition, struct
 	}
 }
 
-static void check_fetched(struct sim *s, int channel, const struct fetch_response_partition *r, struct position *at)
+/* `full`: other partitions may have used up the answer's max_bytes, so nothing here means nothing (KIP-74). */
+static void check_fetched(struct sim *s, int channel, const struct fetch_response_partition *r, bool full, struct position *at)
 {
 	struct model_channel *ch = channel_of(s, channel);
 	unsigned partition = (unsigned)r->partition_index;
@@ -337,9 +338,9 @@ static void check_fetched(struct sim *s, int channel, const struct fetch_respons
 		sim_fail(s->world, "%s-%u: the high watermark is %" PRId64 ", and %" PRId64 " was readable", ch->name, partition,
 			 r->high_watermark, at->known);
 	check_records(s, channel, partition, at, r->records, r->high_watermark);
-	if (at->next == before && at->next < at->known)
+	if (at->next == before && at->next < at->known && !full)
 		model_gap(s->model, ch, partition, at->next, at->known);
-	if (at->next == before && r->high_watermark > at->next && !ch->topic && !r->records.n)
+	if (at->next == before && r->high_watermark > at->next && !ch->topic && !r->records.n && !full)
 		at->next = r->high_watermark;           /* all that was here is settled and gone */
 }
 
@@ -484,6 +485,14 @@ static void consumer_beat(struct consumer *c)
 	consumer_ask(c, KAFKA_HEARTBEAT, any_version(&c->actor, KAFKA_HEARTBEAT, 0), &request, on_beaten);
 }
 
+static bool others_have_records(const struct fetch_response *r, const struct fetch_response_partition *p)
+{
+	for (int32_t i = 0; i < r->responses.v[0].partitions.n; i++)
+		if (&r->responses.v[0].partitions.v[i] != p && r->responses.v[0].partitions.v[i].records.n)
+			return true;
+	return false;
+}
+
 static void on_fetched(struct kafka_peer *peer, struct kafka_call *call, void *response)
 {
 	struct consumer *c = CONTAINER(struct consumer, peer, peer);
@@ -501,7 +510,7 @@ static void on_fetched(struct kafka_peer *peer, struct kafka_call *call, void *r
 		const struct fetch_response_partition *p = &r->responses.v[0].partitions.v[i];
 		if (p->partition_index < 0 || p->partition_index >= MODEL_PARTITIONS)
 			sim_fail(c->actor.sim->world, "%s: partition %d was not asked for", peer->client.name, p->partition_index);
-		check_fetched(c->actor.sim, c->channel, p, &c->at[p->partition_index]);
+		check_fetched(c->actor.sim, c->channel, p, others_have_records(r, p), &c->at[p->partition_index]);
 	}
 	consumer_go_on(c);
 }
@@ -772,7 +781,7 @@ static bool scan_some(struct sim *s, struct kafka_peer *peer, int channel, unsig
 	if (!r || r->error_code || r->responses.n != 1 || r->responses.v[0].partitions.n != 1)
 		return false;
 	const struct fetch_response_partition *got = &r->responses.v[0].partitions.v[0];
-	check_fetched(s, channel, got, at);
+	check_fetched(s, channel, got, /* full = */ false, at);
 	*ret_end = !got->error_code && at->next >= got->high_watermark;
 	return !got->error_code;
 }
