@@ -8,7 +8,7 @@
  * What runtime/ does with threads and sockets is done here with events: the brokers and protocol sessions are the real
  * ones, byte for byte.  Everything that could differ between two runs - delays, how a stream is cut into pieces, which
  * disk operation ends first, where the power fails - is drawn from seeded generators, one per concern, so the same seed
- * is the same run.  world_hash() proves it.
+ * is the same run.  world->hash proves it.
  *
  * The machine loses its power with world_crash(): sessions, brokers and unsynced writes are gone, clients see their
  * connections cut, and the node starts again from what the disk kept.
