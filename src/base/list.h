@@ -49,6 +49,16 @@ static inline void list_remove(struct node *n)
 	list_init(n);
 }
 
+/* Make `to` (any old content is forgotten) the list of all that is in `from`, which is empty afterwards. */
+static inline void list_take(struct node *from, struct node *to)
+{
+	list_init(to);
+	if (list_empty(from))
+		return;
+	list_insert(from, to);
+	list_remove(from);
+}
+
 static inline struct node *list_pop(struct node *head)                 /* from the front; NULL when empty */
 {
 	struct node *n = head->next;

@@ -166,7 +166,7 @@ void core_answer(struct broker *b, struct cmd *c, int error)
 /* To ourselves it goes by the inbox, so that no part is entered while it is at work. */
 void core_send(struct broker *b, struct cmd *c)
 {
-	bool to_session = c->answered || c->kind == EVENT_DELIVER || c->kind == EVENT_CANCELLED;
+	bool to_session = cmd_goes_back(c);
 	bool ours = to_session ? c->session == 0 && c->from_shard == b->options.shard
 			       : c->to_shard == b->options.shard;
 

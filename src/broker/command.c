@@ -115,6 +115,11 @@ const char *cmd_name(enum cmd_kind kind)
 	return (unsigned)kind < CMD_KINDS ? kinds[kind].name : "unknown";
 }
 
+bool cmd_goes_back(const struct cmd *c)
+{
+	return c->answered || c->kind == EVENT_DELIVER || c->kind == EVENT_CANCELLED;
+}
+
 int cmd_fail(struct cmd *c, int e, const char *format, ...)
 {
 	char text[512];

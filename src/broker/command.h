@@ -84,6 +84,8 @@ void cmd_free(struct cmd *c);                           /* NULL is fine; drops a
 void *cmd_alloc(struct cmd *c, size_t n);               /* zeroed; NULL when memory is short or over 64 MiB */
 struct slice cmd_copy(struct cmd *c, struct slice s);   /* null stays null; NULL p and n == 0 when memory is short */
 const char *cmd_name(enum cmd_kind kind);
+/* Does it travel towards from_shard (an answer or an event), rather than to to_shard? */
+bool cmd_goes_back(const struct cmd *c);
 /* Set error and reason; returns e. */
 int cmd_fail(struct cmd *c, int e, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

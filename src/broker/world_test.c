@@ -19,7 +19,7 @@ static uint64_t on_random(struct env *env)
 static void on_send(void *ctx, struct cmd *c)
 {
 	struct world *w = ctx;
-	bool to_session = c->answered || c->kind == EVENT_DELIVER || c->kind == EVENT_CANCELLED;
+	bool to_session = cmd_goes_back(c);
 
 	if (to_session && c->session)
 		list_push(&w->answers, &c->link);

@@ -303,12 +303,8 @@ unsigned files_reap(struct files *f)
 	struct node finished;
 	unsigned n = 0;
 
-	list_init(&finished);
 	pthread_mutex_lock(&f->lock);
-	if (!list_empty(&f->finished)) {
-		list_insert(&f->finished, &finished);
-		list_remove(&f->finished);
-	}
+	list_take(&f->finished, &finished);
 	pthread_mutex_unlock(&f->lock);
 
 	for (struct node *at; (at = list_pop(&finished)); n++) {

@@ -334,7 +334,7 @@ bool runtime_stop(struct runtime *rt)
 
 /* -------------------------------------------------------------------------------------------- alarms and figures ---- */
 
-static uint64_t resident_bytes(void)
+uint64_t runtime_resident_bytes(void)
 {
 	unsigned long total, resident = 0;
 	FILE *f = fopen("/proc/self/statm", "re");
@@ -367,7 +367,7 @@ int runtime_check(struct runtime *rt)
 	uint64_t spare = disk_to_spare(rt);
 	/* A fast disk takes a GiB in a second. */
 	int again_ms = spare > 1 << 30 ? CHECK_MS : CHECK_FULL_MS;
-	bool memory = rt->options.memory_limit_bytes && resident_bytes() > rt->options.memory_limit_bytes;
+	bool memory = rt->options.memory_limit_bytes && runtime_resident_bytes() > rt->options.memory_limit_bytes;
 	bool disk = spare == 0;
 	bool blocked = memory || disk;
 

@@ -50,6 +50,9 @@ int runtime_check(struct runtime *rt);
  */
 bool runtime_stop(struct runtime *rt);
 
+/* Resident memory of this process in bytes; 0 if it cannot be read. */
+uint64_t runtime_resident_bytes(void);
+
 /* The sum over shards, for /metrics; any thread. */
 void runtime_stats(struct runtime *rt, struct broker_stats *ret);
 

@@ -168,7 +168,7 @@ static const struct listener *as_listener(const struct shard *s, const void *p)
 
 void shard_route(struct shard *s, struct cmd *c)
 {
-	bool back = c->answered || c->kind == EVENT_DELIVER || c->kind == EVENT_CANCELLED;
+	bool back = cmd_goes_back(c);
 	uint16_t to = back ? c->from_shard : c->to_shard;
 
 	if (to == s->id)
@@ -193,7 +193,7 @@ static void outlet_failed(void *ctx, const struct why *why)
 
 static void deliver(struct shard *s, struct cmd *c)
 {
-	bool back = c->answered || c->kind == EVENT_DELIVER || c->kind == EVENT_CANCELLED;
+	bool back = cmd_goes_back(c);
 	struct connection *to;
 
 	if (!back || c->session == 0) {
@@ -266,20 +266,11 @@ static void fire_timers(struct shard *s)
 	}
 }
 
-static void take_all(struct node *from, struct node *to)
-{
-	list_init(to);
-	if (list_empty(from))
-		return;
-	list_insert(from, to);
-	list_remove(from);
-}
-
 static void read_connections(struct shard *s)
 {
 	struct node now;
 
-	take_all(&s->active, &now);
+	list_take(&s->active, &now);
 	for (struct node *n; (n = list_pop(&now));)
 		connection_read(CONTAINER(struct connection, active, n));
 }
@@ -289,7 +280,7 @@ static void flush_sessions(struct shard *s)
 	/* A flush may touch its own connection again, which then moves to the end: look at each once. */
 	struct node now;
 
-	take_all(&s->touched, &now);
+	list_take(&s->touched, &now);
 	for (struct node *n; (n = list_pop(&now));) {
 		struct connection *c = CONTAINER(struct connection, touched, n);
 		list_push(&s->touched, n);
@@ -302,7 +293,7 @@ static void send_outputs(struct shard *s)
 {
 	struct node now;
 
-	take_all(&s->touched, &now);
+	list_take(&s->touched, &now);
 	for (struct node *n; (n = list_pop(&now));)
 		connection_send(CONTAINER(struct connection, touched, n));
 }

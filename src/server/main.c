@@ -175,18 +175,6 @@ struct figures {
 	int64_t started_ms;
 };
 
-static uint64_t resident_bytes(void)
-{
-	unsigned long total, resident = 0;
-	FILE *f = fopen("/proc/self/statm", "re");
-
-	if (f && fscanf(f, "%lu %lu", &total, &resident) != 2)
-		resident = 0;
-	if (f)
-		fclose(f);
-	return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static void take_figures(void *ctx, struct admin_figures *ret)
 {
 	const struct figures *f = ctx;
@@ -199,7 +187,7 @@ static void take_figures(void *ctx, struct admin_figures *ret)
 	ret->connections_total = atomic_load(&rt->connections_total);
 	ret->bytes_in_total = atomic_load(&rt->bytes_in_total);
 	ret->bytes_out_total = atomic_load(&rt->bytes_out_total);
-	ret->resident_bytes = resident_bytes();
+	ret->resident_bytes = runtime_resident_bytes();
 	ret->memory_limit_bytes = rt->options.memory_limit_bytes;
 	ret->disk_free_bytes = (uint64_t)st.f_bavail * st.f_frsize;
 	ret->disk_free_limit_bytes = rt->options.disk_free_limit_bytes;

@@ -75,14 +75,9 @@ void sim_fail(struct world *w, const char *format, ...)
 
 /* ----------------------------------------------------------------------------------------------------- commands ---- */
 
-static bool goes_back(const struct cmd *c)
-{
-	return c->answered || c->kind == EVENT_DELIVER || c->kind == EVENT_CANCELLED;
-}
-
 void shard_route(struct shard *s, struct cmd *c)
 {
-	uint16_t to = goes_back(c) ? c->from_shard : c->to_shard;
+	uint16_t to = cmd_goes_back(c) ? c->from_shard : c->to_shard;
 
 	if (s->world->dying) {
 		cmd_free(c);
@@ -112,7 +107,7 @@ static void deliver(struct shard *s, struct cmd *c)
 	struct link *to;
 
 	s->progress = true;
-	if (!goes_back(c) || c->session == 0) {
+	if (!cmd_goes_back(c) || c->session == 0) {
 		broker_handle(s->broker, c, world_ms(s->world));
 		return;
 	}
@@ -130,15 +125,6 @@ static void run_commands(struct shard *s)
 {
 	for (struct node *n; (n = list_pop(&s->local));)
 		deliver(s, CONTAINER(struct cmd, link, n));
-}
-
-static void take_all(struct node *from, struct node *to)
-{
-	list_init(to);
-	if (list_empty(from))
-		return;
-	list_insert(from, to);
-	list_remove(from);
 }
 
 /* They arrive as they were sent: all of a turn at once, and in order. */
@@ -209,7 +195,7 @@ static void read_links(struct shard *s)
 {
 	struct node now;
 
-	take_all(&s->active, &now);
+	list_take(&s->active, &now);
 	for (struct node *n; (n = list_pop(&now));) {
 		s->progress = true;
 		link_read(CONTAINER(struct link, active, n));
@@ -220,7 +206,7 @@ static void flush_sessions(struct shard *s)
 {
 	struct node now;
 
-	take_all(&s->touched, &now);
+	list_take(&s->touched, &now);
 	for (struct node *n; (n = list_pop(&now));) {
 		struct link *l = CONTAINER(struct link, touched, n);
 		list_push(&s->touched, n);
@@ -233,7 +219,7 @@ static void send_outputs(struct shard *s)
 {
 	struct node now;
 
-	take_all(&s->touched, &now);
+	list_take(&s->touched, &now);
 	for (struct node *n; (n = list_pop(&now));)
 		link_send(CONTAINER(struct link, touched, n));
 }

@@ -133,16 +133,11 @@ static struct client *find_client(struct world *w, uint32_t handle)
 	return NULL;
 }
 
-static bool goes_back(const struct cmd *c)
-{
-	return c->answered || c->kind == EVENT_DELIVER || c->kind == EVENT_CANCELLED;
-}
-
 static void route(struct world *w, struct cmd *c)
 {
 	struct client *to;
 
-	if (!goes_back(c)) {
+	if (!cmd_goes_back(c)) {
 		broker_handle(w->shard[c->to_shard].broker, c, w->now_ms);
 	} else if (c->session == 0) {
 		broker_handle(w->shard[c->from_shard].broker, c, w->now_ms);
