@@ -101,6 +101,7 @@ struct extent {
 	struct segment *segment;
 };
 
+/* References and extents are two sequences, each by offset.  No offset is in both; they may interleave: see struct walk. */
 struct partition {
 	uint32_t id, slot;
 	bool dedicated, damaged;
@@ -109,7 +110,7 @@ struct partition {
 	struct node link;               /* in jfile.partitions of the oldest reference; or alone */
 	struct ref *refs;               /* a ring, oldest first */
 	uint32_t refs_first, refs_n, refs_capacity;
-	struct extent *extents;         /* extents[first .. first + n), oldest first; all before the references */
+	struct extent *extents;         /* extents[first .. first + n), oldest first */
 	uint32_t extents_first, extents_n, extents_capacity;
 };
 
@@ -265,6 +266,16 @@ static inline struct ref *partition_ref(const struct partition *p, uint32_t i)
 {
 	return &p->refs[(p->refs_first + i) & (p->refs_capacity - 1)];
 }
+
+/* Over all that a partition has, in the order of offsets. */
+struct walk {
+	const struct partition *p;
+	uint32_t extent, ref;           /* the next of each sequence */
+};
+
+struct walk partition_walk(const struct partition *p, int64_t offset);         /* from the first that ends at or after it */
+/* The next one, as *ret_extent or as *ret_ref; the other is NULL.  False: there is none. */
+bool walk_next(struct walk *w, const struct extent **ret_extent, const struct ref **ret_ref);
 
 /* segment.c */
 struct extent extent_of(const struct index_record *r, struct segment *s);

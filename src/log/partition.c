@@ -208,6 +208,29 @@ void partition_drop_extents(struct log *log, struct partition *p, uint32_t at, u
 	}
 }
 
+/* ---- both ---- */
+
+struct walk partition_walk(const struct partition *p, int64_t offset)
+{
+	return (struct walk){ p, partition_find_extent(p, offset), partition_find_ref(p, offset) };
+}
+
+bool walk_next(struct walk *w, const struct extent **ret_extent, const struct ref **ret_ref)
+{
+	const struct extent *e = w->extent < w->p->extents_n ? partition_extent(w->p, w->extent) : NULL;
+	const struct ref *r = w->ref < w->p->refs_n ? partition_ref(w->p, w->ref) : NULL;
+
+	if (e && r && e->base < r->base)
+		r = NULL;
+	else if (r)
+		e = NULL;
+	w->extent += e != NULL;
+	w->ref += r != NULL;
+	*ret_extent = e;
+	*ret_ref = r;
+	return e || r;
+}
+
 /* ---- questions ---- */
 
 int64_t log_start(const struct log *log, uint32_t id)
@@ -268,19 +291,14 @@ static bool look_at(struct latest *l, int64_t base, int64_t time, int64_t wanted
 int64_t log_find_time(const struct log *log, uint32_t id, int64_t timestamp)
 {
 	const struct partition *p = partition_find(log, id);
+	struct walk w = p ? partition_walk(p, 0) : (struct walk){ 0 };
 	struct latest latest = { -1, 0 };
+	const struct extent *e;
+	const struct ref *r;
 
-	for (uint32_t i = 0; p && i < p->extents_n; i++) {
-		const struct extent *e = partition_extent(p, i);
-
-		if (look_at(&latest, e->latest, e->max_time, timestamp))
-			return e->base;
-	}
-	for (uint32_t i = 0; p && i < p->refs_n; i++) {
-		const struct ref *r = partition_ref(p, i);
-
-		if (look_at(&latest, r->base, r->max_time, timestamp))
-			return r->base;
+	while (p && walk_next(&w, &e, &r)) {
+		if (e ? look_at(&latest, e->latest, e->max_time, timestamp) : look_at(&latest, r->base, r->max_time, timestamp))
+			return e ? e->base : r->base;
 	}
 	return timestamp == INT64_MAX ? latest.base : -1;
 }

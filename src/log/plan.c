@@ -35,14 +35,22 @@ static bool movable(const struct pass *x, const struct ref *r)
 	return f && f->generation <= x->through;
 }
 
+/* Batches that have an extent between them do not share one.  *before: the extents in front of the last batch. */
+static bool starts_group(const struct partition *p, const struct ref *r, uint32_t *before)
+{
+	uint32_t last = *before;
+
+	*before = partition_find_extent(p, r->base);
+	return *before != last;
+}
+
 /* Plan the partition's oldest batches.  Those in front that nobody wants are forgotten at once. */
 static bool plan_partition(struct pass *x, struct partition *p)
 {
 	struct step *s = &x->step;
-	uint32_t i = 0, unwanted = 0, sources = s->nsources;
+	uint32_t i = 0, unwanted = 0, sources = s->nsources, before = UINT32_MAX;
 	int64_t seen = -1;
 
-	s->groups++;
 	for (; i < p->refs_n && s->bytes < STEP_BYTES && s->looks < STEP_LOOKS; i++) {
 		const struct ref *r = partition_ref(p, i);
 		struct jfile *f = journal_find(&x->log->journal, r->generation);
@@ -55,6 +63,7 @@ static bool plan_partition(struct pass *x, struct partition *p)
 			unwanted += s->nsources == sources;
 			continue;
 		}
+		s->groups += starts_group(p, r, &before);
 		if (!step_add_source(s, &(struct source){
 			.f = f, .at = r->at, .size = r->size, .crc = r->crc, .seed = f->seed, .partition = p->id,
 			.group = s->groups, .base = r->base, .epoch = r->epoch }))

@@ -109,43 +109,27 @@ static int plan_extent(struct plan *p, const struct extent *e)
 	return 0;
 }
 
-/* 1: there is room for more; 0: enough. */
-static int plan_extents(struct plan *p, const struct partition *part)
+/* The pieces from the read's offset on, as long as they fit. */
+static int plan_pieces(struct plan *p, const struct partition *part)
 {
-	struct log_read *r = p->read;
+	struct walk w = partition_walk(part, p->read->offset);
+	const struct extent *e;
+	const struct ref *ref;
+	size_t total = 0;
 
-	for (uint32_t i = partition_find_extent(part, r->offset); i < part->extents_n; i++) {
-		const struct extent *e = partition_extent(part, i);
+	while (walk_next(&w, &e, &ref)) {
+		bool damaged = e && e->segment->damaged;
 		int error;
 
-		if (p->n && (p->cold + e->size > r->max_bytes || e->segment->damaged))
+		total += e ? e->size : ref->size;
+		if (p->n && (damaged || total > p->read->max_bytes))
 			return 0;
-		if (e->segment->damaged)
+		if (damaged)
 			return -ERR_DAMAGED;
-		error = plan_extent(p, e);
+		error = e ? plan_extent(p, e) : plan_ref(p, ref);
 		if (error < 0)
 			return error;
-		p->next = e->last + 1;
-	}
-	return 1;
-}
-
-static int plan_refs(struct plan *p, const struct partition *part)
-{
-	struct log_read *r = p->read;
-	size_t total = p->cold;
-
-	for (uint32_t i = partition_find_ref(part, r->offset); i < part->refs_n; i++) {
-		const struct ref *ref = partition_ref(part, i);
-		int error;
-
-		if (ref->base >= part->committed || (p->n && total + ref->size > r->max_bytes))
-			break;
-		error = plan_ref(p, ref);
-		if (error < 0)
-			return error;
-		total += ref->size;
-		p->next = ref->base + ref->last_delta + 1;
+		p->next = e ? e->last + 1 : ref->base + ref->last_delta + 1;
 	}
 	return 0;
 }
@@ -319,9 +303,7 @@ void log_read(struct log *log, struct log_read *r)
 	p->log = log;
 	p->read = r;
 	p->next = part->committed;
-	error = plan_extents(p, part);
-	if (error > 0)
-		error = plan_refs(p, part);
+	error = plan_pieces(p, part);
 	if (!error && p->cold) {
 		error = cold_begin(p);
 		if (!error)
