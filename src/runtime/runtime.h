@@ -1,5 +1,5 @@
 /*
- * runtime.h - the real world: shards on threads, listeners, alarms; what server/main.c starts and stops.
+ * runtime.h - the real world: shards on threads, listeners, alarms; what server/serve.c starts and stops.
  */
 #ifndef RUNTIME_RUNTIME_H
 #define RUNTIME_RUNTIME_H

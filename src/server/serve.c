@@ -1,6 +1,5 @@
-/*
- * main.c - the `hawser` command: `hawser serve` runs the broker; everything else is one line of help away.
- */
+#include "server/serve.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -16,13 +15,9 @@
 #include "runtime/runtime.h"
 #include "server/config.h"
 
-enum { EXIT_USAGE = 2 };
-
 static const char usage[] =
 	"usage: hawser serve [--data DIR] [--kafka ADDR:PORT] [--amqp ADDR:PORT] [--sqs ADDR:PORT] [--admin ADDR:PORT]\n"
 	"                    [--shards N] [--config FILE] [--set NAME=VALUE]...\n"
-	"       hawser settings     the names that a configuration file knows, with defaults\n"
-	"       hawser version\n"
 	"\n"
 	"Port 0 takes a free port; `--kafka off` leaves Kafka out.  Once everything listens, a line for each listener and\n"
 	"then `ready` go to standard output.  SIGTERM or SIGINT ends it.\n";
@@ -79,7 +74,7 @@ static int parse_options(int argc, char **argv, struct options *o, struct why *w
 	opterr = 0;
 	while (r == 0 && (letter = getopt_long(argc, argv, ":h", known, NULL)) != -1) {
 		if (letter == '?')
-			return fail(why, -ERR_BAD_ARGUMENT, "unknown option %s; see hawser --help", argv[optind - 1]);
+			return fail(why, -ERR_BAD_ARGUMENT, "unknown option %s; see hawser serve --help", argv[optind - 1]);
 		if (letter == ':')
 			return fail(why, -ERR_BAD_ARGUMENT, "option %s needs a value", argv[optind - 1]);
 		if (letter == 'h') {
@@ -95,7 +90,7 @@ static int parse_options(int argc, char **argv, struct options *o, struct why *w
 				r = add_option(o, settings[i].name, optarg, why);
 	}
 	if (r == 0 && optind < argc)
-		return fail(why, -ERR_BAD_ARGUMENT, "unexpected argument '%s'; see hawser --help", argv[optind]);
+		return fail(why, -ERR_BAD_ARGUMENT, "unexpected argument '%s'; see hawser serve --help", argv[optind]);
 	return r;
 }
 
@@ -226,7 +221,7 @@ static void run_until_signal(struct runtime *rt, const sigset_t *ends)
 	} while (sigtimedwait(ends, NULL, &again) < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
-static int serve(int argc, char **argv)
+int serve(int argc, char **argv)
 {
 	static struct config config;            /* these live as long as the process */
 	static struct runtime_options options;
@@ -272,26 +267,4 @@ static int serve(int argc, char **argv)
 		_exit(EXIT_SUCCESS);
 	gate_free(gate);
 	return EXIT_SUCCESS;
-}
-
-int main(int argc, char **argv)
-{
-	const char *command = argc > 1 ? argv[1] : "--help";
-
-	if (!strcmp(command, "serve"))
-		return serve(argc - 1, argv + 1);
-	if (!strcmp(command, "settings")) {
-		config_names(stdout);
-		return EXIT_SUCCESS;
-	}
-	if (!strcmp(command, "version") || !strcmp(command, "--version")) {
-		puts("hawser " HAWSER_VERSION);
-		return EXIT_SUCCESS;
-	}
-	if (!strcmp(command, "--help") || !strcmp(command, "help")) {
-		fputs(usage, stdout);
-		return EXIT_SUCCESS;
-	}
-	fprintf(stderr, "hawser: unknown command '%s'; see hawser --help\n", command);
-	return EXIT_USAGE;
 }

@@ -1,0 +1,74 @@
+/* cli.c - the table of commands. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "server/config.h"
+
+static int settings(int argc, char **argv);
+static int version(int argc, char **argv);
+static int help(int argc, char **argv);
+
+static const struct command {
+	const char *name, *arguments, *help;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{ "serve",    "[OPTION]...", "run the broker; hawser serve --help has the options", serve },
+	{ "settings", "",            "the names that a configuration file knows, with defaults", settings },
+	{ "version",  "",            "", version },
+	{ "help",     "",            "", help },
+};
+
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static int settings(int argc, char **argv)
+{
+	config_names(stdout);
+	return EXIT_SUCCESS;
+}
+
+static int version(int argc, char **argv)
+{
+	puts("hawser " HAWSER_VERSION);
+	return EXIT_SUCCESS;
+}
+
+static int help(int argc, char **argv)
+{
+	for (unsigned i = 0; i < COMMANDS; i++) {
+		const struct command *c = &commands[i];
+
+		printf("%s hawser %s%s%s\n", i ? "      " : "usage:", c->name, *c->arguments ? " " : "", c->arguments);
+		if (*c->help)
+			printf("           %s\n", c->help);
+	}
+	return EXIT_SUCCESS;
+}
+
+static const struct command *find(const char *name)
+{
+	static const struct { const char *alias, *name; } aliases[] = {
+		{ "--help", "help" }, { "-h", "help" }, { "--version", "version" },
+	};
+
+	for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
+		if (!strcmp(name, aliases[i].alias))
+			name = aliases[i].name;
+	for (unsigned i = 0; i < COMMANDS; i++)
+		if (!strcmp(name, commands[i].name))
+			return &commands[i];
+	return NULL;
+}
+
+int cli_run(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "help";
+	const struct command *c = find(name);
+
+	if (!c) {
+		fprintf(stderr, "hawser: unknown command '%s'; see hawser help\n", name);
+		return EXIT_USAGE;
+	}
+	return c->run(argc > 1 ? argc - 1 : argc, argc > 1 ? argv + 1 : argv);
+}
