@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/bytes.h"
 #include "base/crc.h"
+#include "base/decimal.h"
 #include "base/error.h"
 #include "base/heap.h"
 #include "base/map.h"
@@ -109,6 +110,21 @@ TEST(varints_round_trip_and_refuse_what_is_too_long)
 	}
 	memset(raw, 0xff, sizeof raw);
 	CHECK(get_varint(raw, raw + 10, &back) == 0);
+}
+
+TEST(decimals_cover_64_bits_and_nothing_else)
+{
+	static const struct { const char *text; bool good; int64_t value; } rows[] = {
+		{ "0", true, 0 }, { "+7", true, 7 }, { "-7", true, -7 }, { "007", true, 7 },
+		{ "9223372036854775807", true, INT64_MAX }, { "-9223372036854775808", true, INT64_MIN },
+		{ "9223372036854775808", false, 0 }, { "-9223372036854775809", false, 0 }, { "92233720368547758070", false, 0 },
+		{ "", false, 0 }, { "-", false, 0 }, { " 1", false, 0 }, { "1a", false, 0 }, { "1.0", false, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		int64_t v = 0;
+		CHECK(decimal_parse(slice_cstr(rows[i].text), &v) == rows[i].good && v == rows[i].value);
+	}
 }
 
 TEST(utf8_follows_rfc_3629)

@@ -389,6 +389,8 @@ static struct broker *broker_new(struct env *env, const struct broker_options *o
 	b->options = *o;
 	if (!b->options.max_pending_bytes)
 		b->options.max_pending_bytes = DEFAULT_MAX_PENDING_BYTES;
+	if (!b->options.topic_defaults)
+		b->options.topic_defaults = &topic_policy_default;
 	b->outlet = *outlet;
 	b->env = env;
 	b->rng.state = env_random(env);

@@ -79,17 +79,30 @@ static struct queue_view *view_copy(const struct queue_view *like)
 
 /* ----------------------------------------------------------------------------------------------- channels ---- */
 
-int set_settings(struct entry *e, const struct setting *settings, uint32_t n)
+/* Array, policy and strings in one block. */
+static struct setting *copy_settings(const struct setting *settings, uint32_t n, const struct topic_policy *defaults)
 {
-	struct setting *copy = malloc(settings_size(settings, n) + 1);
-	uint8_t *at = (uint8_t *)(copy + n);
+	struct setting *copy = malloc(sizeof *defaults + settings_size(settings, n));
 
 	if (!copy)
-		return -ERR_NO_MEMORY;
+		return NULL;
+	struct topic_policy *policy = (struct topic_policy *)(copy + n);
+	uint8_t *at = (uint8_t *)(policy + 1);
 	pack_settings(copy, &at, settings, n);
+	*policy = topic_policy_of(copy, n, defaults);
+	return copy;
+}
+
+int set_settings(struct catalogue *c, struct entry *e, const struct setting *settings, uint32_t n)
+{
+	struct setting *copy = n ? copy_settings(settings, n, c->topic_defaults) : NULL;
+
+	if (n && !copy)
+		return -ERR_NO_MEMORY;
 	free(e->channel.settings);
 	e->channel.settings = copy;
 	e->channel.nsettings = n;
+	e->channel.policy = n ? (struct topic_policy *)(copy + n) : c->topic_defaults;
 	return 0;
 }
 
@@ -136,7 +149,7 @@ int add_entry(struct catalogue *c, struct vhost *v, const struct channel *like, 
 
 	int r = copy_slice(like->name, &e->channel.name);
 	if (r == 0)
-		r = set_settings(e, like->settings, like->nsettings);
+		r = set_settings(c, e, like->settings, like->nsettings);
 	if (r < 0) {
 		free_entry(e);
 		return r;
@@ -445,9 +458,9 @@ static int add_predeclared(struct catalogue *c, struct vhost *v)
 	return 0;
 }
 
-void catalogue_init(struct catalogue *c, uint64_t seed)
+void catalogue_init(struct catalogue *c, const struct topic_policy *topic_defaults, uint64_t seed)
 {
-	*c = (struct catalogue){ .seed = seed, .next_channel = 1, .next_partition = 1 };
+	*c = (struct catalogue){ .topic_defaults = topic_defaults, .seed = seed, .next_channel = 1, .next_partition = 1 };
 	map_init(&c->vhosts, seed);
 }
 
@@ -576,6 +589,11 @@ static bool legal_topic_name(struct slice name)
 	return true;
 }
 
+const struct topic_policy *catalogue_topic_defaults(const struct catalogue *c)
+{
+	return c->topic_defaults;
+}
+
 bool channel_is_topic(const struct channel *ch)
 {
 	const struct queue_view *v = ch->queue;
@@ -585,9 +603,7 @@ bool channel_is_topic(const struct channel *ch)
 
 bool channel_keeps_settled(const struct channel *ch)
 {
-	struct slice retention_ms = channel_setting(ch, "x-retention-ms");
-
-	return !ch->queue || !ch->queue->made_channel || (retention_ms.p && !slice_is(retention_ms, "0"));
+	return !ch->queue || !ch->queue->made_channel || ch->policy->keep_settled;
 }
 
 uint32_t channel_partition(const struct channel *ch, uint32_t number)

@@ -9,6 +9,7 @@
 #define BROKER_CATALOGUE_H
 
 #include "broker/command.h"
+#include "broker/topic_policy.h"
 
 struct catalogue;
 struct exchange;
@@ -32,8 +33,9 @@ struct channel {
 	uint32_t first_partition;       /* log partition ids: first_partition .. + partitions - 1 (not contiguous after
 					   ADD_PARTITIONS: use channel_partition()) */
 	bool dedicated;
-	struct setting *settings;
+	struct setting *settings;       /* as given */
 	uint32_t nsettings;
+	const struct topic_policy *policy;      /* what they mean; never NULL */
 	int64_t created_ms;
 	struct queue_view *queue;       /* NULL: a topic only */
 };
@@ -46,6 +48,8 @@ const struct channel *catalogue_next_channel(const struct catalogue *c, struct s
 bool catalogue_has_vhost(const struct catalogue *c, struct slice vhost);
 /* A setting's value, or null. */
 struct slice channel_setting(const struct channel *ch, const char *name);
+/* The policy of channels without settings. */
+const struct topic_policy *catalogue_topic_defaults(const struct catalogue *c);
 bool channel_is_topic(const struct channel *ch);        /* Kafka may see it: vhost "/", legal name, shown */
 
 struct exchange_info {

@@ -39,7 +39,7 @@ int catalogue_open(struct broker *b)
 	b->catalogue = c;
 	if (!c)
 		return -ERR_NO_MEMORY;
-	catalogue_init(c, rng_next(&b->rng));
+	catalogue_init(c, b->options.topic_defaults, rng_next(&b->rng));
 	c->changes = calloc(1, sizeof *c->changes);
 	if (!c->changes)
 		return -ERR_NO_MEMORY;

@@ -106,6 +106,7 @@ struct catalogue {
 	uint32_t next_channel, next_partition;
 	uint32_t nchannels, nviews, nexchanges, nbindings;
 	uint64_t seed;                  /* of the maps */
+	const struct topic_policy *topic_defaults;      /* of channels without settings; not ours */
 	struct map vhosts;              /* name -> struct vhost */
 	struct map by_id;               /* channel id -> struct entry; a uuid ends with the id */
 	struct map exclusive;           /* connection -> struct node list of struct entry.exclusive */
@@ -117,7 +118,7 @@ struct catalogue {
 /* ---- catalogue.c: building and taking apart.  All return 0 or -ERR_NO_MEMORY unless they say more. ---- */
 
 /* An empty catalogue, and one with the virtual host "/". */
-void catalogue_init(struct catalogue *c, uint64_t seed);
+void catalogue_init(struct catalogue *c, const struct topic_policy *topic_defaults, uint64_t seed);
 int  catalogue_add_vhost(struct catalogue *c, struct slice name);      /* with its predeclared exchanges */
 void catalogue_clear(struct catalogue *c);
 
@@ -131,7 +132,7 @@ struct binding *find_binding(const struct vhost *v, struct slice source, struct 
 /* `like` says everything but the strings' and arrays' owner: they are copied.  Its queue may be NULL. */
 int  add_entry(struct catalogue *c, struct vhost *v, const struct channel *like, struct entry **ret);
 int  add_partitions(struct entry *e, const uint32_t *ids, uint32_t n);
-int  set_settings(struct entry *e, const struct setting *settings, uint32_t n);
+int  set_settings(struct catalogue *c, struct entry *e, const struct setting *settings, uint32_t n);   /* and the policy */
 /* Put a view there (none was), or replace what is declared of the one that is there. */
 int  set_view(struct catalogue *c, struct entry *e, const struct queue_view *like);
 /* Removes the bindings to it too; auto-delete exchanges that lose their last binding go. */

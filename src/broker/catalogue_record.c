@@ -365,7 +365,7 @@ static int do_alter_channel(struct scene *s)
 	struct entry *e = find_entry(s->vhost, s->r->name);
 
 	s->verdict->channel = e->channel.id;
-	return set_settings(e, (struct setting *)s->r->settings.v, (uint32_t)s->r->settings.n);
+	return set_settings(s->c, e, (struct setting *)s->r->settings.v, (uint32_t)s->r->settings.n);
 }
 
 static int do_alter_queue(struct scene *s)

@@ -269,7 +269,7 @@ int catalogue_replace(struct broker *b, struct slice in, struct why *why)
 {
 	struct catalogue *c = b->catalogue, new, old = *c;
 
-	catalogue_init(&new, c->seed);
+	catalogue_init(&new, c->topic_defaults, c->seed);
 	int r = load(&new, in, why);
 	if (r < 0 || new.version <= c->version) {
 		catalogue_clear(&new);

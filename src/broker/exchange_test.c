@@ -42,7 +42,7 @@ static struct world open_world(const char *type)
 {
 	struct world w;
 
-	catalogue_init(&w.c, SEED);
+	catalogue_init(&w.c, &topic_policy_default, SEED);
 	catalogue_add_vhost(&w.c, SLICE("/"));
 	w.v = find_vhost(&w.c, SLICE("/"));
 	queue(&w, "a");

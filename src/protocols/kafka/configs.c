@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#include "base/decimal.h"
+
 /* Kafka's codes. */
 enum config_type { BOOLEAN = 1, STRING = 2, INT = 3, LONG = 5, DOUBLE = 6, LIST = 7 };
 enum config_source { SOURCE_TOPIC = 1, SOURCE_STATIC_BROKER = 4, SOURCE_DEFAULT = 5 };
@@ -37,29 +39,12 @@ static const struct config *find_config(struct slice name)
 	return NULL;
 }
 
-/* Digits with an optional '-'; false if it is not a number of 18 digits at most. */
-static bool parse_number(struct slice s, int64_t *ret)
-{
-	size_t i = s.n && s.p[0] == '-';
-	int64_t v = 0;
-
-	if (i == s.n || s.n > 18)
-		return false;
-	for (; i < s.n; i++) {
-		if (s.p[i] < '0' || s.p[i] > '9')
-			return false;
-		v = v * 10 + (s.p[i] - '0');
-	}
-	*ret = s.p[0] == '-' ? -v : v;
-	return true;
-}
-
 static bool in_limits(const struct request *r, const struct config *c, struct slice value, struct why *why)
 {
 	uint32_t max = settings_of(r)->max_message_bytes;
 	int64_t n;
 
-	if (parse_number(value, &n) && n >= 0 && n <= max)
+	if (decimal_parse(value, &n) && n >= 0 && n <= max)
 		return true;
 	fail(why, -ERR_BAD_ATTRIBUTE, "Invalid value %.*s for configuration %s: it must be a number from 0 to %u, which is "
 	     "the broker's limit", SLICE_ARGS(value), c->name, max);
@@ -85,28 +70,22 @@ bool config_accept(const struct request *r, struct slice name, struct slice valu
 	return false;
 }
 
-/* Kafka's own default, unless the broker's limit for all protocols is below it. */
-static uint32_t default_max_message(const struct request *r)
+/* A topic's value, unless the broker's limit for all protocols is below it. */
+static uint32_t max_message(const struct request *r, const struct topic_policy *p)
 {
-	enum { KAFKA_DEFAULT = 1048588 };
 	uint32_t limit = settings_of(r)->max_message_bytes;
 
-	return limit < KAFKA_DEFAULT ? limit : KAFKA_DEFAULT;
+	return p->max_message_bytes < limit ? (uint32_t)p->max_message_bytes : limit;
 }
 
 uint32_t config_max_message(const struct request *r, const struct channel *ch)
 {
-	uint32_t limit = settings_of(r)->max_message_bytes;
-	int64_t n;
-
-	if (!ch->nsettings || !parse_number(channel_setting(ch, "max.message.bytes"), &n))
-		return default_max_message(r);
-	return n < limit ? (uint32_t)n : limit;
+	return max_message(r, ch->policy);
 }
 
-bool config_append_time(const struct channel *ch)
+static uint32_t default_max_message(const struct request *r)
 {
-	return ch->nsettings && slice_is(channel_setting(ch, "message.timestamp.type"), "LogAppendTime");
+	return max_message(r, catalogue_topic_defaults(r->k->session.host->catalogue));
 }
 
 /* ---- values ---- */

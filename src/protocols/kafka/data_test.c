@@ -97,11 +97,10 @@ TEST(a_bad_batch_is_refused_with_its_code)
 	p = produce(f, 9, ch, 0, transactional(f, batch));
 	CHECK(p && p->error_code == 48);
 
-	ch->settings = &small;
-	ch->nsettings = 1;
+	fake_settings(f, ch, &small, 1);
 	p = produce(f, 9, ch, 0, buf_slice(batch));
 	CHECK(p && p->error_code == 10);
-	ch->nsettings = 0;
+	fake_settings(f, ch, NULL, 0);
 
 	f->host.blocked = true;
 	p = produce(f, 9, ch, 0, buf_slice(batch));
@@ -156,8 +155,7 @@ TEST(the_brokers_time_can_be_the_records_time)
 	struct buf *batch = fake_batch(ORIGIN_KAFKA, "hello", 1);
 	struct batch b;
 
-	ch->settings = &append_time;
-	ch->nsettings = 1;
+	fake_settings(f, ch, &append_time, 1);
 	f->now_ms += 5000;
 	const struct produce_response_partition *p = produce(f, 9, ch, 0, buf_slice(batch));
 	CHECK(p && p->error_code == 0 && p->log_append_time_ms == f->now_ms);

@@ -52,6 +52,8 @@ struct fake {
 struct fake *fake_new(uint16_t shards);
 void fake_open(struct fake *f);                 /* after the test has set up peer, gate, settings */
 void fake_free(struct fake *f);
+/* Give the topic these settings instead of what it has. */
+void fake_settings(struct fake *f, struct channel *ch, const struct setting *settings, uint32_t n);
 struct channel *fake_topic(struct fake *f, const char *name, uint32_t partitions, uint16_t shard);
 
 /* Bytes from the client, as the runtime presents them: what is not consumed is presented again. */

@@ -174,7 +174,7 @@ static struct channel *add_channel(struct catalogue *c, struct slice name, uint3
 	*ch = (struct channel){
 		.id = c->n, .shard = shard, .vhost = SLICE("/"), .uuid = { 0xca, [15] = (uint8_t)c->n },
 		.name = slice_of(arena_copy(&c->arena, name.p, name.n), name.n),
-		.partitions = partitions < FAKE_PARTITIONS ? partitions : FAKE_PARTITIONS,
+		.partitions = partitions < FAKE_PARTITIONS ? partitions : FAKE_PARTITIONS, .policy = &topic_policy_default,
 	};
 	return ch;
 }
@@ -222,13 +222,24 @@ bool channel_is_topic(const struct channel *ch)
 	return !ch->queue;              /* in this world a queue view hides the channel */
 }
 
-struct slice channel_setting(const struct channel *ch, const char *name)
+const struct topic_policy *catalogue_topic_defaults(const struct catalogue *c)
 {
-	for (uint32_t i = 0; i < ch->nsettings; i++) {
-		if (slice_is(ch->settings[i].name, name))
-			return ch->settings[i].value;
+	return &topic_policy_default;
+}
+
+void fake_settings(struct fake *f, struct channel *ch, const struct setting *settings, uint32_t n)
+{
+	struct arena *a = &f->catalogue.arena;
+	struct topic_policy p = topic_policy_of(settings, n, &topic_policy_default);
+
+	ch->nsettings = n;
+	ch->settings = arena_copy(a, settings, n * sizeof *settings);
+	for (uint32_t i = 0; i < n; i++) {
+		struct setting *s = &ch->settings[i];
+		s->name = slice_of(arena_copy(a, s->name.p, s->name.n), s->name.n);
+		s->value = slice_of(arena_copy(a, s->value.p, s->value.n), s->value.n);
 	}
-	return SLICE_NULL;
+	ch->policy = arena_copy(a, &p, sizeof p);
 }
 
 /* ---- the shards ---- */
@@ -247,13 +258,7 @@ static void on_change(struct fake *f, struct cmd_change *c)
 			cmd_fail(&c->head, -ERR_OVER_LIMIT, "too many topics");
 			return;
 		}
-		ch->nsettings = c->nsettings;
-		ch->settings = arena_copy(&f->catalogue.arena, c->settings, c->nsettings * sizeof *c->settings);
-		for (uint32_t i = 0; i < c->nsettings; i++) {
-			struct setting *s = &ch->settings[i];
-			s->name = slice_of(arena_copy(&f->catalogue.arena, s->name.p, s->name.n), s->name.n);
-			s->value = slice_of(arena_copy(&f->catalogue.arena, s->value.p, s->value.n), s->value.n);
-		}
+		fake_settings(f, ch, c->settings, c->nsettings);
 		c->ret_channel = ch->id;
 	} else if (!ch) {
 		cmd_fail(&c->head, -ERR_NO_SUCH_CHANNEL, "no topic '%.*s'", SLICE_ARGS(c->name));

@@ -221,9 +221,8 @@ bool config_accept(const struct request *r, struct slice name, struct slice valu
 /* For CreateTopics' answer: every topic setting as it is for `settings`. */
 struct create_topics_response_topic;
 bool config_list(struct request *r, const struct setting *settings, uint32_t nsettings, struct create_topics_response_topic *t);
-/* The largest batch that this topic takes; whether its timestamps are the broker's. */
+/* The largest batch that this topic takes. */
 uint32_t config_max_message(const struct request *r, const struct channel *ch);
-bool config_append_time(const struct channel *ch);
 
 /* The handlers. */
 #define HANDLERS(X)                                                                                                  \

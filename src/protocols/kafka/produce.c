@@ -27,7 +27,7 @@ static void amend(const struct request *r, const struct channel *ch, struct slic
 {
 	int64_t max = b->max_timestamp;
 
-	if (config_append_time(ch)) {
+	if (ch->policy->append_time) {
 		put_be16(copy + 21, b->attributes | 8);
 		max = host_now(r->k->session.host);
 	} else if (max == (int64_t)get_be64(sent.p + 35)) {
