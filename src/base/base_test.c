@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/heap.h"
 #include "base/map.h"
+#include "base/radix.h"
 #include "base/rng.h"
 #include "base/test.h"
 #include "base/utf8.h"
@@ -54,6 +55,41 @@ TEST(a_map_is_walked_in_insertion_order)
 		CHECK(e->number == 7919 * expect++);
 	CHECK(expect == 1000);
 	map_free(&m);
+}
+
+TEST(a_radix_agrees_with_an_array_and_is_walked_by_number)
+{
+	static uintptr_t model[1 << 14];
+	struct radix r = { 0 };
+	struct rng rng = { 11 };
+	uint32_t live = 0, seen = 0;
+
+	for (int i = 0; i < 100000; i++) {
+		uint32_t key = (uint32_t)rng_below(&rng, i < 50000 ? 1 << 14 : 200);
+
+		if (rng_below(&rng, 2)) {
+			live += model[key] == 0;
+			model[key] = (uintptr_t)i + 1;
+			CHECK(radix_put(&r, key, (void *)model[key]) == 0);
+		} else {
+			live -= model[key] != 0;
+			CHECK(radix_remove(&r, key) == (void *)model[key]);
+			model[key] = 0;
+		}
+		CHECK(radix_get(&r, key) == (void *)model[key]);
+	}
+	CHECK(r.count == live);
+	uint64_t last = 0;
+	RADIX_EACH(void, value, &r) {
+		CHECK(value == (void *)model[value_at - 1] && value_at > last);
+		last = value_at;
+		seen++;
+		CHECK(radix_remove(&r, (uint32_t)value_at - 1) == value);
+	}
+	CHECK(seen == live && r.count == 0 && !r.root);
+	CHECK(radix_put(&r, UINT32_MAX, &r) == 0 && radix_get(&r, UINT32_MAX) == &r && !radix_get(&r, 0));
+	CHECK(radix_put(&r, 5, &last) == 0 && radix_get(&r, 5) == &last);
+	radix_free(&r);
 }
 
 TEST(a_heap_gives_equal_keys_back_in_insertion_order)

@@ -432,12 +432,11 @@ int broker_open(struct env *env, const struct broker_options *o, const struct ou
 
 static void partitions_free(struct broker *b)
 {
-	MAP_EACH(&b->partitions, e) {
-		struct partition *p = e->value;
+	RADIX_EACH(struct partition, p, &b->partitions) {
 		producers_free(p->producers);
 		free(p);
 	}
-	map_free(&b->partitions);
+	radix_free(&b->partitions);
 }
 
 static void free_commands(struct node *list)

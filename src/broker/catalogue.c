@@ -121,14 +121,14 @@ static int index_entry(struct catalogue *c, struct entry *e)
 	int r = map_put(&e->vhost->channels, ch->name, e, NULL);
 
 	if (r == 0)
-		r = map_put_number(&c->by_id, ch->id, e, NULL);
+		r = radix_put(&c->by_id, ch->id, e);
 	return r;
 }
 
 static void unindex_entry(struct catalogue *c, struct entry *e)
 {
 	map_remove(&e->vhost->channels, e->channel.name);
-	map_remove_number(&c->by_id, e->channel.id);
+	radix_remove(&c->by_id, e->channel.id);
 }
 
 int add_entry(struct catalogue *c, struct vhost *v, const struct channel *like, struct entry **ret)
@@ -505,7 +505,7 @@ void catalogue_clear(struct catalogue *c)
 	MAP_EACH(&c->exclusive, e)
 		free(e->value);
 	map_free(&c->exclusive);
-	map_free(&c->by_id);
+	radix_free(&c->by_id);
 	MAP_EACH(&c->vhosts, e)
 		free_vhost(e->value);
 	map_free(&c->vhosts);
@@ -525,7 +525,7 @@ struct entry *find_entry(const struct vhost *v, struct slice name)
 
 struct entry *find_entry_by_id(const struct catalogue *c, uint32_t id)
 {
-	return map_get_number(&c->by_id, id);
+	return radix_get(&c->by_id, id);
 }
 
 struct exchange *find_exchange(const struct vhost *v, struct slice name)

@@ -108,7 +108,7 @@ struct catalogue {
 	uint64_t seed;                  /* of the maps */
 	const struct topic_policy *topic_defaults;      /* of channels without settings; not ours */
 	struct map vhosts;              /* name -> struct vhost */
-	struct map by_id;               /* channel id -> struct entry; a uuid ends with the id */
+	struct radix by_id;             /* channel id -> struct entry; a uuid ends with the id */
 	struct map exclusive;           /* connection -> struct node list of struct entry.exclusive */
 	uint64_t mark;                  /* of the last route */
 	struct verdict verdict;

@@ -234,8 +234,7 @@ static bool has_same_view(const struct entry *a, const struct entry *b)
 /* What this shard owns and the new catalogue does not have goes first... */
 static void drop_what_is_missing(struct broker *b, const struct catalogue *old, const struct catalogue *new)
 {
-	MAP_EACH(&old->by_id, m) {
-		struct entry *e = m->value;
+	RADIX_EACH(struct entry, e, &old->by_id) {
 		const struct entry *stays = find_entry_by_id(new, e->channel.id);
 		if (!entry_is_ours(b, e))
 			continue;
@@ -249,8 +248,7 @@ static void drop_what_is_missing(struct broker *b, const struct catalogue *old, 
 /* ...and what is new comes after the exchange. */
 static int open_what_is_new(struct broker *b, const struct catalogue *old, const struct catalogue *new)
 {
-	MAP_EACH(&new->by_id, m) {
-		struct entry *e = m->value;
+	RADIX_EACH(struct entry, e, &new->by_id) {
 		int r = entry_is_ours(b, e) ? partitions_open(b, e) : 0;
 
 		if (r < 0)

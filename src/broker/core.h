@@ -23,6 +23,7 @@
 
 #include "base/heap.h"
 #include "base/map.h"
+#include "base/radix.h"
 #include "base/rng.h"
 #include "broker/batch.h"
 #include "broker/broker.h"
@@ -73,7 +74,7 @@ struct broker {
 	bool ready;                     /* see broker_ready() */
 	bool blocked, stopping, failed;
 	struct catalogue *catalogue;
-	struct map partitions;          /* log partition id -> struct partition */
+	struct radix partitions;        /* log partition id -> struct partition */
 	struct queues *queues;
 	struct groups *groups;
 	struct heap timers;             /* struct timer */

@@ -7,7 +7,7 @@
 
 struct partition *core_partition(struct broker *b, uint32_t log_partition)
 {
-	return map_get_number(&b->partitions, log_partition);
+	return radix_get(&b->partitions, log_partition);
 }
 
 const struct channel *core_channel(struct broker *b, uint32_t channel)
@@ -55,7 +55,7 @@ static int open_one(struct broker *b, const struct channel *ch, uint32_t number)
 		.id = id, .channel = ch->id, .number = number, .slot = ch->dedicated ? SLOT_DEDICATED + id : SLOT_SHARED,
 	};
 	list_init(&p->fetchers);
-	int r = map_put_number(&b->partitions, id, p, NULL);
+	int r = radix_put(&b->partitions, id, p);
 	if (r < 0) {
 		free(p);
 		return r;
@@ -84,7 +84,7 @@ void partitions_drop(struct broker *b, struct entry *e)
 	e->first = NULL;
 	for (uint32_t i = 0; i < e->channel.partitions; i++) {
 		uint32_t id = channel_partition(&e->channel, i);
-		struct partition *p = map_remove_number(&b->partitions, id);
+		struct partition *p = radix_remove(&b->partitions, id);
 
 		if (!p)
 			continue;

@@ -142,8 +142,7 @@ static void keep_house(struct broker *b, struct timer *t)
 {
 	bool again = false;
 
-	MAP_EACH(&b->partitions, e) {
-		struct partition *p = e->value;
+	RADIX_EACH(struct partition, p, &b->partitions) {
 		if (p->producers)
 			forget_the_silent(b, p);
 		if (p->floor > log_start(b->log, p->id))
@@ -279,14 +278,14 @@ void producers_snapshot(struct broker *b, struct bytes *out)
 	struct producers_snapshot s = { .ids_end = b->producer_ids_end };
 	int32_t n = 0;
 
-	MAP_EACH(&b->partitions, e)
-		n += has_state(e->value);
+	RADIX_EACH(const struct partition, p, &b->partitions)
+		n += has_state(p);
 	s.partitions.v = arena_alloc(&arena, ((size_t)n + 1) * sizeof *s.partitions.v);
 	if (!s.partitions.v)
 		out->failed = true;
-	MAP_EACH(&b->partitions, e)
-		if (!out->failed && has_state(e->value) &&
-		    save_partition(b, &arena, e->value, &s.partitions.v[s.partitions.n++]) < 0)
+	RADIX_EACH(const struct partition, p, &b->partitions)
+		if (!out->failed && has_state(p) &&
+		    save_partition(b, &arena, p, &s.partitions.v[s.partitions.n++]) < 0)
 			out->failed = true;
 	if (!out->failed)
 		wire_encode(&producers_snapshot_msg, 0, &s, out);

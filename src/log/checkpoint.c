@@ -49,9 +49,7 @@ static void add_slots(struct bytes *b, const struct log *log)
 static void add_partitions(struct bytes *b, const struct log *log)
 {
 	bytes_add_le32(b, log->partitions.count);
-	MAP_EACH(&log->partitions, e) {
-		const struct partition *p = e->value;
-
+	RADIX_EACH(const struct partition, p, &log->partitions) {
 		bytes_add_le32(b, p->id);
 		bytes_add_le32(b, p->slot);
 		bytes_add_u8(b, p->dedicated ? DEDICATED : 0);

@@ -20,6 +20,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "base/radix.h"
 #include "log/format.h"
 #include "log/log.h"
 #include "log/mutants.h"
@@ -195,7 +196,8 @@ struct log {
 	struct journal journal;
 	struct place applied;           /* beyond the last applied commit */
 	uint64_t last_entry;            /* number of the last applied entry */
-	struct map partitions, slots;   /* by number */
+	struct radix partitions;        /* by number */
+	struct map slots;               /* by number */
 	struct node segments;           /* struct segment, by number */
 	uint64_t next_segment;          /* number */
 	uint64_t dead_bytes;            /* in sealed segments of which nothing is live, since the last checkpoint */

@@ -314,9 +314,9 @@ static void log_free(struct log *log, bool close_files)
 	for (struct node *n; (n = list_pop(&log->pending));)
 		item_free(CONTAINER(struct item, link, n));
 	pass_free(log);
-	MAP_EACH(&log->partitions, e)
-		partition_free(log, e->value);
-	map_free(&log->partitions);
+	RADIX_EACH(struct partition, p, &log->partitions)
+		partition_free(log, p);
+	radix_free(&log->partitions);
 	MAP_EACH(&log->slots, e)
 		free(e->value);
 	map_free(&log->slots);

@@ -6,7 +6,7 @@
 
 struct partition *partition_find(const struct log *log, uint32_t id)
 {
-	return map_get_number(&log->partitions, id);
+	return radix_get(&log->partitions, id);
 }
 
 int log_partition_open(struct log *log, uint32_t id, uint32_t slot, bool dedicated)
@@ -24,7 +24,7 @@ int log_partition_open(struct log *log, uint32_t id, uint32_t slot, bool dedicat
 	p->slot = slot;
 	p->dedicated = dedicated;
 	list_init(&p->link);
-	if (map_put_number(&log->partitions, id, p, NULL) < 0) {
+	if (radix_put(&log->partitions, id, p) < 0) {
 		free(p);
 		return -ERR_NO_MEMORY;
 	}
@@ -41,7 +41,7 @@ void partition_free(struct log *log, struct partition *p)
 
 void log_partition_drop(struct log *log, uint32_t id)
 {
-	struct partition *p = map_remove_number(&log->partitions, id);
+	struct partition *p = radix_remove(&log->partitions, id);
 
 	if (!p)
 		return;

@@ -148,12 +148,9 @@ static void give_up(struct log *log, struct segment *s)
 {
 	s->damaged = true;
 	s->live += s->size;     /* never deleted */
-	MAP_EACH(&log->partitions, e) {
-		struct partition *p = e->value;
-
+	RADIX_EACH(struct partition, p, &log->partitions)
 		if (p->slot == s->slot)
 			p->damaged = true;
-	}
 }
 
 /* Read [at, at + n) of a file; 0 when it is not all there. */
