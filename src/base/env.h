@@ -7,9 +7,9 @@
  * A disk belongs to one shard and has two faces:
  *   - calls that happen at once.  They may block, so a running shard uses them only inside a disk_op (below);
  *     start-up and recovery use them freely.
- *   - disk_submit(): run a small function (`run`) off the shard's thread, on the queue it names.  A queue runs its
- *     operations one after the other in order; the two queues are independent.  When `run` has returned, `done` is
- *     called on the shard's thread, at the beginning of a later turn, in the order of completion.
+ *   - disk_submit(): run a small function (`run`) off the shard's thread, on the queue it names.  The writer's queue
+ *     runs its operations one after the other in order; the reader's runs some at once.  When `run` has returned,
+ *     `done` is called on the shard's thread, at the beginning of a later turn, in the order of completion.
  *
  * Paths are relative to the shard's directory and contain only names that we made ([a-z0-9._-/]).
  * All calls return a value >= 0 or -errno.
@@ -24,10 +24,11 @@
 #include "base/list.h"
 
 struct disk;
+struct shared_file;             /* base/stretch.h */
 
 enum disk_queue {
-	DISK_WRITER,            /* commits, checkpoints, moving data: one thread */
-	DISK_READER,            /* cold reads: must not wait behind writes */
+	DISK_WRITER,            /* commits, checkpoints, moving data: one at a time, in order */
+	DISK_READER,            /* cold reads: never behind writes, and not all behind one that is slow: in any order */
 	DISK_QUEUES
 };
 
@@ -48,6 +49,8 @@ enum disk_open {
 struct disk_calls {
 	int     (*open)(struct disk *, const char *path, int how);             /* a file handle, small and >= 0 */
 	int     (*close)(struct disk *, int file);
+	/* Open for reading by whoever holds *ret (one reference, which the caller owns). */
+	int     (*share)(struct disk *, const char *path, struct shared_file **ret);
 	int64_t (*size)(struct disk *, int file);
 	int64_t (*read)(struct disk *, int file, void *p, size_t n, int64_t at);       /* short only at the end of file */
 	int64_t (*write)(struct disk *, int file, const struct iovec *, int n, int64_t at);    /* all of it, or -errno */

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/stretch.h"
 #include "broker/command.h"
 
 struct session;
@@ -54,14 +55,16 @@ struct host {
 	uint16_t shard;
 	uint16_t shards;                        /* how many there are */
 	bool blocked;                           /* a memory or disk alarm: publishers must wait (see blocked()) */
+	bool takes_spans;                       /* write_span() goes from the page cache to the peer without a copy */
 };
 
 struct host_calls {
 	int64_t  (*now_ms)(struct host *);                              /* unix milliseconds; never goes back */
 	uint64_t (*random)(struct host *);
-	/* Queue bytes for the peer: copied, or by reference (takes over the view's reference). */
+	/* Queue bytes for the peer: copied, or by reference (takes over the view's or the span's reference). */
 	void     (*write)(struct host *, const void *p, size_t n);
 	void     (*write_view)(struct host *, struct view v);
+	void     (*write_span)(struct host *, struct span s);
 	size_t   (*unsent)(struct host *);                              /* bytes queued and not yet taken by the kernel */
 	/* Hand a command (owned by the host from here on) to cmd->to_shard.  It comes back through reply(). */
 	void     (*send)(struct host *, struct cmd *);
@@ -113,6 +116,7 @@ extern const struct protocol kafka_protocol, amqp_protocol, sqs_protocol;
 
 static inline void host_write(struct host *h, const void *p, size_t n) { h->calls->write(h, p, n); }
 static inline void host_write_view(struct host *h, struct view v) { h->calls->write_view(h, v); }
+static inline void host_write_span(struct host *h, struct span s) { h->calls->write_span(h, s); }
 static inline void host_send(struct host *h, struct cmd *c) { h->calls->send(h, c); }
 static inline int64_t host_now(struct host *h) { return h->calls->now_ms(h); }
 static inline uint64_t host_random(struct host *h) { return h->calls->random(h); }

@@ -62,6 +62,12 @@ static void on_write_view(struct host *h, struct view v)
 	note_output(of(h));
 }
 
+static void on_write_span(struct host *h, struct span s)
+{
+	output_span(&of(h)->output, s);
+	note_output(of(h));
+}
+
 static size_t on_unsent(struct host *h)
 {
 	return of(h)->output.unsent;
@@ -130,7 +136,8 @@ static void on_note(struct host *h, const char *format, ...)
 }
 
 static const struct host_calls calls = {
-	.now_ms = on_now, .random = on_random, .write = on_write, .write_view = on_write_view, .unsent = on_unsent,
+	.now_ms = on_now, .random = on_random, .write = on_write, .write_view = on_write_view,
+	.write_span = on_write_span, .unsent = on_unsent,
 	.send = on_send, .timer = on_timer, .close = on_close, .pause = on_pause, .note = on_note,
 };
 
@@ -183,7 +190,7 @@ struct connection *connection_open(struct shard *s, const struct protocol *proto
 		.calls = &calls, .peer = &c->peer, .settings = &s->runtime->options.settings,
 		.catalogue = broker_catalogue(s->broker), .gate = s->runtime->options.gate,
 		.connection = (uint64_t)s->id << 48 | ++s->next_connection,
-		.shard = s->id, .shards = s->runtime->options.shards, .blocked = s->blocked,
+		.shard = s->id, .shards = s->runtime->options.shards, .blocked = s->blocked, .takes_spans = true,
 		.handle = shard_add(s, c),
 	};
 	if (c->host.handle)
@@ -332,19 +339,75 @@ static int read_some(struct connection *c)
 	return 0;
 }
 
+/* ---- what is to be sent has left the page cache: it is read again where waiting for the disk disturbs nobody ---- */
+
+struct load {
+	struct disk_op op;
+	struct shard *shard;
+	uint32_t handle;                /* of the connection, which may be gone when the bytes are there */
+	struct span span;
+	struct view bytes;
+};
+
+static int64_t load_run(struct disk *disk, struct disk_op *op)
+{
+	struct load *l = CONTAINER(struct load, op, op);
+
+	return span_load(&l->span, &l->bytes);
+}
+
+static void load_done(struct disk_op *op)
+{
+	struct load *l = CONTAINER(struct load, op, op);
+	struct connection *c = shard_find(l->shard, l->handle);
+
+	l->shard->loads--;
+	if (!c) {
+		buf_unref(l->bytes.buf);
+	} else {
+		c->loading = false;
+		/* An answer that has begun cannot become an error: the client asks again, and gets one. */
+		if (op->result < 0)
+			c->broken = true;
+		else
+			output_load(&c->output, l->bytes);
+		shard_touch(c->shard, c);
+	}
+	stretch_unref(l->span.stretch);
+	free(l);
+}
+
+static int load_begin(struct connection *c)
+{
+	struct load *l = malloc(sizeof *l);
+
+	if (!l)
+		return -ERR_NO_MEMORY;
+	*l = (struct load){
+		.op = { .queue = DISK_READER, .run = load_run, .done = load_done },
+		.shard = c->shard, .handle = c->host.handle, .span = output_slice(&c->output),
+	};
+	c->loading = true;
+	c->shard->loads++;
+	disk_submit(c->shard->env.disk, &l->op);
+	return 0;
+}
+
 static int send_some(struct connection *c)
 {
 	int64_t n;
 
 	if (c->output.failed)
 		return -ERR_NO_MEMORY;
-	if (!c->output.count || !c->writable)
+	if (!c->output.count || !c->writable || c->loading)
 		return 0;
 	n = output_send(&c->output, c->socket);
 	if (n < 0)
 		return -ERR_GONE;
 	atomic_fetch_add_explicit(&c->shard->runtime->bytes_out_total, (uint64_t)n, memory_order_relaxed);
-	c->writable = c->output.count == 0;
+	c->writable = !c->output.full;
+	if (c->output.cold && load_begin(c) < 0)
+		return -ERR_NO_MEMORY;
 	if (n > 0 && c->closing && !c->lingering)
 		give_until(c, SEND_MS);
 	return 0;
@@ -414,6 +477,6 @@ void connection_send(struct connection *c)
 			c->flush = true;
 		}
 	}
-	if (c->flush || (c->output.count && c->writable))
+	if (c->flush || (c->output.count && c->writable && !c->loading))
 		shard_touch(c->shard, c);
 }

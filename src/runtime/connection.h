@@ -1,7 +1,7 @@
 /*
  * connection.h - a socket and the session that is spoken over it; the real world's side of protocols/session.h.
  *
- *      socket ──recv──> input ──> session ──> output ──sendmsg──> socket
+ *      socket ──recv──> input ──> session ──> output ──sendmsg, sendfile──> socket
  *
  * Edge-triggered: `readable` and `writable` remember what epoll said until the kernel says EAGAIN.  A connection with
  * input is on its shard's list `active`; one whose session was called is on `touched`.  Nothing is sent or freed inside
@@ -40,6 +40,7 @@ struct connection {
 	bool paused;                    /* by the session */
 	bool closing;                   /* by the session: send what is queued, then close */
 	bool lingering;                 /* closing, all is sent: wait for the peer's end, so that no reset eats the goodbye */
+	bool loading;                   /* the reader's queue fetches what is to be sent next */
 	bool congested;                 /* output went above the high mark; drained() is owed */
 	int64_t close_by_ms;            /* when closing: give up at this time */
 };

@@ -8,13 +8,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "base/stretch.h"
+
+enum {
+	READERS = 2,                    /* threads: one slow cold read does not hold up all others */
+	THREADS_MAX = READERS,
+};
+
+static const int threads[DISK_QUEUES] = { [DISK_WRITER] = 1, [DISK_READER] = READERS };
 
 struct queue {
 	struct files *files;
-	pthread_t thread;
+	pthread_t threads[THREADS_MAX];
 	pthread_cond_t more;
 	struct node submitted;
 };
@@ -203,6 +214,102 @@ static int64_t files_space(struct disk *d)
 	return (int64_t)st.f_bavail * (int64_t)st.f_frsize;
 }
 
+/* ------------------------------------------------------------------------------------------------ shared files ---- */
+
+struct real_file {
+	struct shared_file file;
+	int fd;
+};
+
+static struct real_file *real(struct shared_file *file)
+{
+	return CONTAINER(struct real_file, file, file);
+}
+
+int files_descriptor(struct shared_file *file)
+{
+	return real(file)->fd;
+}
+
+static int64_t shared_read(struct shared_file *file, void *p, size_t n, int64_t at)
+{
+	return files_read(NULL, real(file)->fd, p, n, at);
+}
+
+/* Linux 6.5 and later say in one call how many pages of a range there are.  -1: this one does not. */
+static int64_t pages_cached(int fd, int64_t at, size_t n)
+{
+	enum { CACHESTAT = 451 };       /* on every architecture; older headers do not have the name */
+	struct { uint64_t at, n; } range = { (uint64_t)at, n };
+	struct { uint64_t cached, dirty, writeback, evicted, recently_evicted; } ret;
+
+	return syscall(CACHESTAT, fd, &range, &ret, 0) < 0 ? -1 : (int64_t)ret.cached;
+}
+
+/* The same for older kernels: the pages are mapped, which reads nothing, and looked at. */
+static bool all_in_core(int fd, int64_t at, size_t n)
+{
+	enum { STEP = 256 };
+	unsigned char in_core[STEP];
+	long page = sysconf(_SC_PAGESIZE);
+	size_t pages = (n + (size_t)page - 1) / (size_t)page, seen = 0;
+	uint8_t *p = mmap(NULL, n, PROT_READ, MAP_SHARED, fd, at);
+
+	if (p == MAP_FAILED)
+		return false;
+	for (bool all = true; all && seen < pages;) {
+		size_t step = pages - seen < STEP ? pages - seen : STEP;
+
+		all = mincore(p + seen * (size_t)page, step * (size_t)page, in_core) == 0;
+		for (size_t i = 0; all && i < step; i++)
+			all = in_core[i] & 1;
+		if (all)
+			seen += step;
+	}
+	munmap(p, n);
+	return seen == pages;
+}
+
+static bool shared_resident(struct shared_file *file, int64_t at, size_t n)
+{
+	int64_t page = sysconf(_SC_PAGESIZE), from = at / page * page, cached;
+
+	n += (size_t)(at - from);
+	cached = pages_cached(real(file)->fd, from, n);
+	if (cached >= 0)
+		return cached * page >= (int64_t)n;
+	return all_in_core(real(file)->fd, from, n);
+}
+
+static void shared_close(struct shared_file *file)
+{
+	close(real(file)->fd);
+	free(real(file));
+}
+
+static const struct shared_file_calls shared_calls = {
+	.read = shared_read, .resident = shared_resident, .close = shared_close,
+};
+
+static int files_share(struct disk *d, const char *path, struct shared_file **ret)
+{
+	struct real_file *f = malloc(sizeof *f);
+	int fd = f ? openat(of(d)->directory, path, O_RDONLY | O_CLOEXEC) : -ENOMEM;
+
+	if (fd < 0) {
+		fd = f ? -errno : fd;
+		free(f);
+		return fd;
+	}
+	/* What the kernel reads ahead nobody has checked; we read ahead ourselves. */
+	posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+	*f = (struct real_file){ { .refs = 1, .calls = &shared_calls }, fd };
+	*ret = &f->file;
+	return 0;
+}
+
+/* --------------------------------------------------------------------------------------------------- the queues ---- */
+
 static void files_submit(struct disk *d, struct disk_op *op)
 {
 	struct files *f = of(d);
@@ -214,7 +321,7 @@ static void files_submit(struct disk *d, struct disk_op *op)
 }
 
 static const struct disk_calls calls = {
-	.open = files_file_open, .close = files_file_close, .size = files_size, .read = files_read, .write = files_write,
+	.open = files_file_open, .close = files_file_close, .share = files_share, .size = files_size, .read = files_read, .write = files_write,
 	.sync = files_sync, .sync_dir = files_sync_dir, .truncate = files_truncate, .rename = files_rename,
 	.unlink = files_unlink, .mkdir = files_mkdir, .list = files_list, .space = files_space, .submit = files_submit,
 };
@@ -259,7 +366,8 @@ static int start_threads(struct files *f)
 		q->files = f;
 		list_init(&q->submitted);
 		pthread_cond_init(&q->more, NULL);
-		r = pthread_create(&q->thread, NULL, run_queue, q);
+		for (int k = 0; k < threads[i] && r == 0; k++)
+			r = pthread_create(&q->threads[k], NULL, run_queue, q);
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return r;
@@ -327,10 +435,11 @@ void files_close(struct files *f)
 	pthread_mutex_lock(&f->lock);
 	f->stopping = true;
 	for (int i = 0; i < DISK_QUEUES; i++)
-		pthread_cond_signal(&f->queues[i].more);
+		pthread_cond_broadcast(&f->queues[i].more);
 	pthread_mutex_unlock(&f->lock);
 	for (int i = 0; i < DISK_QUEUES; i++)
-		pthread_join(f->queues[i].thread, NULL);
+		for (int k = 0; k < threads[i]; k++)
+			pthread_join(f->queues[i].threads[k], NULL);
 	close(f->directory);
 	free(f);
 }

@@ -1,5 +1,5 @@
 /*
- * files.h - the real disk: a shard's directory, and a thread for each of its queues.
+ * files.h - the real disk: a shard's directory, a thread for the writer's queue and two for the reader's.
  *
  * Implements base/env.h.  Operations run on the queue's thread; when they have run they wait for files_reap(), which
  * the shard's loop calls once a turn.  `wake` is called from the threads when the first of them begins to wait.
@@ -15,6 +15,8 @@ struct files;
 /* Open (making it if needed) the directory `path`.  ERR_DISK. */
 int files_open(const char *path, void (*wake)(void *ctx), void *ctx, struct files **ret, struct why *why);
 struct disk *files_disk(struct files *f);
+/* Of a file that was shared by such a disk, for sendfile(); it stays the file's. */
+int files_descriptor(struct shared_file *file);
 /* Call done() for everything that has run since the last time; returns how many. */
 unsigned files_reap(struct files *f);
 bool files_finished(struct files *f);           /* is there something to reap? */

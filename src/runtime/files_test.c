@@ -1,10 +1,12 @@
 #include "runtime/files.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/stretch.h"
 #include "base/test.h"
 
 enum { OPS = 200 };
@@ -54,7 +56,7 @@ static _Atomic bool hold;
 
 static int64_t run_numbered(struct disk *d, struct disk_op *op)
 {
-	if (atomic_fetch_add(&running[op->queue], 1) != 0)
+	if (atomic_fetch_add(&running[op->queue], 1) != 0 && op->queue == DISK_WRITER)
 		alone = false;
 	while (op->queue == DISK_WRITER && atomic_load(&hold))
 		wait_a_moment();
@@ -64,10 +66,10 @@ static int64_t run_numbered(struct disk *d, struct disk_op *op)
 
 static void numbered_done(struct disk_op *op)
 {
-	in_order &= op->result == done_count[op->queue]++;
+	in_order &= op->result == done_count[op->queue]++ || op->queue == DISK_READER;
 }
 
-TEST(each_queue_keeps_its_order_and_waits_for_no_other)
+TEST(the_writer_keeps_its_order_and_the_readers_wait_for_nobody)
 {
 	static struct numbered ops[DISK_QUEUES][OPS];
 	int64_t reaped = 0;
@@ -140,5 +142,68 @@ TEST(what_is_written_in_pieces_is_read_as_one)
 	CHECK(d->calls->open(d, "b", DISK_RDONLY) == -ENOENT && d->calls->unlink(d, "b") == -ENOENT);
 	CHECK(d->calls->list(d, ".", append_name, names) == 0 && strcmp(names, "c ") == 0);
 	CHECK(d->calls->list(d, "nothing", append_name, names) == -ENOENT && d->calls->space(d) > 0);
+	end();
+}
+
+static int64_t read_slowly(struct disk *d, struct disk_op *op)
+{
+	while (atomic_load(&hold))
+		wait_a_moment();
+	return 0;
+}
+
+TEST(one_slow_read_does_not_hold_up_the_others)
+{
+	static struct numbered slow, ops[OPS];
+
+	CHECK(begin());
+	memset(done_count, 0, sizeof done_count);
+	atomic_store(&hold, true);
+	slow.op = (struct disk_op){ .queue = DISK_READER, .run = read_slowly, .done = numbered_done };
+	disk_submit(files_disk(files), &slow.op);
+	for (int i = 0; i < OPS; i++) {
+		ops[i] = (struct numbered){ { .queue = DISK_READER, .run = run_numbered, .done = numbered_done }, i };
+		disk_submit(files_disk(files), &ops[i].op);
+	}
+	for (int i = 0; i < 5000 && done_count[DISK_READER] < OPS; i++, wait_a_moment())
+		files_reap(files);
+	CHECK(done_count[DISK_READER] == OPS);
+	atomic_store(&hold, false);
+	for (int i = 0; i < 5000 && done_count[DISK_READER] < OPS + 1; i++, wait_a_moment())
+		files_reap(files);
+	CHECK(done_count[DISK_READER] == OPS + 1);
+	end();
+}
+
+/* Only what was read becomes resident: nothing is read ahead. */
+TEST(a_shared_file_knows_what_is_in_memory)
+{
+	enum { PIECE = 64 * 1024, PIECES = 64 };
+	static uint8_t piece[PIECE];
+	struct shared_file *f;
+	struct disk *d;
+	int file;
+
+	CHECK(begin());
+	d = files_disk(files);
+	file = d->calls->open(d, "file", DISK_RDWR | DISK_CREATE);
+	for (int i = 0; i < PIECES; i++) {
+		memset(piece, i, PIECE);
+		CHECK(d->calls->write(d, file, &(struct iovec){ piece, PIECE }, 1, (int64_t)i * PIECE) == PIECE);
+	}
+	CHECK(d->calls->sync(d, file) == 0 && d->calls->share(d, "file", &f) == 0);
+	CHECK(f->calls->resident(f, 0, PIECES * PIECE) && f->calls->resident(f, 5000, 77777));
+	CHECK(!f->calls->resident(f, (int64_t)PIECES * PIECE, PIECE));
+	posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+	if (!f->calls->resident(f, 0, PIECES * PIECE)) {        /* a file system in memory keeps it */
+		CHECK(f->calls->read(f, piece, PIECE, 7 * PIECE) == PIECE && piece[0] == 7 && piece[PIECE - 1] == 7);
+		CHECK(f->calls->resident(f, 7 * PIECE, PIECE));
+		CHECK(!f->calls->resident(f, 8 * PIECE, PIECE) && !f->calls->resident(f, 6 * PIECE, 2 * PIECE));
+	}
+	/* It is there as long as somebody holds it. */
+	CHECK(d->calls->unlink(d, "file") == 0 && d->calls->share(d, "file", &f) == -ENOENT);
+	CHECK(f->calls->read(f, piece, 1, 3 * PIECE) == 1 && piece[0] == 3);
+	shared_file_unref(f);
+	d->calls->close(d, file);
 	end();
 }

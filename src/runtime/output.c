@@ -1,62 +1,80 @@
 #include "runtime/output.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "runtime/files.h"
+
 enum {
-	GATHER_BYTES = 16384,   /* size of the buffers that gather small writes */
-	COPY_BYTES = 1024,      /* views up to this size are copied: an iovec of their own costs more */
+	GATHER_BYTES = 16384,           /* size of the buffers that gather small writes */
+	COPY_BYTES = 1024,              /* views up to this size are copied: an iovec of their own costs more */
 	SEND_PIECES = 64,
+	SLICE_BYTES = 256 * 1024,       /* larger calls of sendfile are slower */
+	TURN_BYTES = 1024 * 1024,       /* then other connections have their turn */
 };
 
-static struct view *newest(struct output *o)
+static struct piece *at(const struct output *o, uint32_t i)
 {
-	return o->count ? &o->views[(o->first + o->count - 1) % o->capacity] : NULL;
+	return &o->pieces[(o->first + i) % o->capacity];
 }
 
-static void grow(struct output *o)
+static struct piece *newest(struct output *o)
+{
+	return o->count ? at(o, o->count - 1) : NULL;
+}
+
+static void release(struct piece *p)
+{
+	buf_unref(p->buf);
+	stretch_unref(p->stretch);
+}
+
+static bool grow(struct output *o)
 {
 	uint32_t capacity = o->capacity ? o->capacity * 2 : 8;
-	struct view *views = malloc(capacity * sizeof *views);
+	struct piece *pieces = malloc(capacity * sizeof *pieces);
 
-	if (!views) {
+	if (!pieces) {
 		o->failed = true;
-		return;
+		return false;
 	}
 	for (uint32_t i = 0; i < o->count; i++)
-		views[i] = o->views[(o->first + i) % o->capacity];
-	free(o->views);
-	o->views = views;
+		pieces[i] = *at(o, i);
+	free(o->pieces);
+	o->pieces = pieces;
 	o->first = 0;
 	o->capacity = capacity;
+	return true;
 }
 
-static void push(struct output *o, struct view v)
+static void push(struct output *o, struct piece p)
 {
-	if (o->count == o->capacity)
-		grow(o);
-	if (o->failed) {
-		buf_unref(v.buf);
+	if (o->failed || (o->count == o->capacity && !grow(o))) {
+		release(&p);
 		return;
 	}
-	o->views[(o->first + o->count++) % o->capacity] = v;
+	o->unsent += p.size;
+	*at(o, o->count++) = p;
 }
 
 /* Room behind the newest piece, if that is a gathering buffer of ours: nobody else refers to it. */
-static size_t room(const struct view *v)
+static size_t room(const struct piece *p)
 {
-	if (!v || atomic_load_explicit(&v->buf->refs, memory_order_relaxed) != 1 || v->buf->size != v->offset + v->size)
+	if (!p || !p->buf || atomic_load_explicit(&p->buf->refs, memory_order_relaxed) != 1 ||
+	    p->buf->size != p->offset + p->size)
 		return 0;
-	return v->buf->capacity - v->buf->size;
+	return p->buf->capacity - p->buf->size;
 }
 
 void output_write(struct output *o, const void *p, size_t n)
 {
 	while (n > 0 && !o->failed) {
-		struct view *v = newest(o);
-		size_t step = room(v);
+		struct piece *tail = newest(o);
+		size_t step = room(tail);
 
 		if (step == 0) {
 			struct buf *b = buf_new(n > GATHER_BYTES ? n : GATHER_BYTES);
@@ -64,14 +82,14 @@ void output_write(struct output *o, const void *p, size_t n)
 				o->failed = true;
 				return;
 			}
-			push(o, (struct view){ .buf = b });
+			push(o, (struct piece){ .buf = b });
 			continue;
 		}
 		if (step > n)
 			step = n;
-		memcpy(v->buf->data + v->buf->size, p, step);
-		v->buf->size += (uint32_t)step;
-		v->size += (uint32_t)step;
+		memcpy(tail->buf->data + tail->buf->size, p, step);
+		tail->buf->size += (uint32_t)step;
+		tail->size += (uint32_t)step;
 		o->unsent += step;
 		p = (const uint8_t *)p + step;
 		n -= step;
@@ -80,63 +98,136 @@ void output_write(struct output *o, const void *p, size_t n)
 
 void output_view(struct output *o, struct view v)
 {
-	if (v.size <= COPY_BYTES || o->failed) {
+	if (v.size <= COPY_BYTES) {
 		output_write(o, view_slice(v).p, v.size);
 		buf_unref(v.buf);
 		return;
 	}
-	o->unsent += v.size;
-	push(o, v);
+	push(o, (struct piece){ .buf = v.buf, .offset = v.offset, .size = v.size });
+}
+
+void output_span(struct output *o, struct span s)
+{
+	push(o, (struct piece){ .stretch = s.stretch, .offset = s.offset, .size = s.size });
 }
 
 static void consume(struct output *o, size_t n)
 {
 	o->unsent -= n;
 	while (o->count) {
-		struct view *v = &o->views[o->first];
-		if (n < v->size) {
-			v->offset += (uint32_t)n;
-			v->size -= (uint32_t)n;
+		struct piece *p = at(o, 0);
+
+		if (n < p->size) {
+			p->offset += (uint32_t)n;
+			p->size -= (uint32_t)n;
 			return;
 		}
-		n -= v->size;
-		buf_unref(v->buf);
+		n -= p->size;
+		release(p);
 		o->first = (o->first + 1) % o->capacity;
 		o->count--;
 	}
+}
+
+/* Send the memory up to the next span.  What a span follows is held back by the kernel, to go out with it. */
+static int64_t send_memory(struct output *o, int socket)
+{
+	struct iovec pieces[SEND_PIECES];
+	struct msghdr message = { .msg_iov = pieces };
+	int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+	size_t asked = 0;
+	uint32_t i;
+
+	for (i = 0; i < o->count && i < SEND_PIECES && at(o, i)->buf; i++) {
+		const struct piece *p = at(o, i);
+
+		pieces[message.msg_iovlen++] = (struct iovec){ p->buf->data + p->offset, p->size };
+		asked += p->size;
+	}
+	if (i < o->count && at(o, i)->stretch)
+		flags |= MSG_MORE;
+	ssize_t r = sendmsg(socket, &message, flags);
+	o->full = r >= 0 ? (size_t)r < asked : errno == EAGAIN;
+	return r;
+}
+
+static struct span slice(const struct output *o)
+{
+	const struct piece *p = at(o, 0);
+
+	return (struct span){ p->stretch, p->offset, p->size < SLICE_BYTES ? p->size : SLICE_BYTES };
+}
+
+static int64_t send_file(struct output *o, int socket)
+{
+	struct span s = slice(o);
+	off_t offset = s.stretch->at + s.offset;
+
+	if (!span_resident(&s)) {
+		o->cold = true;
+		return 0;
+	}
+	ssize_t r = sendfile(socket, files_descriptor(s.stretch->file), &offset, s.size);
+	if (r == 0) {                   /* somebody has cut the file */
+		errno = EIO;
+		return -1;
+	}
+	o->full = r < 0 && errno == EAGAIN;
+	return r;
 }
 
 int64_t output_send(struct output *o, int socket)
 {
 	int64_t total = 0;
 
-	while (o->count) {
-		struct iovec pieces[SEND_PIECES];
-		struct msghdr message = { .msg_iov = pieces };
-		size_t asked = 0;
+	o->full = o->cold = false;
+	while (o->count && !o->full && !o->cold && total < TURN_BYTES) {
+		int64_t r = at(o, 0)->stretch ? send_file(o, socket) : send_memory(o, socket);
 
-		for (uint32_t i = 0; i < o->count && i < SEND_PIECES; i++) {
-			struct slice s = view_slice(o->views[(o->first + i) % o->capacity]);
-			pieces[message.msg_iovlen++] = (struct iovec){ (void *)(uintptr_t)s.p, s.n };
-			asked += s.n;
+		if (r < 0 && errno != EINTR && !o->full)
+			return -errno;
+		if (r > 0) {
+			consume(o, (size_t)r);
+			total += r;
 		}
-		ssize_t r = sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return errno == EAGAIN ? total : -errno;
-		consume(o, (size_t)r);
-		total += r;
-		if ((size_t)r < asked)
-			break;
 	}
 	return total;
 }
 
+struct span output_slice(const struct output *o)
+{
+	struct span s = slice(o);
+
+	stretch_ref(s.stretch);
+	return s;
+}
+
+void output_load(struct output *o, struct view v)
+{
+	struct piece *p = at(o, 0);
+	struct piece loaded = { .buf = v.buf, .offset = v.offset, .size = v.size };
+
+	assert(p->stretch && v.size <= p->size);
+	p->offset += v.size;
+	p->size -= v.size;
+	if (!p->size) {
+		release(p);
+		*p = loaded;
+		return;
+	}
+	if (o->count == o->capacity && !grow(o)) {
+		release(&loaded);
+		return;
+	}
+	o->first = (o->first + o->capacity - 1) % o->capacity;
+	o->count++;
+	*at(o, 0) = loaded;
+}
+
 void output_free(struct output *o)
 {
-	for (; o->count; o->count--, o->first = (o->first + 1) % o->capacity)
-		buf_unref(o->views[o->first].buf);
-	free(o->views);
+	for (uint32_t i = 0; i < o->count; i++)
+		release(at(o, i));
+	free(o->pieces);
 	*o = (struct output){ 0 };
 }

@@ -1,10 +1,13 @@
 #include "runtime/output.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/crc.h"
 #include "base/test.h"
+#include "runtime/files.h"
 
 /* Send all that the socket takes, read it at the other end, until everything has passed. */
 static bool pass(struct output *o, int from, int to, struct bytes *ret)
@@ -82,4 +85,186 @@ TEST(a_full_socket_takes_nothing_and_a_closed_one_says_so)
 	CHECK(output_send(&o, s[0]) == -EPIPE);
 	output_free(&o);
 	close(s[0]);
+}
+
+/* ---- spans ---- */
+
+enum { PART_BYTES = 100000, PARTS = 12 };
+
+static struct files *files;
+static char directory[64];
+static struct bytes content;
+static struct shared_file_calls calls;
+static bool resident;
+
+static void nobody(void *ctx)
+{
+}
+
+static bool as_we_say(struct shared_file *f, int64_t at, size_t n)
+{
+	return resident;
+}
+
+/* A file of PARTS parts behind a header, and the stretch of all of them.  What is resident is up to the test. */
+static struct stretch *begin(void)
+{
+	struct stretch *s = stretch_new(4096, 17, PARTS);
+	struct disk *d;
+	struct why why;
+	int file;
+
+	snprintf(directory, sizeof directory, "/tmp/hawser-output-XXXXXX");
+	if (!s || !mkdtemp(directory) || files_open(directory, nobody, NULL, &files, &why) < 0)
+		abort();
+	d = files_disk(files);
+	file = d->calls->open(d, "file", DISK_RDWR | DISK_CREATE);
+	content = BYTES_MAX(16 << 20);
+	for (uint32_t i = 0; i < PART_BYTES * PARTS / 4; i++)
+		bytes_add_be32(&content, i * 2654435761u);
+	d->calls->write(d, file, &(struct iovec){ content.p, content.n }, 1, 4096);
+	d->calls->close(d, file);
+	for (uint32_t i = 0; i < PARTS; i++)
+		stretch_add(s, (struct stretch_part){ PART_BYTES, crc32c(17, content.p + i * PART_BYTES, PART_BYTES) });
+	if (d->calls->share(d, "file", &s->file) < 0)
+		abort();
+	calls = *s->file->calls;
+	calls.resident = as_we_say;
+	s->file->calls = &calls;
+	resident = true;
+	return s;
+}
+
+static void end(struct stretch *s)
+{
+	char command[128];
+
+	CHECK(atomic_load(&s->refs) == 1);
+	stretch_unref(s);
+	files_close(files);
+	bytes_free(&content);
+	snprintf(command, sizeof command, "rm -r %s", directory);
+	if (system(command) != 0)
+		fprintf(stderr, "%s stays\n", directory);
+}
+
+static void put_span(struct output *o, struct bytes *expect, struct stretch *s, uint32_t offset, uint32_t size)
+{
+	bytes_add(expect, content.p + offset, size);
+	output_span(o, (struct span){ stretch_ref(s), offset, size });
+}
+
+TEST(spans_of_files_leave_in_order_with_what_is_between)
+{
+	struct bytes expect = BYTES_MAX(64 << 20), got = BYTES_MAX(64 << 20);
+	struct stretch *stretch = begin();
+	struct output o = { 0 };
+	int s[2];
+
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s) == 0);
+	for (uint32_t i = 0; i < 40; i++) {
+		bytes_add(&expect, "head", 4);
+		output_write(&o, "head", 4);
+		put_span(&o, &expect, stretch, i * 20011, 1 + i * 10007);
+		if (i % 3 == 0)
+			put_span(&o, &expect, stretch, 0, PART_BYTES * PARTS);
+	}
+	CHECK(o.unsent == expect.n);
+	CHECK(pass(&o, s[0], s[1], &got));
+	CHECK(got.n == expect.n && memcmp(got.p, expect.p, got.n) == 0);
+	output_free(&o);
+	bytes_free(&expect);
+	bytes_free(&got);
+	close(s[0]);
+	close(s[1]);
+	end(stretch);
+}
+
+/* Whenever it stops at something cold, what it asks for is loaded; and every third slice is. */
+TEST(what_is_not_in_memory_is_asked_for_and_sent_from_there)
+{
+	struct bytes expect = BYTES_MAX(64 << 20), got = BYTES_MAX(64 << 20);
+	struct stretch *stretch = begin();
+	struct output o = { 0 };
+	unsigned loads = 0;
+	int s[2];
+
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s) == 0);
+	for (uint32_t i = 0; i < 12; i++) {
+		output_write(&o, "head", 4);
+		bytes_add(&expect, "head", 4);
+		put_span(&o, &expect, stretch, i * 70001, 300000);
+	}
+	for (unsigned turn = 0; o.unsent && turn < 100000; turn++) {
+		uint8_t chunk[65536];
+
+		resident = turn % 3;
+		CHECK(output_send(&o, s[0]) >= 0);
+		if (o.cold) {
+			struct span slice = output_slice(&o);
+			struct view v;
+
+			CHECK(slice.size <= 256 * 1024 && span_load(&slice, &v) == 0 && v.size == slice.size);
+			output_load(&o, v);
+			stretch_unref(slice.stretch);
+			loads++;
+		}
+		for (ssize_t n; (n = recv(s[1], chunk, sizeof chunk, MSG_DONTWAIT)) > 0;)
+			bytes_add(&got, chunk, (size_t)n);
+	}
+	CHECK(loads > 3);
+	CHECK(pass(&o, s[0], s[1], &got));
+	CHECK(got.n == expect.n && memcmp(got.p, expect.p, got.n) == 0);
+	output_free(&o);
+	bytes_free(&expect);
+	bytes_free(&got);
+	close(s[0]);
+	close(s[1]);
+	end(stretch);
+}
+
+TEST(damage_is_found_when_a_span_is_loaded)
+{
+	struct stretch *stretch = begin();
+	struct disk *d = files_disk(files);
+	int file = d->calls->open(d, "file", DISK_RDWR);
+	struct span s = { stretch, 3 * PART_BYTES + 5, PART_BYTES };
+	struct view v;
+
+	CHECK(span_load(&s, &v) == 0 && memcmp(view_slice(v).p, content.p + s.offset, s.size) == 0);
+	buf_unref(v.buf);
+	d->calls->write(d, file, &(struct iovec){ "\x55", 1 }, 1, 4096 + 4 * PART_BYTES + 7);
+	CHECK(span_load(&s, &v) == -ERR_DAMAGED);
+	s.offset = 5 * PART_BYTES;
+	CHECK(span_load(&s, &v) == 0);
+	buf_unref(v.buf);
+	d->calls->truncate(d, file, 4096 + 5 * PART_BYTES + 10);
+	CHECK(span_load(&s, &v) == -ERR_DAMAGED);
+	d->calls->close(d, file);
+	end(stretch);
+}
+
+TEST(a_span_for_nobody_and_a_file_cut_short_are_errors)
+{
+	struct stretch *stretch = begin();
+	struct disk *d = files_disk(files);
+	struct bytes ignored = BYTES_MAX(64 << 20);
+	struct output o = { 0 };
+	int file, s[2];
+
+	signal(SIGPIPE, SIG_IGN);
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s) == 0);
+	put_span(&o, &ignored, stretch, PART_BYTES, 1000);
+	file = d->calls->open(d, "file", DISK_RDWR);
+	d->calls->truncate(d, file, 4096 + PART_BYTES);
+	d->calls->close(d, file);
+	CHECK(output_send(&o, s[0]) == -EIO);
+	close(s[1]);
+	output_free(&o);
+	put_span(&o, &ignored, stretch, 0, 1000);
+	CHECK(output_send(&o, s[0]) == -EPIPE);
+	output_free(&o);
+	bytes_free(&ignored);
+	close(s[0]);
+	end(stretch);
 }

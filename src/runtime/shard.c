@@ -88,7 +88,7 @@ void shard_remove(struct shard *s, uint32_t handle)
 	atomic_fetch_sub(&s->runtime->connections, 1);
 }
 
-static struct connection *find(const struct shard *s, uint32_t handle)
+struct connection *shard_find(const struct shard *s, uint32_t handle)
 {
 	uint32_t at = handle & (MAX_CONNECTIONS - 1);
 
@@ -200,7 +200,7 @@ static void deliver(struct shard *s, struct cmd *c)
 		broker_handle(s->broker, c, s->now_ms);
 		return;
 	}
-	to = find(s, c->session);
+	to = shard_find(s, c->session);
 	if (!to || !to->session || to->closing) {
 		cmd_free(c);
 		return;
@@ -431,7 +431,7 @@ static void follow_orders(struct shard *s)
 	}
 	if (atomic_load(&s->phase) == SHARD_OPEN && broker_ready(s->broker))
 		atomic_store(&s->phase, SHARD_READY);
-	if (s->stopping && !broker_busy(s->broker) && list_empty(&s->local) && !rings_have_work(s)) {
+	if (s->stopping && !broker_busy(s->broker) && !s->loads && list_empty(&s->local) && !rings_have_work(s)) {
 		atomic_fetch_add(&s->rests, 1);
 		atomic_store(&s->phase, SHARD_DRAINED);
 	}

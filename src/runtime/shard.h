@@ -59,6 +59,7 @@ struct shard {
 	struct slot *slots;
 	uint32_t nslots, free_from, connections;
 	uint64_t next_connection;
+	uint32_t loads;                 /* reads for outputs that are under way */
 	struct heap session_timers;
 	uint8_t *scratch;               /* received bytes before they are known to have to be kept */
 
@@ -75,6 +76,7 @@ void shard_wake(struct shard *s);               /* from any thread */
 /* For connection.c. */
 uint32_t shard_add(struct shard *s, struct connection *c);     /* a handle, or 0 */
 void shard_remove(struct shard *s, uint32_t handle);
+struct connection *shard_find(const struct shard *s, uint32_t handle);         /* NULL: it has gone */
 void shard_route(struct shard *s, struct cmd *c);              /* to a shard's broker or back to a session */
 void shard_activate(struct shard *s, struct connection *c);    /* there may be input */
 void shard_touch(struct shard *s, struct connection *c);       /* its session was called, or there is output */

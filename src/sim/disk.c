@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SECTOR = 512, MAX_FILES = 4096, PATH_SIZE = 96 };
+#include "base/stretch.h"
+
+enum { SECTOR = 512, PAGE = 4096, MAX_FILES = 4096, PATH_SIZE = 96 };
 
 /* One write or truncation that is not safe yet. */
 struct pending {
@@ -26,6 +28,9 @@ struct inode {
 	struct content now, safe;
 	struct pending **pending;       /* oldest first */
 	uint32_t npending, pending_capacity;
+	bool *resident;                 /* by page: reading it does not wait for the disk */
+	int64_t npages;
+	uint32_t sharers;               /* shared files of it that somebody holds */
 	bool directory;
 	bool reached;                   /* by sweep() */
 };
@@ -56,6 +61,7 @@ struct simdisk {
 	struct change *changes;         /* oldest first */
 	uint32_t nchanges, changes_capacity;
 	struct inode *open[MAX_FILES];
+	uint32_t shared;                /* shared files that somebody holds */
 
 	struct node queues[DISK_QUEUES], finished;
 	uint64_t counts[SIM_CALLS + 1];
@@ -117,6 +123,31 @@ static struct content content_copy(const struct content *c)
 	return n;
 }
 
+/* ---- the page cache ---- */
+
+static void set_resident(struct inode *i, int64_t at, int64_t n, bool resident)
+{
+	int64_t end = (at + n + PAGE - 1) / PAGE;
+
+	if (n <= 0)
+		return;
+	if (end > i->npages) {
+		i->resident = need(realloc(i->resident, (size_t)end * sizeof *i->resident));
+		memset(i->resident + i->npages, 0, (size_t)(end - i->npages) * sizeof *i->resident);
+		i->npages = end;
+	}
+	for (int64_t page = at / PAGE; page < end; page++)
+		i->resident[page] = resident;
+}
+
+static bool is_resident(const struct inode *i, int64_t at, int64_t n)
+{
+	for (int64_t page = at / PAGE; page * PAGE < at + n; page++)
+		if (page >= i->npages || !i->resident[page])
+			return false;
+	return true;
+}
+
 /* ---- inodes ---- */
 
 static struct inode *inode_new(struct simdisk *d)
@@ -141,6 +172,7 @@ static void inode_free(struct inode *i)
 {
 	inode_forget(i);
 	free(i->pending);
+	free(i->resident);
 	free(i->now.p);
 	free(i->safe.p);
 	free(i);
@@ -294,7 +326,7 @@ static void sweep(struct simdisk *d)
 			d->open[k]->reached = true;
 
 	for (uint32_t k = 0; k < d->ninodes; k++) {
-		if (d->inodes[k]->reached)
+		if (d->inodes[k]->reached || d->inodes[k]->sharers)
 			d->inodes[kept++] = d->inodes[k];
 		else
 			inode_free(d->inodes[k]);
@@ -405,10 +437,8 @@ static int64_t sim_size(struct disk *disk, int file)
 	return r < 0 ? r : handle(d, file)->now.size;
 }
 
-static int64_t sim_read(struct disk *disk, int file, void *p, size_t n, int64_t at)
+static int64_t read_some(struct simdisk *d, struct inode *i, void *p, size_t n, int64_t at)
 {
-	struct simdisk *d = self(disk);
-	struct inode *i = handle(d, file);
 	int r = strike(d, SIM_READ);
 
 	if (r < 0)
@@ -418,8 +448,68 @@ static int64_t sim_read(struct disk *disk, int file, void *p, size_t n, int64_t 
 	if ((int64_t)n > i->now.size - at)
 		n = (size_t)(i->now.size - at);
 	memcpy(p, i->now.p + at, n);
+	set_resident(i, at, (int64_t)n, true);
 	return (int64_t)n;
 }
+
+static int64_t sim_read(struct disk *disk, int file, void *p, size_t n, int64_t at)
+{
+	return read_some(self(disk), handle(self(disk), file), p, n, at);
+}
+
+/* ---- shared files ---- */
+
+struct sim_file {
+	struct shared_file file;
+	struct simdisk *disk;
+	struct inode *inode;
+};
+
+static int64_t shared_read(struct shared_file *file, void *p, size_t n, int64_t at)
+{
+	struct sim_file *f = CONTAINER(struct sim_file, file, file);
+
+	return read_some(f->disk, f->inode, p, n, at);
+}
+
+static bool shared_resident(struct shared_file *file, int64_t at, size_t n)
+{
+	return is_resident(CONTAINER(struct sim_file, file, file)->inode, at, (int64_t)n);
+}
+
+static void shared_close(struct shared_file *file)
+{
+	struct sim_file *f = CONTAINER(struct sim_file, file, file);
+
+	f->inode->sharers--;
+	f->disk->shared--;
+	free(f);
+}
+
+static const struct shared_file_calls shared_calls = {
+	.read = shared_read, .resident = shared_resident, .close = shared_close,
+};
+
+static int sim_share(struct disk *disk, const char *path, struct shared_file **ret)
+{
+	struct simdisk *d = self(disk);
+	struct inode *i = names_get(&d->now, path);
+	int r = strike(d, SIM_OPEN);
+	struct sim_file *f;
+
+	if (r < 0)
+		return r;
+	if (!i)
+		return -ENOENT;
+	f = need(malloc(sizeof *f));
+	*f = (struct sim_file){ { .refs = 1, .calls = &shared_calls }, d, i };
+	i->sharers++;
+	d->shared++;
+	*ret = &f->file;
+	return 0;
+}
+
+/* ---- changing ---- */
 
 static int64_t write_some(struct simdisk *d, struct inode *i, const uint8_t *p, int64_t n, int64_t at)
 {
@@ -429,6 +519,7 @@ static int64_t write_some(struct simdisk *d, struct inode *i, const uint8_t *p, 
 		return -ENOSPC;
 	content_write(&i->now, at, p, n);
 	inode_remember(i, at, p, n);
+	set_resident(i, at, n, true);
 	return n;
 }
 
@@ -610,7 +701,7 @@ static void sim_submit(struct disk *disk, struct disk_op *op)
 }
 
 static const struct disk_calls calls = {
-	.open = sim_open, .close = sim_close, .size = sim_size, .read = sim_read, .write = sim_write, .sync = sim_sync,
+	.open = sim_open, .close = sim_close, .share = sim_share, .size = sim_size, .read = sim_read, .write = sim_write, .sync = sim_sync,
 	.sync_dir = sim_sync_dir, .truncate = sim_truncate, .rename = sim_rename, .unlink = sim_unlink,
 	.mkdir = sim_mkdir, .list = sim_list, .space = sim_space, .submit = sim_submit,
 };
@@ -634,6 +725,7 @@ void simdisk_free(struct simdisk *d)
 {
 	if (!d)
 		return;
+	assert(!d->shared);
 	for (uint32_t k = 0; k < d->ninodes; k++)
 		inode_free(d->inodes[k]);
 	free(d->inodes);
@@ -648,10 +740,11 @@ struct disk *simdisk_disk(struct simdisk *d)
 	return &d->disk;
 }
 
-static void run_first(struct simdisk *d, struct node *queue)
+static void run_one(struct simdisk *d, struct node *link)
 {
-	struct disk_op *op = CONTAINER(struct disk_op, link, list_pop(queue));
+	struct disk_op *op = CONTAINER(struct disk_op, link, link);
 
+	list_remove(link);
 	op->result = op->run(&d->disk, op);
 	list_push(&d->finished, &op->link);
 }
@@ -667,10 +760,25 @@ bool simdisk_step_queue(struct simdisk *d, enum disk_queue queue)
 {
 	if (list_empty(&d->queues[queue]))
 		return false;
-	run_first(d, &d->queues[queue]);
+	run_one(d, d->queues[queue].next);
 	while (!list_empty(&d->finished))
 		report_first(d);
 	return true;
+}
+
+/* The writer's operations run in order, the reader's in any. */
+static struct node *choose(const struct simdisk *d, const struct node *queue, uint64_t random)
+{
+	uint64_t waiting = 0;
+	struct node *link = queue->next;
+
+	if (queue != &d->queues[DISK_READER])
+		return link;
+	LIST_EACH(n, queue)
+		waiting++;
+	for (uint64_t k = random % waiting; k > 0; k--)
+		link = link->next;
+	return link;
 }
 
 bool simdisk_step(struct simdisk *d, uint64_t random)
@@ -691,7 +799,7 @@ bool simdisk_step(struct simdisk *d, uint64_t random)
 	if (from == &d->finished)
 		report_first(d);
 	else
-		run_first(d, from);
+		run_one(d, choose(d, from, random / n));
 	return true;
 }
 
@@ -736,6 +844,7 @@ static void inode_copy(struct simdisk *to, const struct inode *from, bool pendin
 	if (!pending)
 		return;
 	i->now = content_copy(&from->now);
+	set_resident(i, 0, i->now.size, true);
 	for (uint32_t k = 0; k < from->npending; k++)
 		inode_remember(i, from->pending[k]->at, from->pending[k]->data, from->pending[k]->n);
 }
@@ -875,7 +984,18 @@ int simdisk_flip(struct simdisk *d, const char *path, int64_t bit)
 	i->now.p[bit / 8] ^= (uint8_t)(1 << bit % 8);
 	if (bit / 8 < i->safe.size)
 		i->safe.p[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	set_resident(i, bit / 8, 1, false);
 	return 0;
+}
+
+void simdisk_evict(struct simdisk *d, struct rng *rng)
+{
+	for (uint32_t k = 0; k < d->now.n; k++) {
+		struct inode *i = d->now.all[k].inode;
+
+		for (int64_t page = 0; page < i->npages; page++)
+			i->resident[page] &= rng && rng_below(rng, 4) == 0;
+	}
 }
 
 int simdisk_remove(struct simdisk *d, const char *path)

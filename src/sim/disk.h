@@ -12,8 +12,11 @@
  * A sync that fails drops or keeps what was pending and *forgets* it, as Linux does: the bytes are still read back
  * until the crash, a second sync reports success, and they are gone afterwards.
  *
+ * The page cache keeps what was written or read, until simdisk_evict().  It never holds anything else: only the
+ * question whether bytes are resident has two answers.
+ *
  * disk_submit() queues operations; simdisk_step() lets one happen or reports one as done, in an order that the caller's
- * random number chooses.  Nothing here allocates from, or depends on, anything outside; the same calls with the same
+ * random number chooses; of the reader's queue it may be any.  Nothing here allocates from, or depends on, anything outside; the same calls with the same
  * numbers give the same disk.
  */
 #ifndef SIM_DISK_H
@@ -61,7 +64,10 @@ void simdisk_watch(struct simdisk *d, void (*each)(void *ctx), void *ctx);
 /* The text of each changing call, for traces; NULL ends it. */
 void simdisk_trace(struct simdisk *d, void (*line)(void *ctx, const char *text), void *ctx);
 
-/* Looking at and spoiling what is stored (seen and safe alike). */
+/* Memory is short: pages are no longer resident, three in four of them, or all if `rng` is NULL. */
+void simdisk_evict(struct simdisk *d, struct rng *rng);
+
+/* Looking at and spoiling what is stored (seen and safe alike).  What is spoilt is on the disk, not resident. */
 int simdisk_files(const struct simdisk *d, void (*each)(void *ctx, const char *path, int64_t size), void *ctx);
 int64_t simdisk_size(const struct simdisk *d, const char *path);               /* -ENOENT */
 const uint8_t *simdisk_bytes(const struct simdisk *d, const char *path);
