@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "base/radix.h"
 #include "base/rng.h"
+#include "base/siphash.h"
 #include "base/test.h"
 #include "base/utf8.h"
 
@@ -194,4 +195,20 @@ TEST(context_is_added_on_the_way_out)
 	fail(&why, -ERR_DISK, "read %s", "0017.seg");
 	CHECK(because(&why, -ERR_DISK, "open queue '%s'", "orders") == -ERR_DISK);
 	CHECK(strcmp(why.text, "open queue 'orders': read 0017.seg") == 0);
+}
+
+/* From the tables of the authors: the key is 00 01 .. 0f, the input 00 01 .. as long as it is. */
+TEST(siphash_has_the_published_values)
+{
+	static const struct { size_t n; uint8_t hash[16]; } rows[] = {
+		{ 0, { 0xa3, 0x81, 0x7f, 0x04, 0xba, 0x25, 0xa8, 0xe6, 0x6d, 0xf6, 0x72, 0x14, 0xc7, 0x55, 0x02, 0x93 } },
+		{ 1, { 0xda, 0x87, 0xc1, 0xd8, 0x6b, 0x99, 0xaf, 0x44, 0x34, 0x76, 0x59, 0x11, 0x9b, 0x22, 0xfc, 0x45 } },
+	};
+	static const uint64_t key[2] = { 0x0706050403020100u, 0x0f0e0d0c0b0a0908u };
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct siphash h = siphash(slice_of("\0\1\2", rows[i].n), key);
+
+		CHECK(h.low == get_le64(rows[i].hash) && h.high == get_le64(rows[i].hash + 8));
+	}
 }

@@ -7,7 +7,6 @@
 #include "broker/compress.h"
 
 enum {
-	ATTR_APPEND_TIME = 1 << 3, ATTR_TRANSACTIONAL = 1 << 4, ATTR_CONTROL = 1 << 5, ATTR_HORIZON = 1 << 6,
 	ATTR_CLIENT = 0x7f,             /* bits that a client may set at all */
 	AHEAD_MS = 60 * 60 * 1000,      /* how far ahead of us a producer's clock may be: message.timestamp.after.max.ms */
 };

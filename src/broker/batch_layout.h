@@ -1,4 +1,4 @@
-/* batch_layout.h - where the fields of a batch's header are; for batch.c and build.c only. */
+/* batch_layout.h - where the fields of a batch's header are, and its attributes; for those who write batches. */
 #ifndef BROKER_BATCH_LAYOUT_H
 #define BROKER_BATCH_LAYOUT_H
 
@@ -11,6 +11,8 @@ enum {
 
 	MAGIC = 2,
 	LENGTH_FROM = 12,       /* batchLength counts what follows itself */
+
+	ATTR_CODEC = 7, ATTR_APPEND_TIME = 1 << 3, ATTR_TRANSACTIONAL = 1 << 4, ATTR_CONTROL = 1 << 5, ATTR_HORIZON = 1 << 6,
 };
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * compress.h - the codecs of record batches, in one direction: the broker opens what clients packed.
+ * compress.h - the codecs of record batches: the broker opens what clients packed, and compaction packs it again.
  *
  *   gzip    RFC 1952, several members may follow each other
  *   snappy  one raw block (librdkafka), or xerial framing (Java, Python, Go): "\x82SNAPPY\0" version compatible, then
@@ -23,5 +23,11 @@ int decompress(enum codec codec, struct slice in, size_t max, struct buf **ret);
 
 /* The ceiling for a batch of `packed` bytes where batches may have `max_bytes`: against small inputs that explode. */
 size_t decompress_limit(size_t packed, size_t max_bytes);
+
+/*
+ * Pack `in` and add it to `out`.  `like` is what it was packed as before: its framing is kept.  -ERR_TOO_LARGE: more than
+ * out->max; -ERR_BAD_COMPRESSION: no such codec; -ERR_NO_MEMORY.
+ */
+int compress_again(enum codec codec, struct slice in, struct slice like, struct bytes *out);
 
 #endif

@@ -32,5 +32,11 @@
 #ifndef MUTANT_route_twice
 #define MUTANT_route_twice 0                    /* a queue gets a copy for each of its bindings */
 #endif
+#ifndef MUTANT_compact_newest
+#define MUTANT_compact_newest 0                 /* compaction keeps what the newest record of a key replaces */
+#endif
+#ifndef MUTANT_forget_tombstone_horizon
+#define MUTANT_forget_tombstone_horizon 0       /* compaction drops a tombstone as soon as it has a horizon */
+#endif
 
 #endif
