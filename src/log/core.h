@@ -203,7 +203,7 @@ struct log {
 	uint64_t dead_bytes;            /* in sealed segments of which nothing is live, since the last checkpoint */
 	struct pass *pass;              /* under way */
 	uint64_t pass_above;            /* bytes of journal that the next pass waits for, if more than usual */
-	uint64_t compact_cursor;        /* number of the last segment that was examined without being mostly dead */
+	uint64_t reclaim_cursor;        /* number of the last segment that was examined without being mostly dead */
 	bool checkpoint_wanted;
 	uint64_t checkpoint;            /* number of the last one; 0: none */
 	uint64_t checkpoint_bytes;      /* its size */

@@ -139,7 +139,7 @@ static void checkpoint_written(struct disk_op *op)
 	if (x->nunsynced && x->place.apply.seq - 1 > log->journal.durable)
 		log->journal.durable = x->place.apply.seq - 1;
 	bytes_free(&x->bytes);
-	x->phase = PASS_CLEAN;
+	x->phase = PASS_TIDY;
 	pass_next(x);
 }
 
@@ -189,7 +189,7 @@ static bool list_unsynced(struct pass *x)
 	return true;
 }
 
-static bool begin_cleaning(struct pass *x);
+static bool begin_tidying(struct pass *x);
 
 static bool begin_checkpoint(struct pass *x)
 {
@@ -201,18 +201,18 @@ static bool begin_checkpoint(struct pass *x)
 	if (x->bytes.failed || !list_unsynced(x))
 		return false;
 	if (MUTANT_trim_early)
-		return begin_cleaning(x);
+		return begin_tidying(x);
 	pass_run(x, checkpoint_write, checkpoint_written);
 	return true;
 }
 
-/* ---- cleaning ---- */
+/* ---- tidying up ---- */
 
-static char *clean_path(struct pass *x)
+static char *tidy_path(struct pass *x)
 {
 	uint32_t n = x->npaths > x->nfiles ? x->npaths : x->nfiles;
 
-	if (n == x->cleaning_capacity) {
+	if (n == x->tidying_capacity) {
 		uint32_t more = n ? n * 2 : 16;
 		void *paths = realloc(x->paths, more * sizeof *x->paths), *files;
 
@@ -223,12 +223,12 @@ static char *clean_path(struct pass *x)
 		if (!files)
 			return NULL;
 		x->files = files;
-		x->cleaning_capacity = more;
+		x->tidying_capacity = more;
 	}
 	return x->paths[x->npaths++];
 }
 
-static int64_t clean_run(struct disk *disk, struct disk_op *op)
+static int64_t tidy_run(struct disk *disk, struct disk_op *op)
 {
 	struct pass *x = CONTAINER(struct pass, op, op);
 	int64_t r = 0;
@@ -240,7 +240,7 @@ static int64_t clean_run(struct disk *disk, struct disk_op *op)
 	return r == -ENOENT ? 0 : r;
 }
 
-static void clean_done(struct disk_op *op)
+static void tidy_done(struct disk_op *op)
 {
 	struct pass *x = CONTAINER(struct pass, op, op);
 
@@ -253,11 +253,11 @@ static void clean_done(struct disk_op *op)
 	pass_end(x);
 }
 
-static bool clean_segments(struct pass *x)
+static bool tidy_segments(struct pass *x)
 {
 	LIST_EACH(n, &x->dead) {
 		struct segment *s = CONTAINER(struct segment, link, n);
-		char *path = clean_path(x), *path2 = path ? clean_path(x) : NULL;
+		char *path = tidy_path(x), *path2 = path ? tidy_path(x) : NULL;
 
 		if (!path2)
 			return false;
@@ -269,7 +269,7 @@ static bool clean_segments(struct pass *x)
 }
 
 /* Files before the place of the checkpoint are spare; too many or too small ones go. */
-static bool clean_journal(struct pass *x)
+static bool tidy_journal(struct pass *x)
 {
 	struct journal *j = &x->log->journal;
 	uint32_t n = 0;
@@ -289,7 +289,7 @@ static bool clean_journal(struct pass *x)
 			i++;
 			continue;
 		}
-		path = clean_path(x);
+		path = tidy_path(x);
 		if (!path)
 			return false;
 		journal_path(path, f->number, ".jnl");
@@ -300,26 +300,26 @@ static bool clean_journal(struct pass *x)
 	return true;
 }
 
-static bool begin_cleaning(struct pass *x)
+static bool begin_tidying(struct pass *x)
 {
 	char *path;
 
 	x->npaths = x->nfiles = 0;
-	if (!clean_segments(x))
+	if (!tidy_segments(x))
 		return false;
 	if (MUTANT_trim_early && !x->written) {
-		pass_run(x, clean_run, clean_done);
+		pass_run(x, tidy_run, tidy_done);
 		return true;
 	}
-	if (!clean_journal(x))
+	if (!tidy_journal(x))
 		return false;
 	if (x->number > 2) {
-		path = clean_path(x);
+		path = tidy_path(x);
 		if (!path)
 			return false;
 		checkpoint_path(path, x->number - 2);
 	}
-	pass_run(x, clean_run, clean_done);
+	pass_run(x, tidy_run, tidy_done);
 	return true;
 }
 
@@ -339,19 +339,19 @@ static bool pass_go(struct pass *x)
 		planned = x->through ? plan_journal(x) : 0;
 		if (planned)
 			return planned > 0 && step_begin(x);
-		x->phase = PASS_COMPACT;
+		x->phase = PASS_RECLAIM;
 	}
-	while (x->phase == PASS_COMPACT) {
-		if (!x->compacting && !plan_choose_segment(x)) {
+	while (x->phase == PASS_RECLAIM) {
+		if (!x->reclaimed && !plan_choose_segment(x)) {
 			x->phase = PASS_CHECKPOINT;
 			break;
 		}
 		planned = plan_segment(x);
 		if (planned)
 			return planned > 0 && step_begin(x);
-		x->compacting = NULL;
+		x->reclaimed = NULL;
 	}
-	return x->phase == PASS_CHECKPOINT ? begin_checkpoint(x) : begin_cleaning(x);
+	return x->phase == PASS_CHECKPOINT ? begin_checkpoint(x) : begin_tidying(x);
 }
 
 void pass_next(struct pass *x)

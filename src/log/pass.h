@@ -2,16 +2,16 @@
  * pass.h - a pass: giving the space of the journal and of dead segments back.
  *
  *   MOVE        batches of the oldest journal files that somebody still wants go to segments, a step at a time
- *   COMPACT     what is still wanted of a mostly dead segment of a shared slot goes to a new one
+ *   RECLAIM     what is still wanted of a mostly dead segment of a shared slot goes to a new one
  *   CHECKPOINT  the state as of the last applied commit, in one file: what it does not refer to is free from then on
- *   CLEAN       journal files become spare ones, dead segments and old checkpoints are deleted
+ *   TIDY        journal files become spare ones, dead segments and old checkpoints are deleted
  *
  * A step reads up to a megabyte (checked), writes it in one piece, syncs, and only then enters the new extents into the
  * index.  All of it is on the writer's queue, between commits; while a step is on its way, partitions may be trimmed or
  * dropped, so what comes back is compared with what is still there.  Nothing is deleted before the checkpoint that
  * forgets it is durable, and no journal file is used again before everything wanted in it is durable elsewhere.
  *
- *   pass.c   when, and in which order; the checkpoint; cleaning
+ *   pass.c   when, and in which order; the checkpoint; tidying up
  *   plan.c   what goes into the next step
  *   step.c   one step: read, write, and the index follows
  */
@@ -24,11 +24,11 @@ enum {
 	STEP_BYTES = 1 << 20,
 	STEP_LOOKS = 8192,              /* batches asked about in one turn */
 	SHARED_SEGMENT = 64 << 20,      /* a shared slot's segments are at most this big, since they are copied as a whole */
-	COMPACT_LOOKS = 4,              /* segments examined in a pass */
+	RECLAIM_LOOKS = 4,              /* segments examined in a pass */
 	SPARE_FILES = 4,                /* journal files kept for later */
 };
 
-enum phase { PASS_MOVE, PASS_COMPACT, PASS_CHECKPOINT, PASS_CLEAN };
+enum phase { PASS_MOVE, PASS_RECLAIM, PASS_CHECKPOINT, PASS_TIDY };
 
 /* A batch on its way. */
 struct moving {
@@ -83,10 +83,10 @@ struct pass {
 	enum phase phase;
 	uint64_t through;               /* the newest journal generation to be moved; 0: none */
 	struct step step;
-	struct segment *compacting;
+	struct segment *reclaimed;
 	uint32_t origin;                /* the next one of it */
-	uint64_t compact_cursor;        /* number of the last segment examined */
-	unsigned compact_looks;
+	uint64_t reclaim_cursor;        /* number of the last segment examined */
+	unsigned reclaim_looks;
 	/* checkpoint */
 	struct checkpoint_place place;
 	struct bytes bytes;
@@ -95,17 +95,17 @@ struct pass {
 	uint64_t written;
 	int *unsynced;                  /* journal files, when commits are not synced */
 	uint32_t nunsynced;
-	/* cleaning */
+	/* tidying up */
 	struct node dead;               /* struct segment: not in the checkpoint */
 	char (*paths)[LOG_PATH_SIZE];
 	int *files;                     /* to be closed */
-	uint32_t npaths, nfiles, cleaning_capacity;
+	uint32_t npaths, nfiles, tidying_capacity;
 };
 
 /* plan.c: fill the step; 1 planned, 0 nothing left, -1 no memory */
 int plan_journal(struct pass *x);
 int plan_segment(struct pass *x);
-bool plan_choose_segment(struct pass *x);        /* to be compacted; false: none */
+bool plan_choose_segment(struct pass *x);        /* to be reclaimed; false: none */
 /* Does anybody still need one of these offsets? */
 bool plan_wants(struct log *log, const struct partition *p, int64_t first, int64_t last);
 /* The partition's extent that begins there, if it is in that segment. */

@@ -131,19 +131,19 @@ bool plan_choose_segment(struct pass *x)
 	LIST_EACH(n, &log->segments) {
 		struct segment *s = CONTAINER(struct segment, link, n);
 
-		if (s->number <= x->compact_cursor || s->dedicated || !s->sealed || s->damaged || !s->live)
+		if (s->number <= x->reclaim_cursor || s->dedicated || !s->sealed || s->damaged || !s->live)
 			continue;
-		if (s->live * 2 >= s->size && x->compact_looks >= COMPACT_LOOKS)
+		if (s->live * 2 >= s->size && x->reclaim_looks >= RECLAIM_LOOKS)
 			continue;
-		x->compact_cursor = s->number;
+		x->reclaim_cursor = s->number;
 		if (s->live * 2 >= s->size) {
-			x->compact_looks++;
-			log->compact_cursor = s->number;
+			x->reclaim_looks++;
+			log->reclaim_cursor = s->number;
 			examine(log, s);
 		}
 		if (!s->live || s->live * 2 >= s->size)
 			continue;
-		x->compacting = s;
+		x->reclaimed = s;
 		x->origin = 0;
 		return true;
 	}
@@ -173,7 +173,7 @@ static bool follows(const struct partition *p, const struct extent *e, int64_t l
 
 int plan_segment(struct pass *x)
 {
-	struct segment *s = x->compacting;
+	struct segment *s = x->reclaimed;
 	uint32_t partition = 0;
 	int64_t last = -1;              /* of the extent before, in that partition */
 

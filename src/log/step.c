@@ -226,8 +226,8 @@ static void let_go(struct pass *x, const struct letting_go *g)
 
 	if (!p)
 		return;
-	if (x->phase == PASS_COMPACT) {
-		e = plan_find_extent(p, x->compacting, g->offset);
+	if (x->phase == PASS_RECLAIM) {
+		e = plan_find_extent(p, x->reclaimed, g->offset);
 		if (e)
 			partition_drop_extents(x->log, p, (uint32_t)(e - partition_extent(p, 0)), 1);
 		return;
@@ -340,7 +340,7 @@ static void set_aside(struct pass *x, const struct source *source)
 
 	if (p)
 		p->damaged = true;
-	if (x->phase == PASS_COMPACT)
+	if (x->phase == PASS_RECLAIM)
 		x->origin = 0;
 	step_reset(&x->step);
 	pass_next(x);
