@@ -11,7 +11,8 @@
 
 enum {
 	DEFAULT_MAX_PENDING_BYTES = 256 << 20,
-	SNAPSHOT_FORMAT = 1,
+	SNAPSHOT_FORMAT = 2,
+	SNAPSHOT_OLDEST = 1,            /* it has all queues, also those that owe nothing */
 };
 
 /* ------------------------------------------------------------------------------------------------- dispatch ---- */
@@ -290,14 +291,14 @@ static int on_apply(void *ctx, const struct log_entry *entry, struct why *why)
 static bool on_wanted(void *ctx, uint32_t partition, int64_t first, int64_t last)
 {
 	struct broker *b = ctx;
-	const struct partition *p = core_partition(b, partition);
+	struct partition *p = core_partition(b, partition);
 	const struct channel *ch = p ? core_channel(b, p->channel) : NULL;
 
 	if (!ch)
 		return false;
 	if (channel_keeps_settled(ch) && last >= p->floor)
 		return true;
-	return p->queue && queue_wanted(b, p->queue, p->number, first, last);
+	return view_wants(b, p, first, last);
 }
 
 /* ------------------------------------------------------------------------------------------------ snapshots ---- */
@@ -349,8 +350,8 @@ static int on_restore(void *ctx, struct slice in, struct why *why)
 
 	if (in.n == 0)
 		return 0;
-	if (in.p[0] != SNAPSHOT_FORMAT)
-		return fail(why, -ERR_NEWER_FORMAT, "the snapshot has format %d, this version knows %d", in.p[0], SNAPSHOT_FORMAT);
+	if (in.p[0] < SNAPSHOT_OLDEST || in.p[0] > SNAPSHOT_FORMAT)
+		return fail(why, -ERR_NEWER_FORMAT, "the snapshot has format %d, this version knows up to %d", in.p[0], SNAPSHOT_FORMAT);
 
 	for (size_t at = 1; at < in.n;) {
 		if (in.n - at < SECTION_HEADER || get_le64(in.p + at + 1) > in.n - at - SECTION_HEADER)

@@ -290,5 +290,8 @@ void catalogue_snapshot(struct broker *b, struct bytes *out)
 
 int catalogue_restore(struct broker *b, struct slice in, struct why *why)
 {
-	return catalogue_replace(b, in, why);
+	b->restoring = true;
+	int r = catalogue_replace(b, in, why);
+	b->restoring = false;
+	return r;
 }

@@ -70,6 +70,7 @@ struct broker {
 	struct rng rng;                 /* ids, hash seeds: seeded once from env */
 	int64_t now_ms;                 /* of this step */
 	bool recovering;                /* apply() is replaying */
+	bool restoring;                 /* a snapshot is: a queue that it does not describe owes nothing */
 	bool started;                   /* the first turn has been: what only the living do has begun */
 	bool ready;                     /* see broker_ready() */
 	bool blocked, stopping, failed;
@@ -103,9 +104,11 @@ struct partition {
 	uint32_t number;                /* within the channel */
 	uint32_t slot;
 	struct producers *producers;    /* NULL until an idempotent producer writes */
-	struct queue *queue;            /* the channel's queue view, or NULL: set by queue_create(), cleared by queue_drop() */
+	struct queue *queue;            /* the channel's queue view, unless it is folded (queue_fold.c) */
+	int64_t owed;                   /* folded: the first offset that it owes; nothing from there on has been touched */
 	struct node fetchers;           /* waiting fetches */
 	int64_t floor;                  /* DeleteRecords: readers by offset see nothing below */
+	bool viewed;                    /* the channel has a queue view: from queue_create() to queue_drop() */
 	bool closing;                   /* a delete with conditions is under way: nothing new may come */
 	uint64_t mark;                  /* of the last publish that named it */
 };
@@ -205,6 +208,13 @@ void queues_close(struct broker *b);
 int  queue_create(struct broker *b, const struct channel *ch);
 void queue_alter(struct broker *b, const struct channel *ch);           /* its policy or its partitions have changed */
 void queue_drop(struct broker *b, const struct channel *ch);            /* about to vanish: cancel consumers, answer waiters */
+/*
+ * The queue of a partition whose channel has a queue view.  If it is folded it is unfolded: what is committed below `end`
+ * of this partition is ready, and all that is committed of the others.  NULL: no memory.
+ */
+struct queue *queue_at(struct broker *b, struct partition *p, int64_t end);
+/* Does the channel's queue view, if there is one, need anything of [first, last]? */
+bool view_wants(struct broker *b, struct partition *p, int64_t first, int64_t last);
 /* Before a batch is appended to a channel with a queue: overflow, FIFO deduplication and sequence numbers.  -ERR_OVERFLOW
    refuses; target->duplicate = true skips it and answers with the original.  Changes nothing if the append then fails. */
 int  queue_admit(struct broker *b, struct queue *q, const struct batch *batch, struct cmd_publish *c, struct publish_target *t);
@@ -224,6 +234,7 @@ void queues_stop(struct broker *b);             /* answer the receives that wait
 void queues_session_gone(struct broker *b, uint16_t shard, uint32_t session);
 bool queue_in_use(const struct queue *q);                               /* has consumers */
 uint64_t queue_ready(const struct queue *q);
+uint64_t view_ready(struct broker *b, const struct channel *ch);        /* the same, folded or not */
 void on_subscribe(struct broker *b, struct cmd *c);
 void on_credit(struct broker *b, struct cmd *c);
 void on_unsubscribe(struct broker *b, struct cmd *c);

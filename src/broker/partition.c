@@ -37,7 +37,7 @@ void partition_trim(struct broker *b, struct partition *p)
 {
 	int64_t start = log_start(b->log, p->id);
 
-	if (start < p->floor && !(p->queue && queue_wanted(b, p->queue, p->number, start, p->floor - 1)))
+	if (start < p->floor && !view_wants(b, p, start, p->floor - 1))
 		log_trim(b->log, p->id, p->floor);
 }
 
@@ -136,14 +136,14 @@ void on_shard_inspect(struct broker *b, struct cmd *c)
 		core_answer(b, c, -ERR_NO_SUCH_CHANNEL);
 		return;
 	}
-	if (ask->reopen || !p->queue) {
+	if (ask->reopen || !p->viewed) {
 		set_closing(b, ch, false);
 		core_answer(b, c, 0);
 		return;
 	}
 
-	ask->ret_ready = queue_ready(p->queue);
-	if (ask->if_unused && queue_in_use(p->queue)) {
+	ask->ret_ready = view_ready(b, ch);
+	if (ask->if_unused && p->queue && queue_in_use(p->queue)) {
 		core_answer(b, c, -ERR_IN_USE);
 	} else if (ask->if_empty && (ask->ret_ready || has_pending(b, ch))) {
 		core_answer(b, c, -ERR_NOT_EMPTY);

@@ -190,8 +190,10 @@ static int admit(struct broker *b, struct publish *p, const struct batch *batch,
 	t->log_start = core_start(b, to);
 
 	int r = admit_producer(to, batch, c, t);
-	if (r == 0 && !t->duplicate && to->queue)
-		r = queue_admit(b, to->queue, batch, c, t);
+	if (r == 0 && !t->duplicate && to->viewed) {
+		struct queue *q = queue_at(b, to, log_committed(b->log, to->id));
+		r = q ? queue_admit(b, q, batch, c, t) : -ERR_NO_MEMORY;
+	}
 	p->repeated |= t->duplicate;
 	if (r < 0 || t->duplicate)
 		return r;
@@ -273,8 +275,12 @@ static int apply_target(struct broker *b, const struct log_target *t, const stru
 		return 0;
 	if (b->recovering && batch_is_idempotent(batch) && producer_note(b, p, batch, t->base_offset) < 0)
 		return -ERR_NO_MEMORY;
-	if (p->queue)
-		queue_appended(b, p->queue, p->number, t->base_offset, batch, entry->payload);
+	if (p->viewed) {
+		struct queue *q = queue_at(b, p, t->base_offset);
+		if (!q)
+			return -ERR_NO_MEMORY;
+		queue_appended(b, q, p->number, t->base_offset, batch, entry->payload);
+	}
 	fetches_appended(b, p, t, entry, batch);
 	return 0;
 }

@@ -33,14 +33,6 @@ void queues_again(struct broker *b)
 		timer_set(b, &b->queues->again, b->now_ms);
 }
 
-struct queue *queue_of(struct broker *b, uint32_t channel)
-{
-	const struct channel *ch = core_channel(b, channel);
-	struct partition *p = ch && ch->queue ? core_partition(b, channel_partition(ch, 0)) : NULL;
-
-	return p ? p->queue : NULL;
-}
-
 void queue_wake(struct queue *q)
 {
 	if (list_empty(&q->awake))
@@ -61,15 +53,20 @@ uint64_t queue_ready(const struct queue *q)
 	return ready;
 }
 
-void queue_give_up(struct queue *q)
+void queues_give_up(struct broker *b, uint32_t channel)
 {
 	struct why why;
 
-	if (q->broker->failed)
+	if (b->failed)
 		return;
-	fail(&why, -ERR_NO_MEMORY, "out of memory: the state of channel %u cannot be kept", q->channel);
-	q->broker->failed = true;
-	q->broker->outlet.failed(q->broker->outlet.ctx, &why);
+	fail(&why, -ERR_NO_MEMORY, "out of memory: the state of channel %u cannot be kept", channel);
+	b->failed = true;
+	b->outlet.failed(b->outlet.ctx, &why);
+}
+
+void queue_give_up(struct queue *q)
+{
+	queues_give_up(q->broker, q->channel);
 }
 
 /* ---------------------------------------------------------------------------------------------------- its turn ---- */
@@ -104,7 +101,7 @@ static void set_timer(struct queue *q)
 		timer_set(q->broker, &q->timer, at);
 }
 
-static void count(struct queue *q)
+void queue_count(struct queue *q)
 {
 	struct broker_stats *s = &q->broker->stats;
 	uint64_t ready = queue_ready(q), leased = q->ledger.leased;
@@ -138,7 +135,8 @@ static void turn(struct queue *q)
 	queue_bury(q);
 	queue_write_down(q);
 	set_timer(q);
-	count(q);
+	queue_count(q);
+	queue_had_turn(q);
 }
 
 void queues_flush(struct broker *b)
@@ -204,46 +202,6 @@ static int64_t first_owed(struct broker *b, const struct channel *ch, uint32_t n
 	return at < start ? start : at > end ? end : at;
 }
 
-/*
- * What a topic had before it was a queue is owed as plain messages, from where the view begins.  (A fifo queue begins
- * at the end: it would have to read all of it first, to know the groups.)
- */
-static int begin(struct queue *q, const struct channel *ch, uint32_t number, bool created)
-{
-	int64_t end = log_committed(q->broker->log, q->log_ids[number]);
-	int64_t first = q->ledger.fifo ? end : first_owed(q->broker, ch, number);
-
-	if (!created || end < 0)
-		first = end = 0;
-	ledger_begin(&q->ledger, number, first);
-	return first < end ? ledger_append(&q->ledger, number, first, end - 1, NULL, q->broker->now_ms) : 0;
-}
-
-static int set_partitions(struct queue *q, const struct channel *ch, bool created)
-{
-	uint32_t before = q->ledger.npartitions;
-	uint32_t *log_ids = realloc(q->log_ids, ch->partitions * sizeof *log_ids);
-
-	if (!log_ids)
-		return -ERR_NO_MEMORY;
-	q->log_ids = log_ids;
-	if (ledger_grow(&q->ledger, ch->partitions) < 0)
-		return -ERR_NO_MEMORY;
-	if (q->trimmed && before != ch->partitions) {
-		free(q->trimmed);
-		q->trimmed = NULL;
-	}
-	for (uint32_t i = before; i < ch->partitions; i++) {
-		struct partition *p = core_partition(q->broker, channel_partition(ch, i));
-		if (p)
-			p->queue = q;
-		log_ids[i] = channel_partition(ch, i);
-		if (begin(q, ch, i, created) < 0)
-			return -ERR_NO_MEMORY;
-	}
-	return 0;
-}
-
 static void queue_free(struct queue *q)
 {
 	ledger_free(&q->ledger);
@@ -255,6 +213,14 @@ static void queue_free(struct queue *q)
 	reader_free(q->reader);
 	reader_free(q->dead_reader);
 	free(q);
+}
+
+void queue_forget(struct queue *q)
+{
+	list_remove(&q->awake);
+	list_remove(&q->link);
+	q->broker->queues->n--;
+	queue_free(q);
 }
 
 static int init_contents(struct queue *q, const struct channel *ch)
@@ -270,17 +236,37 @@ static int init_contents(struct queue *q, const struct channel *ch)
 	return 0;
 }
 
-int queue_create(struct broker *b, const struct channel *ch)
+/* There may be more of them than before; the new ones are empty. */
+static int set_partitions(struct queue *q, const struct channel *ch)
+{
+	uint32_t before = q->ledger.npartitions;
+	uint32_t *log_ids = realloc(q->log_ids, ch->partitions * sizeof *log_ids);
+
+	if (!log_ids)
+		return -ERR_NO_MEMORY;
+	q->log_ids = log_ids;
+	if (ledger_grow(&q->ledger, ch->partitions) < 0)
+		return -ERR_NO_MEMORY;
+	if (q->trimmed && before != ch->partitions) {
+		free(q->trimmed);
+		q->trimmed = NULL;
+	}
+	for (uint32_t i = before; i < ch->partitions; i++)
+		log_ids[i] = channel_partition(ch, i);
+	return 0;
+}
+
+struct queue *queue_new(struct broker *b, const struct channel *ch)
 {
 	struct queue *q = calloc(1, sizeof *q);
 
 	if (!q)
-		return -ERR_NO_MEMORY;
+		return NULL;
 	q->broker = b;
 	q->channel = ch->id;
 	q->timer.fire = on_timer;
 	q->timer_ms = LEDGER_NEVER;
-	q->used_ms = b->now_ms;
+	q->used_ms = q->turn_ms = b->now_ms;
 	list_init(&q->awake);
 	list_init(&q->consumers);
 	list_init(&q->hungry);
@@ -290,25 +276,62 @@ int queue_create(struct broker *b, const struct channel *ch)
 	list_init(&q->moving);
 	list_init(&q->burials);
 	list_push(&b->queues->all, &q->link);
-	if (init_contents(q, ch) < 0 || set_partitions(q, ch, /* created = */ true) < 0) {
-		list_remove(&q->link);
-		queue_free(q);
-		return -ERR_NO_MEMORY;
+	b->queues->n++;
+	if (init_contents(q, ch) < 0 || set_partitions(q, ch) < 0) {
+		queue_forget(q);
+		return NULL;
 	}
 	adopt(q, ch);
-	if (!b->recovering)
-		queue_wake(q);
+	return q;
+}
+
+/*
+ * What a topic had before it was a queue is owed as plain messages, from where the view begins.  (A fifo queue begins
+ * at the end: it would have to read all of it first, to know the groups.)  A snapshot says what a queue owes, if anything.
+ */
+static void view_begin(struct broker *b, const struct channel *ch, uint32_t number, bool created)
+{
+	struct partition *p = core_partition(b, channel_partition(ch, number));
+	int64_t end = log_committed(b->log, p->id);
+
+	if (p->viewed)
+		return;
+	p->viewed = true;
+	if (!created)
+		p->owed = 0;
+	else
+		p->owed = b->restoring || ch->queue->spec.policy.fifo ? end : first_owed(b, ch, number);
+	b->stats.messages_ready += (uint64_t)(end - p->owed);
+}
+
+int queue_create(struct broker *b, const struct channel *ch)
+{
+	const struct queue_policy *policy = &ch->queue->spec.policy;
+
+	for (uint32_t i = 0; i < ch->partitions; i++)
+		view_begin(b, ch, i, /* created = */ true);
+	/* Time counts for these. */
+	if (policy->expires_ms >= 0 || (policy->ttl_ms >= 0 && view_ready(b, ch)))
+		return queue_of(b, ch->id) ? 0 : -ERR_NO_MEMORY;
 	return 0;
 }
 
 void queue_alter(struct broker *b, const struct channel *ch)
 {
-	struct queue *q = queue_of(b, ch->id);
+	struct partition *first = core_partition(b, channel_partition(ch, 0));
+	struct queue *q;
 
+	if (!first || !first->viewed)
+		return;
+	for (uint32_t i = 0; i < ch->partitions; i++)
+		view_begin(b, ch, i, /* created = */ false);
+	q = queue_of(b, ch->id);
 	if (!q)
 		return;
-	if (set_partitions(q, ch, /* created = */ false) < 0)
+	if (set_partitions(q, ch) < 0)
 		queue_give_up(q);
+	for (uint32_t i = 0; i < q->ledger.npartitions; i++)
+		core_partition(b, q->log_ids[i])->queue = q;
 	adopt(q, ch);
 	queue_wake(q);
 }
@@ -355,12 +378,10 @@ static void answer_at_the_end(struct queue *q)
 	}
 }
 
-void queue_drop(struct broker *b, const struct channel *ch)
+static void drop_unfolded(struct queue *q)
 {
-	struct queue *q = queue_of(b, ch->id);
+	struct broker *b = q->broker;
 
-	if (!q)
-		return;
 	q->auto_delete = false;
 	let_go(q);
 	while (!list_empty(&q->consumers)) {
@@ -373,14 +394,27 @@ void queue_drop(struct broker *b, const struct channel *ch)
 	timer_cancel(b, &q->timer);
 	b->stats.messages_ready -= q->counted_ready;
 	b->stats.messages_leased -= q->counted_leased;
+	queue_forget(q);
+}
+
+void queue_drop(struct broker *b, const struct channel *ch)
+{
+	struct partition *first = core_partition(b, channel_partition(ch, 0));
+
+	if (!first || !first->viewed)
+		return;
+	if (first->queue)
+		drop_unfolded(first->queue);
+	else
+		b->stats.messages_ready -= view_ready(b, ch);
 	for (uint32_t i = 0; i < ch->partitions; i++) {
 		struct partition *p = core_partition(b, channel_partition(ch, i));
-		if (p && p->queue == q)
-			p->queue = NULL;
+
+		if (!p)
+			continue;
+		p->viewed = false;
+		p->queue = NULL;
 	}
-	list_remove(&q->awake);
-	list_remove(&q->link);
-	queue_free(q);
 }
 
 void queues_stop(struct broker *b)
@@ -446,11 +480,17 @@ int queue_state_apply(struct broker *b, struct slice body, struct why *why)
 	return q ? state_replay(&q->ledger, q->dedup, body, why) : 0;
 }
 
+/* A queue that is not in here owes nothing. */
 void queues_snapshot(struct broker *b, struct bytes *out)
 {
 	LIST_EACH(n, &b->queues->all) {
 		const struct queue *q = CONTAINER(struct queue, link, n);
 		state_snapshot(&q->ledger, q->dedup, q->channel, out);
+	}
+	RADIX_EACH(const struct partition, p, &b->partitions) {
+		const struct channel *ch = p->viewed && !p->queue && p->number == 0 ? core_channel(b, p->channel) : NULL;
+		if (ch && view_ready(b, ch))
+			view_snapshot(b, ch, out);
 	}
 }
 
@@ -468,7 +508,7 @@ static int restore_queue(struct broker *b, struct queue *q, struct slice *in, st
 	const struct channel *ch = core_channel(b, q->channel);
 	int64_t mark_ms = q->ledger.mark_ms;
 
-	/* It was created with the catalogue, as if it began now. */
+	/* It was created with the catalogue, as if it owed nothing. */
 	ledger_free(&q->ledger);
 	if (q->dedup)
 		dedup_free(q->dedup);
@@ -497,6 +537,8 @@ int queues_restore(struct broker *b, struct slice in, struct why *why)
 		r = q ? restore_queue(b, q, &in, why) : state_restore(NULL, NULL, &in, why);
 		if (r < 0)
 			return r;
+		if (q)
+			queue_fold(q);
 	}
 	return 0;
 }

@@ -289,9 +289,29 @@ static uint64_t bytes_kept(const struct queue *q)
 	return bytes;
 }
 
+/* Nothing is wanted of it but a number. */
+static bool folded_stats(struct broker *b, struct cmd_queue_stats *c)
+{
+	const struct channel *ch = core_channel(b, c->channel);
+	const struct partition *p = ch ? core_partition(b, channel_partition(ch, 0)) : NULL;
+
+	if (!p || !p->viewed || p->queue)
+		return false;
+	c->ret_ready = view_ready(b, ch);
+	for (uint32_t i = 0; ch->queue->spec.policy.max_bytes < 0 && i < ch->partitions; i++)
+		c->ret_bytes += (uint64_t)log_size(b->log, channel_partition(ch, i));
+	return true;
+}
+
 void on_queue_stats(struct broker *b, struct cmd *cmd)
 {
 	struct cmd_queue_stats *c = (struct cmd_queue_stats *)cmd;
+
+	if (folded_stats(b, c)) {
+		core_answer(b, cmd, 0);
+		return;
+	}
+
 	struct queue *q = queue_of(b, c->channel);
 
 	if (!q) {

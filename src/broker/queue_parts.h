@@ -6,6 +6,7 @@
  *   queue_facts, queue_reader    what a message says; its payload
  *   queue.c                      life of a queue: created, restored, given its turn, dropped
  *   queue_append.c               what happens to a message when it comes
+ *   queue_fold.c                 queues that nothing happens to cost nothing here
  *   queue_record.c               the record of a turn, and who waits for it
  *   queue_commands.c             subscribe, credit, receive, settle, purge, stats
  *   queue_deliver.c              from ready to consumers and receivers
@@ -50,7 +51,10 @@ static inline void list_move_all(struct node *from, struct node *to)
 struct queues {
 	struct map parties;             /* shard << 32 | session -> struct party */
 	struct node awake;              /* struct queue */
-	struct node all;
+	struct node all;                /* those that are not folded */
+	uint32_t n;                     /* of them */
+	uint32_t unseen;                /* of them, since the last turn of any: may they be folded? */
+	struct timer look;
 	struct node lost;               /* struct written whose queue has gone */
 	struct node lost_burials;
 	struct node readings;
@@ -117,6 +121,7 @@ struct written {
 
 struct queue {
 	struct node link;               /* in queues->all */
+	int64_t turn_ms;                /* when it had its last turn */
 	struct node awake;              /* in queues->awake */
 	uint32_t channel;
 	struct broker *broker;
@@ -149,10 +154,14 @@ struct queue {
 };
 
 /* ---- queue.c, queue_record.c ---- */
-struct queue *queue_of(struct broker *b, uint32_t channel);     /* NULL: no such queue here */
+/* Not folded, without messages; its partitions do not know it yet.  NULL: no memory. */
+struct queue *queue_new(struct broker *b, const struct channel *ch);
+void queue_forget(struct queue *q);     /* and free it: nothing refers to it any more */
+void queue_count(struct queue *q);      /* into the broker's figures */
 void queue_wake(struct queue *q);
 /* Memory was short where going on would lose something: the process must stop, as after a failed write. */
 void queue_give_up(struct queue *q);
+void queues_give_up(struct broker *b, uint32_t channel);
 /* Everything that has changed in this turn goes into one record; who asked for durability waits for it. */
 void queue_write_down(struct queue *q);
 void written_free(struct written *w);   /* and its commands */
@@ -160,6 +169,12 @@ void written_free(struct written *w);   /* and its commands */
 void queue_answer_durable(struct queue *q, struct cmd *c);
 /* Deliver in the next turn even if nothing else happens. */
 void queues_again(struct broker *b);
+
+/* ---- queue_fold.c ---- */
+struct queue *queue_of(struct broker *b, uint32_t channel);     /* unfolded; NULL: no such queue here */
+void queue_fold(struct queue *q);       /* if it can be; then it is gone */
+void queue_had_turn(struct queue *q);   /* some time after the last one, it may be folded */
+void view_snapshot(struct broker *b, const struct channel *ch, struct bytes *out);      /* of a folded one */
 
 /* ---- lease.c ---- */
 struct party *party_find(struct broker *b, uint16_t shard, uint32_t session);
