@@ -252,7 +252,8 @@ static int (*const state_apply[STATE_KINDS])(struct broker *b, struct slice body
 static int apply_state(struct broker *b, struct slice payload, struct why *why)
 {
 	if (payload.n == 0 || payload.p[0] >= STATE_KINDS || !state_apply[payload.p[0]])
-		return fail(why, -ERR_NEWER_FORMAT, "a state record of unknown kind %d", payload.n ? payload.p[0] : -1);
+		return fail(why, -ERR_NEWER_FORMAT, "a state record of unknown kind %d: written by a newer version",
+			    payload.n ? payload.p[0] : -1);
 	return state_apply[payload.p[0]](b, slice_of(payload.p + 1, payload.n - 1), why);
 }
 
@@ -351,14 +352,16 @@ static int on_restore(void *ctx, struct slice in, struct why *why)
 	if (in.n == 0)
 		return 0;
 	if (in.p[0] < SNAPSHOT_OLDEST || in.p[0] > SNAPSHOT_FORMAT)
-		return fail(why, -ERR_NEWER_FORMAT, "the snapshot has format %d, this version knows up to %d", in.p[0], SNAPSHOT_FORMAT);
+		return fail(why, -ERR_NEWER_FORMAT, "the snapshot was written by a newer version (format %d; this one knows %d)",
+			    in.p[0], SNAPSHOT_FORMAT);
 
 	for (size_t at = 1; at < in.n;) {
 		if (in.n - at < SECTION_HEADER || get_le64(in.p + at + 1) > in.n - at - SECTION_HEADER)
 			return fail(why, -ERR_DAMAGED, "the snapshot ends within a section");
 		const struct part *part = find_part(in.p[at]);
 		if (!part)
-			return fail(why, -ERR_NEWER_FORMAT, "the snapshot has an unknown section %d", in.p[at]);
+			return fail(why, -ERR_NEWER_FORMAT, "the snapshot was written by a newer version: section %d is unknown",
+				    in.p[at]);
 		size_t size = get_le64(in.p + at + 1);
 		int r = part->read(b, slice_of(in.p + at + SECTION_HEADER, size), why);
 		if (r < 0)

@@ -57,8 +57,8 @@ int file_header_decode(const uint8_t block[BLOCK], enum file_kind kind, const ch
 	if (crc != found)
 		return fail(why, -ERR_DAMAGED, "%s offset 0: header checksum is %08x, should be %08x", name, found, crc);
 	if (get_le32(block + 8) > FORMAT_VERSION)
-		return fail(why, -ERR_NEWER_FORMAT, "%s has format version %u, this program knows up to %u", name,
-			    get_le32(block + 8), FORMAT_VERSION);
+		return fail(why, -ERR_NEWER_FORMAT, "%s was written by a newer version: format version %u, this one knows up "
+			    "to %u", name, get_le32(block + 8), FORMAT_VERSION);
 
 	*ret = (struct file_header){
 		.kind = kind, .version = get_le32(block + 8),

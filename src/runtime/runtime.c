@@ -18,7 +18,6 @@ enum {
 	STOP_MS = 4000,
 	CHECK_MS = 1000,
 	CHECK_FULL_MS = 50,
-	JOURNAL_BYTES = 64 << 20,       /* the largest journal file: log/log.h, segment_bytes */
 	FILES_KEPT = 1024,              /* of the file descriptors, at most: for journals, segments, listeners */
 	FILES_LEAST = 16,
 	FILES_SHARD = 12,
@@ -352,7 +351,8 @@ uint64_t runtime_resident_bytes(void)
  */
 static uint64_t disk_to_spare(const struct runtime *rt)
 {
-	uint64_t limit = rt->options.disk_free_limit_bytes, bytes, next = JOURNAL_BYTES * (uint64_t)rt->options.shards;
+	uint64_t limit = rt->options.disk_free_limit_bytes, bytes;
+	uint64_t next = (uint64_t)rt->options.broker.log.segment_bytes * rt->options.shards;
 	struct statvfs st;
 
 	if (!limit || statvfs(rt->options.data, &st) < 0)

@@ -488,8 +488,10 @@ static int open_broker(struct shard *s)
 static void *run(void *arg)
 {
 	struct shard *s = arg;
+	int error = open_broker(s);
 
-	if (open_broker(s) < 0) {
+	if (error < 0) {
+		because(&s->why, error, "shard-%u", s->id);
 		atomic_store(&s->phase, SHARD_FAILED);
 		return NULL;
 	}

@@ -33,6 +33,7 @@ struct config {
 	bool auto_create_topics;
 	uint64_t group_initial_rebalance_ms;
 	uint64_t cache_bytes;
+	uint64_t journal_file_bytes;
 };
 
 void config_defaults(struct config *c);

@@ -75,7 +75,7 @@ TEST(every_name_that_is_listed_can_be_set)
 		CHECK(strcmp(value, "-") == 0 || is(set(&c, name, value), ""));
 		n++;
 	}
-	CHECK(n == 22);
+	CHECK(n == 23);
 	free(listed);
 }
 
@@ -136,6 +136,7 @@ TEST(numbers_fractions_and_choices)
 	CHECK(is(set(&c, "kafka.group_initial_rebalance_ms", "300000"), "") && c.group_initial_rebalance_ms == 300000);
 	CHECK(is(set(&c, "max_message_size", "100MiB"), "") && c.max_message_bytes == 100 << 20);
 	CHECK(is(set(&c, "cache_size", "1MiB"), "") && c.cache_bytes == 1 << 20);
+	CHECK(is(set(&c, "journal_file_size", "1GiB"), "") && c.journal_file_bytes == 1 << 30);
 	CHECK(is(set(&c, "vm_memory_high_watermark", "0.4"), "") && c.memory_high_watermark == 0.4);
 	CHECK(is(set(&c, "vm_memory_high_watermark.relative", "1"), "") && c.memory_high_watermark == 1);
 	CHECK(is(set(&c, "memory_high_watermark", "0"), "") && c.memory_high_watermark == 0);
@@ -167,6 +168,7 @@ TEST(nonsense_is_refused_with_a_sentence)
 		{ "max_message_size", "1023", "max_message_size = 1023: must be between 1024 and 104857600" },
 		{ "max_message_size", "101MiB", "max_message_size = 101MiB: must be between 1024 and 104857600" },
 		{ "cache_size", "5GiB", "cache_size = 5GiB: must be between 1048576 and 4294967295" },
+		{ "journal_file_size", "1000000", "journal_file_size = 1000000: must be between 1048576 and 1073741824" },
 		{ "disk_free_limit", "1 MB", "disk_free_limit = 1 MB: not a size (write 50000000, 50MB or 48MiB)" },
 		{ "disk_free_limit", "1TB", "disk_free_limit = 1TB: not a size (write 50000000, 50MB or 48MiB)" },
 		{ "disk_free_limit", "1.5GB", "disk_free_limit = 1.5GB: not a size (write 50000000, 50MB or 48MiB)" },

@@ -152,6 +152,7 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 	o->disk_free_limit_bytes = c->disk_free_limit_bytes;
 	o->broker.log.sync = c->sync;
 	o->broker.log.cache_bytes = (uint32_t)c->cache_bytes;
+	o->broker.log.segment_bytes = (uint32_t)c->journal_file_bytes;
 	o->broker.group_initial_rebalance_ms = (uint32_t)c->group_initial_rebalance_ms;
 	o->settings = (struct host_settings){
 		.kafka_advertised = *c->kafka_advertised ? c->kafka_advertised : NULL,
