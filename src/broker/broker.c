@@ -56,6 +56,7 @@ static handler *const handlers[CMD_KINDS] = {
 	[CMD_OFFSETS]          = on_offsets,
 	[CMD_DELETE_RECORDS]   = on_delete_records,
 	[CMD_PRODUCER_ID]      = on_producer_id,
+	[CMD_CHANNEL_STATS]    = on_channel_stats,
 	[CMD_SUBSCRIBE]        = on_subscribe_if_open,
 	[CMD_CREDIT]           = on_credit,
 	[CMD_UNSUBSCRIBE]      = on_unsubscribe,

@@ -16,6 +16,7 @@ static const struct { const char *name; size_t size; } kinds[CMD_KINDS] = {
 	[CMD_OFFSETS]          = { "offsets", sizeof(struct cmd_offsets) },
 	[CMD_DELETE_RECORDS]   = { "delete-records", sizeof(struct cmd_delete_records) },
 	[CMD_PRODUCER_ID]      = { "producer-id", sizeof(struct cmd_producer_id) },
+	[CMD_CHANNEL_STATS]    = { "channel-stats", sizeof(struct cmd_channel_stats) },
 	[CMD_SUBSCRIBE]        = { "subscribe", sizeof(struct cmd_subscribe) },
 	[CMD_CREDIT]           = { "credit", sizeof(struct cmd_credit) },
 	[CMD_UNSUBSCRIBE]      = { "unsubscribe", sizeof(struct cmd_unsubscribe) },

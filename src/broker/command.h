@@ -34,6 +34,7 @@ enum cmd_kind {
 	CMD_OFFSETS,
 	CMD_DELETE_RECORDS,
 	CMD_PRODUCER_ID,
+	CMD_CHANNEL_STATS,
 	/* by delivery */
 	CMD_SUBSCRIBE,
 	CMD_CREDIT,
@@ -255,6 +256,23 @@ struct cmd_producer_id {
 	struct cmd head;
 	int64_t ret_producer_id;
 	int16_t ret_epoch;
+};
+
+struct partition_stats {
+	uint32_t partition;
+	int64_t start, committed;       /* what readers may see: [start, committed) */
+	int64_t bytes;                  /* that the log keeps */
+};
+
+/* How much is in a channel.  For the administration; a queue view's figures are CMD_QUEUE_STATS. */
+struct cmd_channel_stats {
+	struct cmd head;
+	uint32_t channel;
+	uint32_t first, max;            /* the partitions that are wanted one by one */
+	/* back */
+	struct partition_stats *ret_partitions;
+	uint32_t ret_npartitions;
+	int64_t ret_records, ret_bytes; /* of all; offsets that nothing is at any more count as records */
 };
 
 /* ---------------------------------------------------------------------------------------------- by delivery ---- */

@@ -166,6 +166,7 @@ void on_producer_id(struct broker *b, struct cmd *c);
 void on_fetch(struct broker *b, struct cmd *c);
 void on_offsets(struct broker *b, struct cmd *c);
 void on_delete_records(struct broker *b, struct cmd *c);
+void on_channel_stats(struct broker *b, struct cmd *c);         /* channel_stats.c */
 int  publish_apply(struct broker *b, const struct log_entry *entry, struct why *why);   /* LOG_BATCH */
 int  producer_state_apply(struct broker *b, struct slice body, struct why *why);
 int  trim_state_apply(struct broker *b, struct slice body, struct why *why);
