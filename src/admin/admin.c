@@ -1,49 +1,32 @@
 #include "admin/admin.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-#include "protocols/http/http.h"
+#include "admin/parts.h"
+#include "base/utf8.h"
+#include "wire/aws.h"
+#include "wire/base64.h"
 
-enum { BODY_MAX = 64 * 1024, REQUEST_MS = 10000, ANSWER_MAX = 1024 * 1024 };
-
-struct admin {
-	struct session session;
-	struct http_parser http;
+enum {
+	BODY_MAX = 64 * 1024, REQUEST_MS = 10000, ARENA_BYTES = 16 << 20, ANSWER_MAX = 8 << 20,
+	CREDENTIALS_MAX = 1024,
 };
 
-static void figure(struct bytes *out, const char *name, const char *help, const char *type, double value)
-{
-	bytes_printf(out, "# HELP hawser_%s %s\n# TYPE hawser_%s %s\nhawser_%s %.17g\n", name, help, name, type, name, value);
-}
+static const struct route {
+	const char *path;
+	int api;
+	void (*serve)(struct admin *a);
+} routes[] = {
+	{ "/v1/topics", ADMIN_TOPICS, admin_list_topics }, { "/v1/topic", ADMIN_TOPIC, admin_describe_topic },
+	{ "/v1/queues", ADMIN_QUEUES, admin_list_queues }, { "/v1/queue", ADMIN_QUEUE, admin_describe_queue },
+	{ "/v1/groups", ADMIN_GROUPS, admin_list_groups }, { "/v1/group", ADMIN_GROUP, admin_describe_group },
+};
 
-static bool is_total(const char *name)
-{
-	return slice_ends(slice_cstr(name), SLICE("_total"));
-}
+/* ------------------------------------------------------------------------------------------------------- answers ---- */
 
-void admin_metrics(const struct admin_figures *f, struct bytes *out)
-{
-	bytes_printf(out, "# HELP hawser_build_info version of the broker\n# TYPE hawser_build_info gauge\n"
-		     "hawser_build_info{version=\"" HAWSER_VERSION "\",durability=\"%s\"} 1\n", f->durability);
-#define METRIC(name, help) \
-	figure(out, #name, help, is_total(#name) ? "counter" : "gauge", (double)f->broker->name);
-#include "broker/metrics.def"
-#undef METRIC
-	figure(out, "connections", "client connections that are open", "gauge", (double)f->connections);
-	figure(out, "connections_total", "client connections accepted", "counter", (double)f->connections_total);
-	figure(out, "received_bytes_total", "bytes received from clients", "counter", (double)f->bytes_in_total);
-	figure(out, "sent_bytes_total", "bytes sent to clients", "counter", (double)f->bytes_out_total);
-	figure(out, "resident_memory_bytes", "resident memory of the process", "gauge", (double)f->resident_bytes);
-	figure(out, "memory_limit_bytes", "publishers are blocked above this; 0: no limit", "gauge",
-	       (double)f->memory_limit_bytes);
-	figure(out, "disk_free_bytes", "free space where the data is", "gauge", (double)f->disk_free_bytes);
-	figure(out, "disk_free_limit_bytes", "publishers are blocked below this", "gauge", (double)f->disk_free_limit_bytes);
-	figure(out, "publishers_blocked", "1 while a memory or disk alarm blocks publishers", "gauge", f->blocked);
-	figure(out, "shards", "shards of this broker", "gauge", f->shards);
-	figure(out, "uptime_seconds", "seconds since the start", "gauge", f->uptime_s);
-}
-
-static void answer(struct admin *a, const struct http_request *r, int status, const char *type, struct slice body)
+static void answer(struct admin *a, bool keep_alive, bool head, int status, const char *type, struct slice body)
 {
 	struct bytes out = { 0 };
 
@@ -51,11 +34,18 @@ static void answer(struct admin *a, const struct http_request *r, int status, co
 	http_field(&out, "Content-Type", type);
 	if (status == 405)
 		http_field(&out, "Allow", "GET, HEAD");
-	http_end(&out, body, r && r->keep_alive, r && slice_is(r->method, "HEAD"));
+	if (status == 401)
+		http_field(&out, "WWW-Authenticate", "Basic realm=\"hawser\"");
+	http_end(&out, body, keep_alive, head);
 	host_write(a->session.host, out.p, out.n);
 	bytes_free(&out);
-	if (!r || !r->keep_alive)
+	if (!keep_alive)
 		host_close(a->session.host);
+}
+
+static void answer_text(struct admin *a, const struct http_request *r, int status, const char *text)
+{
+	answer(a, r && r->keep_alive, r && slice_is(r->method, "HEAD"), status, "text/plain", slice_cstr(text));
 }
 
 static void answer_metrics(struct admin *a, const struct http_request *r)
@@ -67,21 +57,242 @@ static void answer_metrics(struct admin *a, const struct http_request *r)
 
 	source->figures(source->ctx, &figures);
 	admin_metrics(&figures, &body);
-	answer(a, r, 200, "text/plain; version=0.0.4; charset=utf-8", bytes_slice(&body));
+	answer(a, r->keep_alive, slice_is(r->method, "HEAD"), 200, "text/plain; version=0.0.4; charset=utf-8", bytes_slice(&body));
 	bytes_free(&body);
+}
+
+static int status_of(int error)
+{
+	switch (-error) {
+	case ERR_NO_SUCH_CHANNEL:
+	case ERR_NO_SUCH_GROUP:
+	case ERR_NO_SUCH_VHOST:
+		return 404;
+	case ERR_REFUSED:
+		return 401;
+	default:
+		return error_info(error)->http;
+	}
+}
+
+/* What was asked for, or why not. */
+static void answer_json(struct admin *a)
+{
+	struct admin_request *r = &a->request;
+	struct bytes body = BYTES_MAX(ANSWER_MAX);
+
+	if (!r->error) {
+		aws_encode_json(r->api->response, r->out, &body);
+		if (body.failed)
+			admin_fail(a, -ERR_TOO_LARGE, "the answer is too large: ask for fewer at once");
+	}
+	if (r->error) {
+		struct failure failure = {
+			.error = slice_cstr(error_info(r->error)->name), .message = slice_cstr(r->why.text),
+		};
+		body.n = 0;
+		body.failed = false;
+		aws_encode_json(&failure_msg, &failure, &body);
+	}
+	bytes_add_u8(&body, '\n');
+	r->busy = false;
+	host_timer(a->session.host, host_now(a->session.host) + REQUEST_MS);
+	answer(a, r->keep_alive, r->head, r->error ? status_of(r->error) : 200, "application/json", bytes_slice(&body));
+	bytes_free(&body);
+	arena_free(&r->arena);
+	a->session.host->calls->pause(a->session.host, false);
+}
+
+/* ---------------------------------------------------------------------------------------- what serve functions use ---- */
+
+void admin_fail(struct admin *a, int error, const char *format, ...)
+{
+	va_list args;
+
+	if (a->request.error)
+		return;
+	a->request.error = error;
+	va_start(args, format);
+	vsnprintf(a->request.why.text, sizeof a->request.why.text, format, args);
+	va_end(args);
+	/* A name in it may be anything, and may have been cut off within a character. */
+	if (!utf8_valid(slice_cstr(a->request.why.text)))
+		for (char *p = a->request.why.text; *p; p++)
+			*p = *p & 0x80 ? '?' : *p;
+}
+
+void *admin_alloc(struct admin *a, size_t n)
+{
+	void *p = arena_alloc(&a->request.arena, n ? n : 1);
+
+	if (!p)
+		admin_fail(a, -ERR_NO_MEMORY, "the answer is too large: ask for fewer at once");
+	return p;
+}
+
+struct slice admin_copy(struct admin *a, struct slice s)
+{
+	uint8_t *to = admin_alloc(a, s.n);
+	bool text = utf8_valid(s);
+
+	if (!to || !s.p)
+		return SLICE("");
+	for (size_t i = 0; i < s.n; i++)
+		to[i] = text || s.p[i] < 0x80 ? s.p[i] : '?';
+	return slice_of(to, s.n);
+}
+
+struct slice admin_printf(struct admin *a, const char *format, ...)
+{
+	char text[128];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	return admin_copy(a, slice_cstr(text));
+}
+
+void *admin_ask(struct admin *a, enum cmd_kind kind, uint16_t shard, uint64_t tag)
+{
+	struct cmd *c = a->request.error ? NULL : cmd_new(kind);
+
+	if (!c) {
+		admin_fail(a, -ERR_NO_MEMORY, "out of memory");
+		return NULL;
+	}
+	c->to_shard = shard;
+	c->tag = tag;
+	return c;
+}
+
+void admin_send(struct admin *a, struct cmd *c)
+{
+	a->request.waiting++;
+	host_send(a->session.host, c);
+}
+
+struct slice admin_vhost(struct slice vhost)
+{
+	return vhost.p ? vhost : SLICE("/");
+}
+
+const struct channel *admin_channel(struct admin *a, struct slice vhost, struct slice name)
+{
+	const struct channel *ch = catalogue_channel(a->session.host->catalogue, admin_vhost(vhost), name);
+
+	if (!ch)
+		admin_fail(a, -ERR_NO_SUCH_CHANNEL, "there is no topic or queue '%.*s'", SLICE_ARGS(name));
+	return ch;
+}
+
+const char *admin_origin(enum origin o)
+{
+	return o == ORIGIN_KAFKA ? "kafka" : o == ORIGIN_AMQP ? "amqp" : "sqs";
+}
+
+struct wire_pair *admin_settings(struct admin *a, const struct setting *settings, uint32_t n)
+{
+	struct wire_pair *v = admin_alloc(a, n * sizeof *v);
+
+	for (uint32_t i = 0; v && i < n; i++)
+		v[i] = (struct wire_pair){ admin_copy(a, settings[i].name), admin_copy(a, settings[i].value) };
+	return v;
+}
+
+/* ------------------------------------------------------------------------------------------------------- requests ---- */
+
+/* "Basic " and base64 of "user:password"; who says nothing is let in from this machine only. */
+static void authenticate(struct admin *a, const struct http_request *r)
+{
+	const struct host *host = a->session.host;
+	struct slice given = http_header(r, "authorization"), text = { 0 };
+	struct arena arena = ARENA_MAX(CREDENTIALS_MAX);
+	const uint8_t *colon;
+	int e;
+
+	if (!given.p) {
+		e = gate_anonymous(host->gate, host->peer->loopback, &a->principal, &a->request.why);
+	} else if (given.n > 6 && http_is(slice_of(given.p, 6), "basic ") &&
+		   base64_get(slice_of(given.p + 6, given.n - 6), &arena, &text) && text.p &&
+		   (colon = memchr(text.p, ':', text.n))) {
+		struct slice user = slice_of(text.p, (size_t)(colon - text.p));
+
+		e = gate_password(host->gate, user, slice_of(colon + 1, text.n - user.n - 1), host->peer->loopback,
+				  &a->principal, &a->request.why);
+	} else {
+		e = fail(&a->request.why, -ERR_REFUSED, "credentials must be HTTP Basic: user and password");
+	}
+	arena_free(&arena);
+	a->request.error = e;
+}
+
+/* Nothing is under way: go on, or say what came of it. */
+static void go_on(struct admin *a)
+{
+	struct admin_request *r = &a->request;
+
+	while (r->busy && !r->waiting) {
+		void (*finish)(struct admin *a) = r->finish;
+
+		r->finish = NULL;
+		if (finish && !r->error)
+			finish(a);
+		else
+			answer_json(a);
+	}
+}
+
+static void begin(struct admin *a, const struct http_request *http, const struct route *route)
+{
+	struct admin_request *r = &a->request;
+	struct slice query;
+	void *in;
+	int e;
+
+	*r = (struct admin_request){
+		.busy = true, .keep_alive = http->keep_alive, .head = slice_is(http->method, "HEAD"),
+		.api = &admin_apis[route->api], .arena = ARENA_MAX(ARENA_BYTES),
+	};
+	a->session.host->calls->pause(a->session.host, true);
+	host_timer(a->session.host, 0);
+	authenticate(a, http);
+	if (r->error)
+		return;
+	/* The input goes when we return, and decoded strings point into it. */
+	query = slice_of(arena_copy(&r->arena, http->query.p, http->query.n), http->query.n);
+	r->in = in = wire_new(r->api->request, &r->arena, 1);
+	r->out = wire_new(r->api->response, &r->arena, 1);
+	e = in && r->out ? aws_decode_query(r->api->request, query, &r->arena, in, &r->why) : -ERR_NO_MEMORY;
+	if (e < 0)
+		r->error = e;
+	else if (!gate_allows(a->session.host->gate, &a->principal, OP_DESCRIBE, SLICE("/"), SLICE("")))
+		admin_fail(a, -ERR_REFUSED, "user '%s' may not see this", a->principal.name);
+	else
+		route->serve(a);
 }
 
 static void dispatch(struct admin *a, const struct http_request *r)
 {
-	if (!slice_is(r->method, "GET") && !slice_is(r->method, "HEAD"))
-		answer(a, r, 405, "text/plain", SLICE("only GET and HEAD are answered here\n"));
-	else if (slice_is(r->path, "/healthz"))
-		answer(a, r, 200, "text/plain", SLICE("ok\n"));
+	if (!slice_is(r->method, "GET") && !slice_is(r->method, "HEAD")) {
+		answer_text(a, r, 405, "only GET and HEAD are answered here\n");
+		return;
+	}
+	for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
+		if (slice_is(r->path, routes[i].path)) {
+			begin(a, r, &routes[i]);
+			go_on(a);
+			return;
+		}
+	if (slice_is(r->path, "/healthz"))
+		answer_text(a, r, 200, "ok\n");
 	else if (slice_is(r->path, "/metrics"))
 		answer_metrics(a, r);
 	else
-		answer(a, r, 404, "text/plain", SLICE("there is /healthz and /metrics\n"));
+		answer_text(a, r, 404, "there is /healthz, /metrics, /v1/topics, /v1/queues and /v1/groups\n");
 }
+
+/* -------------------------------------------------------------------------------------------------------- session ---- */
 
 static struct session *admin_open(struct host *host)
 {
@@ -109,32 +320,50 @@ static int64_t admin_input(struct session *s, struct slice bytes, size_t *want)
 		host_write(s->host, "HTTP/1.1 100 Continue\r\n\r\n", 25);
 		return 0;
 	case HTTP_BAD:
-		answer(a, NULL, status, "text/plain", SLICE("the request is malformed\n"));
+		answer_text(a, NULL, status, "the request is malformed\n");
 		return (int64_t)bytes.n;
 	case HTTP_REQUEST:
 		break;
 	}
 	dispatch(a, &request);
 	http_done(&a->http);
-	host_timer(s->host, host_now(s->host) + REQUEST_MS);
+	if (!a->request.busy)
+		host_timer(s->host, host_now(s->host) + REQUEST_MS);
 	return (int64_t)used;
 }
 
 static void admin_reply(struct session *s, struct cmd *c)
 {
+	struct admin *a = (struct admin *)s;
+
+	if (a->request.busy && a->request.waiting) {
+		a->request.waiting--;
+		if (!a->request.error)
+			a->request.reply(a, c);
+		go_on(a);
+	}
 	cmd_free(c);
 }
 
 /* Idle, or slow to finish its request. */
 static void admin_timer(struct session *s, int64_t now_ms)
 {
-	host_close(s->host);
+	if (!((struct admin *)s)->request.busy)
+		host_close(s->host);
 }
 
 static void admin_close(struct session *s, bool stopping)
 {
-	http_free(&((struct admin *)s)->http);
-	free(s);
+	struct admin *a = (struct admin *)s;
+
+	if (stopping && a->request.busy) {
+		a->request.keep_alive = false;
+		admin_fail(a, -ERR_STOPPING, "the broker is stopping");
+		answer_json(a);
+	}
+	arena_free(&a->request.arena);
+	http_free(&a->http);
+	free(a);
 }
 
 const struct protocol admin_protocol = {

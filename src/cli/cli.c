@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/ask.h"
 #include "server/config.h"
 
 static int settings(int argc, char **argv);
@@ -15,6 +16,11 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 	{ "serve",    "[OPTION]...", "run the broker; hawser serve --help has the options", serve },
+	{ "topics",   "list|describe NAME", "what a running broker has, and how it is kept; hawser topics --help has the options", ask_topics },
+	{ "queues",   "list|describe NAME", "", ask_queues },
+	{ "groups",   "list|describe NAME", "", ask_groups },
+	{ "stats",    "",            "all figures of a running broker", ask_stats },
+	{ "health",   "",            "", ask_health },
 	{ "settings", "",            "the names that a configuration file knows, with defaults", settings },
 	{ "version",  "",            "", version },
 	{ "help",     "",            "", help },

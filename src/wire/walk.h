@@ -1,4 +1,4 @@
-/* walk.h - what the walkers of wire_msg tables share; not for outsiders. */
+/* walk.h - what the walkers of wire_msg tables share: those of wire/, and cli/show.c. */
 #ifndef WIRE_WALK_H
 #define WIRE_WALK_H
 
