@@ -5,6 +5,8 @@
 #include <stdarg.h>
 
 #include "base/test.h"
+#include "broker/catalogue_parts.h"
+#include "security/gate.h"
 
 struct fake {
 	struct host host;
@@ -13,7 +15,10 @@ struct fake {
 	struct session *session;
 	struct bytes out;
 	int64_t now_ms, timer_ms;
-	bool closed;
+	bool closed, paused;
+	struct catalogue catalogue;
+	struct gate *gate;
+	struct node asked;              /* commands that nobody has answered yet */
 };
 
 static struct fake *of(struct host *h)
@@ -41,7 +46,20 @@ static void close_host(struct host *h)
 	of(h)->closed = true;
 }
 
-static const struct host_calls calls = { .now_ms = now_ms, .write = write_bytes, .timer = set_timer, .close = close_host };
+static void pause_input(struct host *h, bool paused)
+{
+	of(h)->paused = paused;
+}
+
+static void send_command(struct host *h, struct cmd *c)
+{
+	list_push(&of(h)->asked, &c->link);
+}
+
+static const struct host_calls calls = {
+	.now_ms = now_ms, .write = write_bytes, .timer = set_timer, .close = close_host, .pause = pause_input,
+	.send = send_command,
+};
 
 static void fill(void *ctx, struct admin_figures *ret)
 {
@@ -62,7 +80,16 @@ static struct fake *begin(void)
 	if (!f)
 		abort();
 	f->settings.admin = &source;
-	f->host = (struct host){ .calls = &calls, .peer = &f->peer, .settings = &f->settings };
+	if (gate_new(&f->gate) < 0 || gate_add_user(f->gate, "ada", "secret", true) < 0)
+		abort();
+	catalogue_init(&f->catalogue, &topic_policy_default, /* seed = */ 1);
+	catalogue_add_vhost(&f->catalogue, SLICE("/"));
+	list_init(&f->asked);
+	f->peer.loopback = true;
+	f->host = (struct host){
+		.calls = &calls, .peer = &f->peer, .settings = &f->settings, .catalogue = &f->catalogue, .gate = f->gate,
+		.shards = 2,
+	};
 	f->out = BYTES_MAX(1 << 20);
 	f->now_ms = 1000000;
 	f->session = admin_protocol.open(&f->host);
@@ -73,6 +100,8 @@ static void end(struct fake *f)
 {
 	admin_protocol.close(f->session, false);
 	bytes_free(&f->out);
+	catalogue_clear(&f->catalogue);
+	gate_free(f->gate);
 	free(f);
 }
 
@@ -102,8 +131,8 @@ TEST(answers_are_whole_and_exact)
 	CHECK(says(f, "GET /healthz HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nok\n"));
 	CHECK(says(f, "HEAD /healthz HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\n"));
 	CHECK(says(f, "GET /healthz?x=y HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nok\n"));
-	CHECK(says(f, "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 31\r\n\r\n"
-		   "there is /healthz and /metrics\n"));
+	CHECK(says(f, "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 67\r\n\r\n"
+		   "there is /healthz, /metrics, /v1/topics, /v1/queues and /v1/groups\n"));
 	CHECK(says(f, "POST /metrics HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
 		   "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain\r\n"
 		   "Allow: GET, HEAD\r\nContent-Length: 36\r\n\r\nonly GET and HEAD are answered here\n"));
@@ -196,5 +225,216 @@ TEST(metrics_are_served_with_their_type)
 	CHECK(strstr((char *)f->out.p, "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
 	body = strstr((char *)f->out.p, "\r\n\r\n");
 	CHECK(body && strncmp(body + 4, "# HELP hawser_build_info ", 25) == 0);
+	end(f);
+}
+
+/* ---- the JSON API ---- */
+
+static struct entry *add_channel(struct fake *f, const char *name, uint16_t shard, uint32_t partitions, bool queue)
+{
+	const struct queue_view view = { .spec = { .origin = ORIGIN_AMQP, .durable = true, .policy = { .lease_ms = -1, .ttl_ms = 5 } } };
+	const struct channel like = {
+		.id = f->catalogue.next_channel++, .shard = shard, .name = slice_cstr(name), .partitions = partitions,
+		.first_partition = f->catalogue.next_partition, .queue = queue ? (struct queue_view *)(uintptr_t)&view : NULL,
+	};
+	struct entry *e = NULL;
+
+	f->catalogue.next_partition += partitions;
+	if (add_entry(&f->catalogue, find_vhost(&f->catalogue, SLICE("/")), &like, &e) < 0)
+		abort();
+	return e;
+}
+
+static void answer_channel(struct cmd_channel_stats *c)
+{
+	c->ret_records = 10 * c->channel;
+	c->ret_bytes = 1000 * c->channel;
+	if (c->max) {
+		c->ret_partitions = cmd_alloc(&c->head, sizeof *c->ret_partitions);
+		c->ret_partitions[c->ret_npartitions++] = (struct partition_stats){ c->first, 5, 15, 1000 };
+	}
+}
+
+static void answer_group(struct cmd_group_list *c)
+{
+	static const char *const names[2][2] = { { "b", "d" }, { "a", "c" } };
+
+	c->ret_groups = cmd_alloc(&c->head, 2 * sizeof *c->ret_groups);
+	for (; c->ret_ngroups < 2; c->ret_ngroups++)
+		c->ret_groups[c->ret_ngroups] = (struct group_listing){
+			slice_cstr(names[c->head.to_shard][c->ret_ngroups]), SLICE("consumer"), "Stable",
+		};
+}
+
+/* What shards would say, the last question first. */
+static void answer_commands(struct fake *f, int error)
+{
+	while (!list_empty(&f->asked)) {
+		struct cmd *c = CONTAINER(struct cmd, link, f->asked.prev);
+
+		list_remove(&c->link);
+		c->error = error;
+		if (!error && c->kind == CMD_CHANNEL_STATS)
+			answer_channel((struct cmd_channel_stats *)c);
+		if (!error && c->kind == CMD_QUEUE_STATS)
+			((struct cmd_queue_stats *)c)->ret_ready = 7;
+		if (!error && c->kind == CMD_GROUP_LIST)
+			answer_group((struct cmd_group_list *)c);
+		admin_protocol.reply(f->session, c);
+	}
+}
+
+/* The body of the answer to GET `path`, when the shards answer with `error`, and what came before it. */
+static const char *get_with(struct fake *f, const char *path, const char *headers, int error)
+{
+	struct bytes request = BYTES_MAX(4096);
+	const char *body;
+
+	f->out.n = 0;
+	bytes_printf(&request, "GET %s HTTP/1.1\r\n%s\r\n%c", path, headers, 0);
+	feed(f, (char *)request.p);
+	bytes_free(&request);
+	if (!list_empty(&f->asked) && (!f->paused || f->out.n))
+		return "answered too early";
+	answer_commands(f, error);
+	if (f->paused)
+		return "still paused";
+	bytes_add_u8(&f->out, 0);
+	body = strstr((char *)f->out.p, "\r\n\r\n");
+	return body ? body + 4 : "";
+}
+
+static const char *get(struct fake *f, const char *path)
+{
+	return get_with(f, path, "", 0);
+}
+
+static bool status_is(struct fake *f, const char *status)
+{
+	return strncmp((char *)f->out.p + 9, status, 3) == 0;
+}
+
+TEST(topics_are_listed_with_what_their_shards_say)
+{
+	struct fake *f = begin();
+
+	CHECK(strcmp(get(f, "/v1/topics"), "{\"topics\":[]}\n") == 0);
+	add_channel(f, "orders", 1, 3, false);
+	add_channel(f, "a b\xff", 0, 1, true);
+	CHECK(strcmp(get(f, "/v1/topics"), "{\"topics\":["
+		     "{\"name\":\"orders\",\"made_by\":\"kafka\",\"shard\":1,\"partitions\":3,\"queue\":false,"
+		     "\"durability\":\"fsync\",\"cleanup\":\"delete\",\"records\":10,\"bytes\":1000},"
+		     "{\"name\":\"a b?\",\"made_by\":\"kafka\",\"shard\":0,\"partitions\":1,\"queue\":true,"
+		     "\"durability\":\"fsync\",\"cleanup\":\"delete\",\"records\":20,\"bytes\":2000}]}\n") == 0);
+	CHECK(status_is(f, "200"));
+	/* A channel that has gone meanwhile is listed without figures. */
+	CHECK(strstr(get_with(f, "/v1/topics?limit=1", "", -ERR_NO_SUCH_CHANNEL),
+		     "\"cleanup\":\"delete\"}],\"next\":\"1.1\"}\n"));
+	end(f);
+}
+
+TEST(one_topic_is_described_with_a_page_of_its_partitions)
+{
+	struct fake *f = begin();
+	const char *body;
+
+	add_channel(f, "orders", 1, 3, false);
+	body = get(f, "/v1/topic?name=orders&from=1&limit=1");
+	CHECK(strstr(body, "\"partitions\":[{\"partition\":1,\"start\":5,\"end\":15,\"bytes\":1000}],\"partition_count\":3,\"next\":\"2\"}"));
+	CHECK(strstr(body, "\"retention_ms\"") == NULL && strstr(body, "\"settings\":{}"));
+	CHECK(strcmp(get(f, "/v1/topic?name=no%22ne"),
+		     "{\"error\":\"NO_SUCH_CHANNEL\",\"message\":\"there is no topic or queue 'no\\\"ne'\"}\n") == 0 && status_is(f, "404"));
+	CHECK(get(f, "/v1/topic") && status_is(f, "400"));
+	CHECK(get_with(f, "/v1/topic?name=orders", "", -ERR_NO_SUCH_CHANNEL) && status_is(f, "404"));
+	end(f);
+}
+
+TEST(queues_are_channels_with_a_view)
+{
+	struct fake *f = begin();
+
+	add_channel(f, "orders", 1, 3, false);
+	add_channel(f, "jobs", 0, 1, true);
+	CHECK(strcmp(get(f, "/v1/queues"), "{\"queues\":[{\"name\":\"jobs\",\"made_by\":\"amqp\",\"shard\":0,\"ready\":7,\"leased\":0,"
+		     "\"delayed\":0,\"bytes\":0,\"consumers\":0}]}\n") == 0);
+	CHECK(strstr(get(f, "/v1/queue?name=jobs"), "\"ttl_ms\":5,") && !strstr((char *)f->out.p, "lease_ms"));
+	CHECK(get(f, "/v1/queue?name=orders") && status_is(f, "404"));
+	end(f);
+}
+
+/* Whatever is deleted between two pages, what exists all the time is listed once. */
+TEST(pages_list_everything_once)
+{
+	struct fake *f = begin();
+	struct entry *e[10];
+	char name[8], path[64] = "/v1/topics?limit=3", *next;
+	unsigned seen[10] = { 0 }, pages = 0;
+
+	for (unsigned i = 0; i < 10; i++) {
+		snprintf(name, sizeof name, "t%u", i);
+		e[i] = add_channel(f, name, 0, 1, false);
+	}
+	do {
+		get(f, path);
+		for (unsigned i = 0; i < 10; i++) {
+			snprintf(name, sizeof name, "\"t%u\"", i);
+			seen[i] += strstr((char *)f->out.p, name) != NULL;
+		}
+		next = strstr((char *)f->out.p, "\"next\":\"");
+		if (next)
+			snprintf(path, sizeof path, "/v1/topics?limit=3&from=%.*s", (int)strcspn(next + 8, "\""), next + 8);
+		if (pages++ == 0) {             /* the last one that was shown, and one before it */
+			remove_entry(&f->catalogue, e[2]);
+			remove_entry(&f->catalogue, e[0]);
+		}
+	} while (next && pages < 10);
+	for (unsigned i = 0; i < 10; i++)
+		CHECK(seen[i] == 1);
+	CHECK(pages == 4);
+	CHECK(get(f, "/v1/topics?from=x") && status_is(f, "400"));
+	CHECK(get(f, "/v1/topics?limit=1001") && status_is(f, "400"));
+	CHECK(get(f, "/v1/topics?vhost=none") && status_is(f, "404"));
+	end(f);
+}
+
+TEST(groups_of_all_shards_are_sorted_into_pages)
+{
+	struct fake *f = begin();
+
+	CHECK(strcmp(get(f, "/v1/groups?limit=3"), "{\"groups\":["
+		     "{\"group\":\"a\",\"state\":\"Stable\",\"protocol_type\":\"consumer\",\"shard\":1},"
+		     "{\"group\":\"b\",\"state\":\"Stable\",\"protocol_type\":\"consumer\",\"shard\":0},"
+		     "{\"group\":\"c\",\"state\":\"Stable\",\"protocol_type\":\"consumer\",\"shard\":1}],\"next\":\"c\"}\n") == 0);
+	CHECK(strcmp(get(f, "/v1/groups?limit=3&from=c"),
+		     "{\"groups\":[{\"group\":\"d\",\"state\":\"Stable\",\"protocol_type\":\"consumer\",\"shard\":0}]}\n") == 0);
+	end(f);
+}
+
+TEST(who_is_not_on_this_machine_must_say_who_he_is)
+{
+	struct fake *f = begin();
+
+	f->peer.loopback = false;
+	CHECK(get(f, "/v1/topics") && status_is(f, "401") && strstr((char *)f->out.p, "WWW-Authenticate: Basic"));
+	CHECK(get_with(f, "/v1/topics", "Authorization: Basic YWRhOnNlY3JldA==\r\n", 0) && status_is(f, "200"));
+	CHECK(get_with(f, "/v1/topics", "Authorization: Basic YWRhOndyb25n\r\n", 0) && status_is(f, "401"));
+	CHECK(get_with(f, "/v1/topics", "Authorization: Basic !\r\n", 0) && status_is(f, "401"));
+	CHECK(get_with(f, "/v1/topics", "Authorization: Bearer x\r\n", 0) && status_is(f, "401"));
+	CHECK(get(f, "/healthz") && status_is(f, "200"));
+	end(f);
+}
+
+TEST(a_broker_that_stops_says_so_to_who_waits)
+{
+	struct fake *f = begin();
+
+	add_channel(f, "orders", 1, 3, false);
+	feed(f, "GET /v1/topics HTTP/1.1\r\n\r\n");
+	admin_protocol.close(f->session, true);
+	bytes_add_u8(&f->out, 0);
+	CHECK(f->closed && strstr((char *)f->out.p, "\"error\":\"STOPPING\""));
+	while (!list_empty(&f->asked))
+		cmd_free(CONTAINER(struct cmd, link, list_pop(&f->asked)));
+	f->session = admin_protocol.open(&f->host);
 	end(f);
 }

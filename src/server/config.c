@@ -19,7 +19,7 @@ static const struct name {
 	{ "kafka.listener", "127.0.0.1:9092", "ADDR:PORT for Kafka clients, or off", ADDRESS, AT(kafka), 0, 0 },
 	{ "amqp.listener", "127.0.0.1:5672", "ADDR:PORT for AMQP 0-9-1 clients, or off", ADDRESS, AT(amqp), 0, 0 },
 	{ "sqs.listener", "127.0.0.1:4566", "ADDR:PORT for SQS clients (HTTP), or off", ADDRESS, AT(sqs), 0, 0 },
-	{ "admin.listener", "127.0.0.1:15672", "ADDR:PORT for /healthz and /metrics, or off", ADDRESS, AT(admin), 0, 0 },
+	{ "admin.listener", "127.0.0.1:15672", "ADDR:PORT for /healthz, /metrics and the commands, or off", ADDRESS, AT(admin), 0, 0 },
 	{ "shards", "", "event loops with a log each, 1 to 64; fixed when the data directory is made; else as it has, or 1",
 	  NUMBER, AT(shards), 1, 64 },
 	{ "durability", "fsync", "fsync: acknowledged when on disk; os: when the operating system has it", DURABILITY,

@@ -1,0 +1,3 @@
+#include "base/test.h"
+
+TEST_MAIN
