@@ -145,6 +145,11 @@ static uint64_t memory_limit(const struct config *c)
 static void wire_up(const struct config *c, const struct gate *gate, const struct admin_source *source,
 		    struct runtime_options *o)
 {
+	static struct topic_policy defaults;
+
+	defaults = topic_policy_default;
+	defaults.durability = c->sync ? DURABILITY_FSYNC : DURABILITY_OS;
+	o->broker.topic_defaults = &defaults;
 	o->data = c->data;
 	o->shards = (uint16_t)c->shards;
 	o->gate = gate;
