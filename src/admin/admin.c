@@ -19,10 +19,13 @@ static const struct route {
 	int api;
 	void (*serve)(struct admin *a);
 } routes[] = {
+	{ "/metrics/per-channel", ADMIN_TOPICS, admin_channel_metrics },
 	{ "/v1/topics", ADMIN_TOPICS, admin_list_topics }, { "/v1/topic", ADMIN_TOPIC, admin_describe_topic },
 	{ "/v1/queues", ADMIN_QUEUES, admin_list_queues }, { "/v1/queue", ADMIN_QUEUE, admin_describe_queue },
 	{ "/v1/groups", ADMIN_GROUPS, admin_list_groups }, { "/v1/group", ADMIN_GROUP, admin_describe_group },
 };
+
+static const char prometheus[] = "text/plain; version=0.0.4; charset=utf-8";
 
 /* ------------------------------------------------------------------------------------------------------- answers ---- */
 
@@ -57,7 +60,7 @@ static void answer_metrics(struct admin *a, const struct http_request *r)
 
 	source->figures(source->ctx, &figures);
 	admin_metrics(&figures, &body);
-	answer(a, r->keep_alive, slice_is(r->method, "HEAD"), 200, "text/plain; version=0.0.4; charset=utf-8", bytes_slice(&body));
+	answer(a, r->keep_alive, slice_is(r->method, "HEAD"), 200, prometheus, bytes_slice(&body));
 	bytes_free(&body);
 }
 
@@ -76,16 +79,17 @@ static int status_of(int error)
 }
 
 /* What was asked for, or why not. */
-static void answer_json(struct admin *a)
+static void answer_request(struct admin *a)
 {
 	struct admin_request *r = &a->request;
 	struct bytes body = BYTES_MAX(ANSWER_MAX);
 
-	if (!r->error) {
+	if (!r->error && r->print)
+		r->print(a, &body);
+	else if (!r->error)
 		aws_encode_json(r->api->response, r->out, &body);
-		if (body.failed)
-			admin_fail(a, -ERR_TOO_LARGE, "the answer is too large: ask for fewer at once");
-	}
+	if (body.failed)
+		admin_fail(a, -ERR_TOO_LARGE, "the answer is too large: ask for fewer at once");
 	if (r->error) {
 		struct failure failure = {
 			.error = slice_cstr(error_info(r->error)->name), .message = slice_cstr(r->why.text),
@@ -94,10 +98,12 @@ static void answer_json(struct admin *a)
 		body.failed = false;
 		aws_encode_json(&failure_msg, &failure, &body);
 	}
-	bytes_add_u8(&body, '\n');
+	if (r->error || !r->print)
+		bytes_add_u8(&body, '\n');
 	r->busy = false;
 	host_timer(a->session.host, host_now(a->session.host) + REQUEST_MS);
-	answer(a, r->keep_alive, r->head, r->error ? status_of(r->error) : 200, "application/json", bytes_slice(&body));
+	answer(a, r->keep_alive, r->head, r->error ? status_of(r->error) : 200,
+	       r->error || !r->print ? "application/json" : prometheus, bytes_slice(&body));
 	bytes_free(&body);
 	arena_free(&r->arena);
 	a->session.host->calls->pause(a->session.host, false);
@@ -239,7 +245,7 @@ static void go_on(struct admin *a)
 		if (finish && !r->error)
 			finish(a);
 		else
-			answer_json(a);
+			answer_request(a);
 	}
 }
 
@@ -359,7 +365,7 @@ static void admin_close(struct session *s, bool stopping)
 	if (stopping && a->request.busy) {
 		a->request.keep_alive = false;
 		admin_fail(a, -ERR_STOPPING, "the broker is stopping");
-		answer_json(a);
+		answer_request(a);
 	}
 	arena_free(&a->request.arena);
 	http_free(&a->http);

@@ -1,5 +1,5 @@
 /*
- * admin.h - the operator's listener: GET /healthz and /metrics.
+ * admin.h - the operator's listener: GET /healthz, /metrics, and /v1 for the commands.
  *
  * A protocol like the others; the figures come through a source that server/ installs, because they are the sum over
  * all shards.
@@ -7,6 +7,7 @@
 #ifndef ADMIN_ADMIN_H
 #define ADMIN_ADMIN_H
 
+#include "base/histogram.h"
 #include "broker/broker.h"
 #include "protocols/session.h"
 
@@ -16,6 +17,7 @@ struct admin_figures {
 	uint64_t connections, connections_total, bytes_in_total, bytes_out_total;
 	uint64_t resident_bytes, memory_limit_bytes, disk_free_bytes, disk_free_limit_bytes;
 	double uptime_s;
+	struct histogram syncs;
 	bool blocked;
 	uint16_t shards;
 	const char *durability;         /* "fsync" or "os" */

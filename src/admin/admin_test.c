@@ -69,6 +69,9 @@ static void fill(void *ctx, struct admin_figures *ret)
 	ret->blocked = true;
 	ret->shards = 2;
 	ret->durability = "fsync";
+	histogram_add(&ret->syncs, 100000);
+	histogram_add(&ret->syncs, 100001);
+	histogram_add(&ret->syncs, INT64_C(11000000000));
 }
 
 static const struct admin_source source = { .figures = fill };
@@ -169,12 +172,16 @@ TEST(who_is_slow_or_silent_is_let_go)
 }
 
 /* "name{labels} value", where the name is legal and was announced by HELP and TYPE. */
-static bool is_sample(const char *line, const char *announced)
+static bool is_sample(const char *line, const char *announced, const char *type)
 {
-	size_t n = strcspn(line, "{ ");
+	size_t n = strcspn(line, "{ "), m = strlen(announced);
+	bool histogram = !strcmp(type, "histogram");
 	char *rest;
 
-	if (n != strlen(announced) || strncmp(line, announced, n) != 0 || isdigit((unsigned char)*line))
+	if (n < m || strncmp(line, announced, m) != 0 || isdigit((unsigned char)*line))
+		return false;
+	if (n > m && !(histogram && (slice_is(slice_of(line + m, n - m), "_bucket") || slice_is(slice_of(line + m, n - m), "_sum") ||
+				     slice_is(slice_of(line + m, n - m), "_count"))))
 		return false;
 	for (size_t i = 0; i < n; i++)
 		if (!isalnum((unsigned char)line[i]) && line[i] != '_')
@@ -186,13 +193,36 @@ static bool is_sample(const char *line, const char *announced)
 	return *line == ' ' && rest > line + 1 && !*rest;
 }
 
+/* Each metric is announced and then has its samples; returns how many metrics there are. */
+static unsigned check_format(char *text)
+{
+	char announced[100] = "", type[20] = "", *rest = text, *line;
+	unsigned n = 0, samples = 1;
+
+	while ((line = strsep(&rest, "\n")) && *line) {
+		if (strncmp(line, "# HELP ", 7) != 0) {
+			if (!is_sample(line, announced, type))
+				return 0;
+			samples++;
+			continue;
+		}
+		if (!samples || sscanf(line, "# HELP %99s ", announced) != 1 || !(line = strsep(&rest, "\n")) ||
+		    sscanf(line, "# TYPE %*s %19s", type) != 1 || !strstr(line, announced))
+			return 0;
+		if (strcmp(type, "histogram") != 0 &&
+		    strcmp(type, slice_ends(slice_cstr(announced), SLICE("_total")) ? "counter" : "gauge") != 0)
+			return 0;
+		samples = 0;
+		n++;
+	}
+	return n;
+}
+
 TEST(metrics_are_in_prometheus_s_format)
 {
 	struct broker_stats stats;
 	struct admin_figures figures = { .broker = &stats };
 	struct bytes out = BYTES_MAX(1 << 20);
-	char announced[100] = "", type[20], *rest, *line;
-	unsigned n = 0;
 
 	fill(NULL, &figures);
 	admin_metrics(&figures, &out);
@@ -201,17 +231,10 @@ TEST(metrics_are_in_prometheus_s_format)
 	CHECK(strstr((char *)out.p, "\nhawser_published_total 12345678901\n") && strstr((char *)out.p, "\nhawser_channels 3\n"));
 	CHECK(strstr((char *)out.p, "\nhawser_publishers_blocked 1\n") && strstr((char *)out.p, "\nhawser_uptime_seconds 1.5\n"));
 	CHECK(strstr((char *)out.p, "durability=\"fsync\"} 1\n"));
-	rest = (char *)out.p;
-	while ((line = strsep(&rest, "\n")) && *line) {
-		CHECK(sscanf(line, "# HELP %99s ", announced) == 1);
-		line = strsep(&rest, "\n");
-		CHECK(line && sscanf(line, "# TYPE %*s %19s", type) == 1 && strstr(line, announced));
-		CHECK(strcmp(type, slice_ends(slice_cstr(announced), SLICE("_total")) ? "counter" : "gauge") == 0);
-		line = strsep(&rest, "\n");
-		CHECK(line && is_sample(line, announced));
-		n++;
-	}
-	CHECK(n > 25);
+	CHECK(strstr((char *)out.p, "\nhawser_fsync_seconds_bucket{le=\"0.0001\"} 1\nhawser_fsync_seconds_bucket{le=\"0.00025\"} 2\n"));
+	CHECK(strstr((char *)out.p, "\nhawser_fsync_seconds_bucket{le=\"10\"} 2\nhawser_fsync_seconds_bucket{le=\"+Inf\"} 3\n"
+				    "hawser_fsync_seconds_sum 11.000200001\nhawser_fsync_seconds_count 3\n"));
+	CHECK(check_format((char *)out.p) > 25);
 	bytes_free(&out);
 }
 
@@ -438,5 +461,24 @@ TEST(a_broker_that_stops_says_so_to_who_waits)
 	while (!list_empty(&f->asked))
 		cmd_free(CONTAINER(struct cmd, link, list_pop(&f->asked)));
 	f->session = admin_protocol.open(&f->host);
+	end(f);
+}
+
+TEST(figures_of_each_channel_are_at_an_address_of_their_own)
+{
+	struct fake *f = begin();
+	const char *body;
+
+	add_channel(f, "orders", 1, 3, false);
+	add_channel(f, "a\"b\\c\nd", 0, 1, true);
+	body = get(f, "/metrics/per-channel");
+	CHECK(status_is(f, "200") && strstr((char *)f->out.p, "Content-Type: text/plain; version=0.0.4"));
+	CHECK(strstr(body, "\nhawser_channel_records{vhost=\"/\",channel=\"orders\",shard=\"1\",durability=\"fsync\"} 10\n"
+			   "hawser_channel_records{vhost=\"/\",channel=\"a\\\"b\\\\c\\nd\",shard=\"0\",durability=\"fsync\"} 20\n"));
+	CHECK(strstr(body, "\nhawser_queue_messages_ready{vhost=\"/\",channel=\"a\\\"b\\\\c\\nd\",shard=\"0\",durability=\"fsync\"} 7\n"));
+	CHECK(!strstr(body, "ready{vhost=\"/\",channel=\"orders\"") && strstr(body, "\nhawser_channels_left_out 0\n"));
+	CHECK(strstr(get(f, "/metrics/per-channel?limit=1"), "\nhawser_channels_left_out 1\n"));
+	f->peer.loopback = false;
+	CHECK(get(f, "/metrics/per-channel") && status_is(f, "401"));
 	end(f);
 }

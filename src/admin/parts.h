@@ -39,6 +39,7 @@ struct admin_request {
 	struct why why;
 	void (*reply)(struct admin *a, struct cmd *c);  /* `c` is freed behind it */
 	void (*finish)(struct admin *a);
+	void (*print)(struct admin *a, struct bytes *out);      /* the answer is text, for Prometheus; NULL: `out` as JSON */
 	void *state;                    /* of the functions above */
 };
 
@@ -91,5 +92,6 @@ void admin_list_queues(struct admin *a);
 void admin_describe_queue(struct admin *a);
 void admin_list_groups(struct admin *a);
 void admin_describe_group(struct admin *a);
+void admin_channel_metrics(struct admin *a);    /* metrics.c */
 
 #endif

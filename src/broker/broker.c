@@ -581,4 +581,8 @@ void broker_stats(const struct broker *b, struct broker_stats *ret)
 	ret->commit_entries_total = log.entries;
 	ret->commit_bytes_total = log.bytes_appended;
 	ret->disk_bytes_total = log.bytes_written;
+	ret->cold_reads_total = log.cold_reads;
+	ret->journal_segments = log.journal_segments;
+	ret->checkpoints_total = log.checkpoints;
+	ret->pending_bytes = log.pending_bytes;
 }

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/stretch.h"
@@ -37,6 +38,7 @@ struct files {
 	struct queue queues[DISK_QUEUES];
 	struct node finished;
 	bool stopping;
+	struct histogram syncs;
 	void (*wake)(void *ctx);
 	void *wake_ctx;
 };
@@ -115,9 +117,21 @@ static int64_t files_write(struct disk *d, int file, const struct iovec *pieces,
 	return total;
 }
 
+static int64_t monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
 static int files_sync(struct disk *d, int file)
 {
-	return (int)or_errno(fdatasync(file));
+	int64_t began = monotonic_ns();
+	int r = (int)or_errno(fdatasync(file));
+
+	histogram_add(&of(d)->syncs, monotonic_ns() - began);
+	return r;
 }
 
 static int files_sync_dir(struct disk *d, const char *path)
@@ -404,6 +418,11 @@ int files_open(const char *path, void (*wake)(void *ctx), void *ctx, struct file
 struct disk *files_disk(struct files *f)
 {
 	return &f->disk;
+}
+
+const struct histogram *files_syncs(const struct files *f)
+{
+	return &f->syncs;
 }
 
 unsigned files_reap(struct files *f)

@@ -9,6 +9,7 @@
 
 #include "base/env.h"
 #include "base/error.h"
+#include "base/histogram.h"
 
 struct files;
 
@@ -17,6 +18,8 @@ int files_open(const char *path, void (*wake)(void *ctx), void *ctx, struct file
 struct disk *files_disk(struct files *f);
 /* Of a file that was shared by such a disk, for sendfile(); it stays the file's. */
 int files_descriptor(struct shared_file *file);
+/* How long each fdatasync took; any thread. */
+const struct histogram *files_syncs(const struct files *f);
 /* Call done() for everything that has run since the last time; returns how many. */
 unsigned files_reap(struct files *f);
 bool files_finished(struct files *f);           /* is there something to reap? */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/crc.h"
+#include "runtime/files.h"
 
 enum {
 	OPEN_MS = 10 * 60 * 1000,
@@ -390,4 +391,10 @@ void runtime_stats(struct runtime *rt, struct broker_stats *ret)
 #undef METRIC
 	}
 	pthread_mutex_unlock(&rt->stats_lock);
+}
+
+void runtime_syncs(const struct runtime *rt, struct histogram *ret)
+{
+	for (uint16_t i = 0; i < rt->options.shards; i++)
+		histogram_merge(ret, files_syncs(rt->shards[i].files));
 }

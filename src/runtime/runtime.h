@@ -4,6 +4,7 @@
 #ifndef RUNTIME_RUNTIME_H
 #define RUNTIME_RUNTIME_H
 
+#include "base/histogram.h"
 #include "runtime/shard.h"
 
 enum { LISTENERS_MAX = 16, SHARDS_MAX = 64 };
@@ -55,6 +56,9 @@ uint64_t runtime_resident_bytes(void);
 
 /* The sum over shards, for /metrics; any thread. */
 void runtime_stats(struct runtime *rt, struct broker_stats *ret);
+
+/* How long the syncs of all shards took; added to *ret.  Only between runtime_start() and runtime_stop(). */
+void runtime_syncs(const struct runtime *rt, struct histogram *ret);
 
 /* One line to standard error: "2026-11-24T07:00:00.123Z kafka 127.0.0.1:40112 text"; control characters escaped. */
 void runtime_note(const char *what, const char *who, const char *text);

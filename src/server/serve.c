@@ -183,6 +183,7 @@ static void take_figures(void *ctx, struct admin_figures *ret)
 	struct statvfs st = { 0 };
 
 	runtime_stats(rt, ret->broker);
+	runtime_syncs(rt, &ret->syncs);
 	statvfs(rt->options.data, &st);
 	ret->connections = atomic_load(&rt->connections);
 	ret->connections_total = atomic_load(&rt->connections_total);
