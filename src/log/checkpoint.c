@@ -74,7 +74,7 @@ static void add_segments(struct bytes *b, const struct log *log)
 		bytes_add_le64(b, s->number);
 		bytes_add_le32(b, s->slot);
 		bytes_add_le32(b, s->partition);
-		bytes_add_u8(b, (uint8_t)((s->dedicated ? DEDICATED : 0) | (s->sealed ? SEALED : 0)));
+		bytes_add_u8(b, (uint8_t)((s->dedicated ? DEDICATED : 0) | (s->sealed || s->swept ? SEALED : 0)));
 		bytes_add_le64(b, s->size);
 		bytes_add_le32(b, s->norigins);
 		bytes_add_le32(b, s->index_crc);

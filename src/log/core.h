@@ -9,6 +9,7 @@
  *   read.c        reading by offset
  *   segment.c     segment files and their indexes
  *   pass.h        giving the journal's and dead segments' space back: pass.c, plan.c, step.c
+ *   sweep.c       going over a partition's batches, and putting others in their place
  *   checkpoint.c  the state in one file
  */
 #ifndef LOG_CORE_H
@@ -137,6 +138,8 @@ struct segment {
 	bool created;                   /* the file is there */
 	bool sealed;                    /* nothing is added any more */
 	bool damaged;                   /* not readable; kept as it is */
+	bool swept;                     /* made by a sweep: takes the place of all that is older from `from` to its end */
+	int64_t from;
 	uint64_t size;                  /* bytes in use, header included; all of them durable */
 	uint64_t live;                  /* bytes of extents that a partition still has */
 	uint32_t readers;
@@ -202,6 +205,7 @@ struct log {
 	uint64_t next_segment;          /* number */
 	uint64_t dead_bytes;            /* in sealed segments of which nothing is live, since the last checkpoint */
 	struct pass *pass;              /* under way */
+	struct sweep *sweep;            /* under way */
 	uint64_t pass_above;            /* bytes of journal that the next pass waits for, if more than usual */
 	uint64_t reclaim_cursor;        /* number of the last segment that was examined without being mostly dead */
 	bool checkpoint_wanted;
@@ -257,6 +261,7 @@ void partition_free(struct log *log, struct partition *p);
 
 int partition_add_extent(struct log *log, struct partition *p, const struct extent *e);      /* in order of offsets */
 uint32_t partition_find_extent(const struct partition *p, int64_t offset);     /* the first that ends at or after it */
+bool partition_has(const struct partition *p, int64_t offset);                 /* an extent answers for it */
 void partition_drop_extents(struct log *log, struct partition *p, uint32_t at, uint32_t n);
 
 static inline struct extent *partition_extent(const struct partition *p, uint32_t i)
@@ -288,6 +293,7 @@ struct segment *segment_new(struct log *log, uint64_t number, uint32_t slot, uin
 void segment_free(struct segment *s);
 int segment_add_origin(struct segment *s, const struct index_record *r, const uint8_t raw[INDEX_RECORD]);
 void segment_seal(struct log *log, struct slot *slot);           /* its open one */
+void segment_close(struct log *log, struct segment *s);          /* one that is nobody's open one */
 /* An extent has gone from its partition. */
 void segment_release(struct log *log, struct segment *s, uint64_t bytes);
 /* At start: check the file and enter its extents.  Damage marks the segment or its partitions, other errors are returned. */
@@ -297,6 +303,11 @@ struct slice segment_batch(const struct segment *s, uint32_t seed, struct slice 
 /* pass.c */
 void pass_flush(struct log *log);                                /* begins one when it is due */
 void pass_free(struct log *log);
+
+/* sweep.c */
+void sweep_flush(struct log *log);                               /* begins the next step, when nothing is in its way */
+bool sweep_is_running(const struct log *log);                    /* a step is on its way: no pass may begin */
+void sweep_free(struct log *log);                                /* nobody is told */
 
 /* checkpoint.c */
 struct checkpoint_place {

@@ -43,7 +43,10 @@ static bool comes_back(struct world *w, uint64_t seed)
 	return true;
 }
 
-/* With the call failing: a failed open says so, a failed write or sync ends the log, a failed read fails that read. */
+/*
+ * With the call failing: a failed open says so, a failed write or sync ends the log, a failed read fails that read, and a
+ * full disk ends a sweep only.
+ */
 static bool survives(enum simdisk_call kind, uint64_t ordinal, int error, bool *ret_struck)
 {
 	struct world w;
@@ -55,7 +58,7 @@ static bool survives(enum simdisk_call kind, uint64_t ordinal, int error, bool *
 	*ret_struck = simdisk_failed(w.disk);
 	good = r == 0 || (r == -ERR_DISK && *ret_struck);
 	if (good && *ret_struck && r == 0 && (kind == SIM_WRITE || kind == SIM_SYNC || kind == SIM_SYNC_DIR || kind == SIM_RENAME))
-		good = w.failed;
+		good = w.failed || (error == ENOSPC && w.sweep_blocked);
 	good = good && comes_back(&w, ordinal * 7 + (uint64_t)error) && !w.broken[0];
 	if (!good)
 		fprintf(stderr, "call kind %d number %llu: open %d, failed %d, %s %s\n", (int)kind, (unsigned long long)ordinal,

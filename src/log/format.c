@@ -43,6 +43,8 @@ void file_header_encode(const struct file_header *h, uint8_t block[BLOCK])
 		put_le32(block + 32, h->segment.slot);
 		put_le32(block + 36, h->segment.partition);
 		put_le32(block + 40, h->segment.dedicated);
+		put_le32(block + 44, h->segment.swept);
+		put_le64(block + 48, (uint64_t)h->segment.from);
 	}
 	put_le32(block + 12, block_crc(block));
 }
@@ -75,6 +77,8 @@ int file_header_decode(const uint8_t block[BLOCK], enum file_kind kind, const ch
 		ret->segment.slot = get_le32(block + 32);
 		ret->segment.partition = get_le32(block + 36);
 		ret->segment.dedicated = get_le32(block + 40) != 0;
+		ret->segment.swept = get_le32(block + 44) != 0;
+		ret->segment.from = (int64_t)get_le64(block + 48);
 	}
 	return 0;
 }

@@ -47,6 +47,8 @@ struct file_header {
 			uint32_t slot;
 			uint32_t partition;     /* of a dedicated slot */
 			bool dedicated;
+			bool swept;             /* it takes the place of everything older in [from, last offset in it] */
+			int64_t from;
 		} segment;              /* and its index */
 		struct {
 			uint64_t size;          /* of what follows the block */

@@ -226,7 +226,7 @@ int log_index(struct log *log, const struct item *item, struct jfile *f, uint64_
 		for (uint32_t i = 0; i < item->groups[g].targets; i++, t++) {
 			struct partition *p = partition_find(log, t->partition);
 
-			if (!p || t->base_offset + ref.last_delta < p->start)
+			if (!p || t->base_offset + ref.last_delta < p->start || (log->recovering && partition_has(p, t->base_offset)))
 				continue;
 			ref.base = t->base_offset;
 			ref.epoch = (uint32_t)item->groups[g].term;
@@ -314,6 +314,7 @@ static void log_free(struct log *log, bool close_files)
 	for (struct node *n; (n = list_pop(&log->pending));)
 		item_free(CONTAINER(struct item, link, n));
 	pass_free(log);
+	sweep_free(log);
 	RADIX_EACH(struct partition, p, &log->partitions)
 		partition_free(log, p);
 	radix_free(&log->partitions);
@@ -380,11 +381,12 @@ void log_flush(struct log *log)
 		return;
 	journal_flush(log);
 	pass_flush(log);
+	sweep_flush(log);
 }
 
 bool log_busy(const struct log *log)
 {
-	return log->operations || (!log->failed && (!list_empty(&log->pending) || log->checkpoint_wanted));
+	return log->operations || (!log->failed && (!list_empty(&log->pending) || log->checkpoint_wanted || log->sweep));
 }
 
 void log_checkpoint(struct log *log)

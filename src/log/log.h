@@ -170,6 +170,40 @@ void log_read_free(struct log_read *r);
  */
 int64_t log_find_time(const struct log *log, uint32_t partition, int64_t timestamp);
 
+/*
+ * A sweep goes over the batches of a dedicated partition in [from, to), in order and a step (about a megabyte) at a time,
+ * and hands each to `batch`, off the shard's thread.  A rewriting one begins at log_start(), and what `batch` puts out takes
+ * their place when the step is durable: reads find the old ones or the new ones.  It goes over whole pieces (batches in
+ * the journal, runs of batches in segments), so it may end before `to`.
+ *
+ * One at a time.  The caller keeps the struct alive until `done`.
+ */
+struct log_sweep {
+	uint32_t partition;
+	int64_t from, to;               /* from: not of a rewriting one; to <= log_committed() */
+	bool rewrite;
+	/*
+	 * Off the shard's thread; touches only what the caller has set aside for it.  Puts out nothing, or one batch with
+	 * the same base and last offset; if `keep`, it must be one.  Returns 0; 1: enough (of a sweep that does not
+	 * rewrite); or -ERR_*, which ends the sweep.
+	 */
+	int (*batch)(struct log_sweep *sweep, struct slice batch, bool keep, struct bytes *out);
+	void (*done)(struct log_sweep *sweep);
+	void *ctx;
+
+	int64_t next;                   /* where it ended */
+	int error;                      /* 0; what `batch` returned; -ERR_NO_SUCH_PARTITION (dropped meanwhile), -ERR_DAMAGED,
+					   -ERR_BLOCKED (the disk is full), -ERR_STOPPING, -ERR_NO_MEMORY, -ERR_DISK */
+	uint64_t bytes_in, bytes_out;
+};
+
+/* 0, and `done` will be called in a later turn; or -ERR_IN_USE, -ERR_NO_SUCH_PARTITION, -ERR_BAD_ARGUMENT (not dedicated). */
+int log_sweep(struct log *log, struct log_sweep *sweep);
+/* End it after the step that is under way. */
+void log_sweep_stop(struct log *log);
+/* Bytes kept of the pieces of which something is in [from, to), and the greatest time in the first of them (-1: none). */
+int64_t log_size_between(const struct log *log, uint32_t partition, int64_t from, int64_t to, int64_t *ret_max_time);
+
 struct log_stats {
 	uint64_t commits, entries, bytes_appended, bytes_written, cold_reads;
 	uint64_t journal_segments, checkpoints;

@@ -36,5 +36,8 @@
 #ifndef MUTANT_recycle_under_reader
 #define MUTANT_recycle_under_reader 0   /* a journal file is used again while a cold read is on its way */
 #endif
+#ifndef MUTANT_sweep_leaves_gaps
+#define MUTANT_sweep_leaves_gaps 0      /* an extent that a sweep wrote does not answer for what the sweep has dropped */
+#endif
 
 #endif

@@ -188,6 +188,13 @@ uint32_t partition_find_extent(const struct partition *p, int64_t offset)
 	return low;
 }
 
+bool partition_has(const struct partition *p, int64_t offset)
+{
+	uint32_t i = partition_find_extent(p, offset);
+
+	return i < p->extents_n && partition_extent(p, i)->base <= offset;
+}
+
 void partition_drop_extents(struct log *log, struct partition *p, uint32_t at, uint32_t n)
 {
 	for (uint32_t i = at; i < at + n; i++) {
@@ -259,6 +266,23 @@ int64_t log_size(const struct log *log, uint32_t id)
 	const struct partition *p = partition_find(log, id);
 
 	return p ? (int64_t)p->bytes : -1;
+}
+
+int64_t log_size_between(const struct log *log, uint32_t id, int64_t from, int64_t to, int64_t *ret_max_time)
+{
+	const struct partition *p = partition_find(log, id);
+	struct walk w = p ? partition_walk(p, from) : (struct walk){ 0 };
+	const struct extent *e;
+	const struct ref *r;
+	int64_t size = 0;
+
+	*ret_max_time = -1;
+	while (p && walk_next(&w, &e, &r) && (e ? e->base : r->base) < to) {
+		if (!size)
+			*ret_max_time = e ? e->max_time : r->max_time;
+		size += e ? e->size : r->size;
+	}
+	return size;
 }
 
 void log_trim(struct log *log, uint32_t id, int64_t start)

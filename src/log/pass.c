@@ -400,7 +400,7 @@ void pass_flush(struct log *log)
 	struct pass *x;
 	uint64_t through;
 
-	if (log->pass)
+	if (log->pass || sweep_is_running(log))
 		return;
 	through = choose_through(log);
 	if (!through && !checkpoint_due(log))

@@ -116,6 +116,10 @@ void step_reset(struct step *s);
 bool step_add_source(struct step *s, const struct source *source);
 bool step_add_going(struct step *s, uint32_t partition, int64_t offset);
 bool step_begin(struct pass *x);                /* false: no memory.  Goes on with pass_next() */
+/* Off the shard's thread.  Read the sources into s->in: how many are good (the next one is damaged), or -errno. */
+int64_t step_fetch(struct disk *disk, struct step *s);
+/* Write s->out and s->records behind what s->to has, synced: >= 0 or -errno. */
+int64_t step_put(struct disk *disk, struct step *s);
 
 /* pass.c */
 void pass_run(struct pass *x, int64_t (*function)(struct disk *, struct disk_op *), void (*done)(struct disk_op *));

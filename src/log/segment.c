@@ -62,14 +62,17 @@ int segment_add_origin(struct segment *s, const struct index_record *r, const ui
 	return 0;
 }
 
-void segment_seal(struct log *log, struct slot *slot)
+void segment_close(struct log *log, struct segment *s)
 {
-	struct segment *s = slot->open;
-
-	slot->open = NULL;
 	s->sealed = true;
 	if (!s->live)
 		log->dead_bytes += s->size;
+}
+
+void segment_seal(struct log *log, struct slot *slot)
+{
+	segment_close(log, slot->open);
+	slot->open = NULL;
 }
 
 void segment_release(struct log *log, struct segment *s, uint64_t bytes)
@@ -168,7 +171,7 @@ static int64_t read_file(struct log *log, const char *path, void *to, uint64_t n
 	return r >= 0 && (uint64_t)r < n ? 0 : r;
 }
 
-static int check_header(struct log *log, const struct segment *s, enum file_kind kind, const char *path, bool *ret_good,
+static int check_header(struct log *log, struct segment *s, enum file_kind kind, const char *path, bool *ret_good,
 			struct why *why)
 {
 	uint8_t block[BLOCK];
@@ -187,6 +190,10 @@ static int check_header(struct log *log, const struct segment *s, enum file_kind
 		return fail(why, error, "%s", reason.text);
 	*ret_good = !error && h.log_id == log->id && h.number == s->number && h.segment.slot == s->slot &&
 		    h.segment.dedicated == s->dedicated && (!s->dedicated || h.segment.partition == s->partition);
+	if (*ret_good && kind == FILE_SEGMENT) {
+		s->swept = h.segment.swept;
+		s->from = h.segment.from;
+	}
 	return 0;
 }
 
@@ -240,7 +247,7 @@ static bool covers(const struct log *log, const struct segment *s, const uint8_t
 }
 
 /* The index as the checkpoint remembers it; *ret_raw stays NULL when it is not there like that. */
-static int read_index(struct log *log, const struct segment *s, uint32_t records, uint8_t **ret_raw, struct why *why)
+static int read_index(struct log *log, struct segment *s, uint32_t records, uint8_t **ret_raw, struct why *why)
 {
 	char path[LOG_PATH_SIZE];
 	uint64_t n = (uint64_t)records * INDEX_RECORD;
@@ -294,6 +301,7 @@ struct scan {
 	struct segment *s;
 	uint32_t seed;
 	struct index_record extent;     /* being gathered; size 0: none */
+	int64_t next;                   /* of a swept segment: the first offset that no extent answers for yet */
 	struct bytes records;
 };
 
@@ -308,16 +316,27 @@ static void close_extent(struct scan *c)
 	c->extent.size = 0;
 }
 
-/* Offsets that are missing between two batches may be in another segment, so an extent does not reach over them. */
+/*
+ * Offsets that are missing between two batches may be in another segment, so an extent does not reach over them.  Where a
+ * sweep has been they are nowhere: then it must.
+ */
+static bool is_beyond(const struct scan *c, int64_t base)
+{
+	return !c->s->swept && c->extent.last + 1 != base;
+}
+
 static void gather(struct scan *c, uint32_t partition, struct slice stored, const struct batch_info *info, uint64_t at)
 {
 	struct index_record *e = &c->extent;
 
-	if (e->size && (e->partition != partition || e->last + 1 != info->base_offset || e->size + stored.n > EXTENT_BYTES))
+	if (e->size && (e->partition != partition || is_beyond(c, info->base_offset) || e->size + stored.n > EXTENT_BYTES))
 		close_extent(c);
 	if (!e->size)
 		*e = (struct index_record){ .partition = partition, .at = at, .crc = c->seed };
 	extent_grow(e, info);
+	if (c->s->swept && e->batches == 1)
+		e->base = c->next;
+	c->next = e->last + 1;
 	e->crc = crc32c(e->crc, stored.p, stored.n);
 	e->size += (uint32_t)stored.n;
 }
@@ -395,7 +414,8 @@ static int write_index(struct log *log, const struct segment *s, struct slice re
 
 static int rebuild_index(struct log *log, struct segment *s, struct why *why)
 {
-	struct scan c = { .log = log, .s = s, .seed = segment_seed(log->id, s->number), .records = BYTES_MAX(1 << 30) };
+	struct scan c = { .log = log, .s = s, .seed = segment_seed(log->id, s->number), .next = s->from,
+			  .records = BYTES_MAX(1 << 30) };
 	int error = scan_segment(&c);
 	int64_t r;
 

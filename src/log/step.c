@@ -110,16 +110,19 @@ static int64_t read_source(struct disk *disk, const struct source *s, uint8_t *t
 	return r;
 }
 
-/* The number of sources that are good; the next one is damaged.  Or an error of the disk. */
-static int64_t step_read(struct disk *disk, struct disk_op *op)
+int64_t step_fetch(struct disk *disk, struct step *s)
 {
-	struct step *s = &CONTAINER(struct pass, op, op)->step;
 	int64_t r = 0;
 	uint32_t i = 0;
 
 	for (; i < s->nsources && r >= 0; i++)
 		r = read_source(disk, &s->sources[i], s->in->data + s->sources[i].from);
 	return r == -EBADMSG ? (int64_t)i - 1 : r < 0 ? r : i;
+}
+
+static int64_t step_read(struct disk *disk, struct disk_op *op)
+{
+	return step_fetch(disk, &CONTAINER(struct pass, op, op)->step);
 }
 
 /* ---- a step: write ---- */
@@ -174,7 +177,7 @@ static int64_t put_file(struct disk *disk, const struct segment *s, enum file_ki
 			uint64_t at)
 {
 	struct file_header h = { .kind = kind, .log_id = log_id, .number = s->number,
-				 .segment = { s->slot, s->partition, s->dedicated } };
+				 .segment = { s->slot, s->partition, s->dedicated, s->swept, s->from } };
 	uint8_t block[BLOCK];
 	char path[LOG_PATH_SIZE];
 	int64_t r = 0;
@@ -196,16 +199,11 @@ static int64_t put_file(struct disk *disk, const struct segment *s, enum file_ki
 	return r;
 }
 
-static int64_t step_write(struct disk *disk, struct disk_op *op)
+int64_t step_put(struct disk *disk, struct step *s)
 {
-	struct step *s = &CONTAINER(struct pass, op, op)->step;
-	uint64_t index_at;
+	uint64_t index_at = BLOCK + (uint64_t)s->to->norigins * INDEX_RECORD;
 	int64_t r;
 
-	if (!s->nmoving)
-		return 0;
-	index_at = BLOCK + (uint64_t)s->to->norigins * INDEX_RECORD;
-	lay_out(s);
 	if (s->out.failed || s->records.failed)
 		return -ENOMEM;
 	r = put_file(disk, s->to, FILE_SEGMENT, s->log_id, bytes_slice(&s->out), s->to->size);
@@ -214,6 +212,16 @@ static int64_t step_write(struct disk *disk, struct disk_op *op)
 	if (r >= 0 && !s->to->created && !MUTANT_skip_dir_sync)
 		r = disk->calls->sync_dir(disk, "segments");
 	return r;
+}
+
+static int64_t step_write(struct disk *disk, struct disk_op *op)
+{
+	struct step *s = &CONTAINER(struct pass, op, op)->step;
+
+	if (!s->nmoving)
+		return 0;
+	lay_out(s);
+	return step_put(disk, s);
 }
 
 /* ---- a step: the index follows ---- */

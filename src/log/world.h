@@ -24,6 +24,8 @@ struct fact {
 	uint32_t size;                  /* of the payload */
 	uint32_t count;                 /* records in the batch */
 	bool settled;                   /* nobody wants it any more */
+	bool superseded;                /* sweeps drop it */
+	uint32_t gone[8];               /* the first sweep that has dropped it, by target */
 };
 
 struct world {
@@ -45,6 +47,9 @@ struct world {
 	bool reads_may_fail;            /* -ERR_DISK is an acceptable answer */
 	uint64_t damaged_reads;         /* answered with ERR_DAMAGED in world_check_undamaged */
 	struct log_read *reading;       /* under way in world_work */
+	struct world_sweep *sweeping;   /* also */
+	uint32_t sweeps;                /* begun in all lives: each has a number */
+	bool sweep_blocked;             /* one has ended because the disk is full */
 	bool failed;
 	struct why why;
 	char broken[256];               /* the first thing that was wrong; empty: nothing */
@@ -66,6 +71,20 @@ void world_settle(struct world *w, uint64_t id);
 /* Some random turns: appends, flushes, disk steps, reads. */
 void world_work(struct world *w, unsigned turns);
 bool world_drain(struct world *w);              /* until nothing is under way; false: the log failed */
+
+/*
+ * Sweeps (world_sweep_test.c): a rewriting one drops what is superseded and stamps what it keeps with its number.  Reading
+ * a partition from its start, the numbers never grow, and what one has dropped is not there in front of its stamp.
+ */
+void world_supersede(struct world *w, uint64_t id);
+void world_sweep(struct world *w, uint32_t partition, bool rewrite);    /* begins one, if none is under way */
+void world_sweep_forget(struct world *w);
+struct sweep_check {
+	uint32_t last;                  /* stamp */
+	uint32_t limit;                 /* stamps from here on may not come any more */
+};
+/* Is it right that this batch is there?  If so, and if it is stamped, `payload` gets the stamp, too. */
+bool world_sweep_check(struct sweep_check *c, const struct fact *f, uint32_t target, struct slice got, struct buf *payload);
 
 /* Everything applied is there, byte for byte and in order.  What is wrong goes to w->broken. */
 bool world_check(struct world *w);

@@ -162,6 +162,7 @@ void world_fork(struct world *to, const struct world *w, struct simdisk *disk)
 	to->log = NULL;
 	to->failed = false;
 	to->reading = NULL;
+	to->sweeping = NULL;
 	to->facts = malloc(w->capacity * sizeof *to->facts);
 	if (w->nfacts)
 		memcpy(to->facts, w->facts, w->nfacts * sizeof *to->facts);
@@ -174,6 +175,7 @@ static void forget(struct world *w)
 	w->log = NULL;
 	free(w->reading);
 	w->reading = NULL;
+	world_sweep_forget(w);
 }
 
 void world_free(struct world *w)
@@ -328,6 +330,10 @@ static void live_busily(struct world *w)
 		read_some(w);
 	else if (n == 60)
 		log_checkpoint(w->log);
+	else if (n < 70)
+		world_sweep(w, 1 + (uint32_t)rng_below(&w->rng, WORLD_DEDICATED), rng_below(&w->rng, 3));
+	else if (n < 80 && w->applied)
+		world_supersede(w, 1 + rng_below(&w->rng, w->applied));
 }
 
 void world_settle(struct world *w, uint64_t id)
@@ -379,12 +385,14 @@ static bool read_now(struct world *w, struct log_read *r)
 }
 
 /* The batch that `got` must be, if the partition has it: the next expected one. */
-static bool same_batch(const struct world *w, uint64_t id, const struct log_batch *got)
+static bool same_batch(const struct world *w, uint64_t id, const struct log_target *t, const struct log_batch *got,
+		       struct sweep_check *swept)
 {
 	const struct fact *f = &w->facts[id - 1];
 	struct buf *b = world_payload(f, id);
 	struct slice s = view_slice(got->bytes);
-	bool same = s.n == b->size && memcmp(s.p + 16, b->data + 16, s.n - 16) == 0;
+	bool same = s.n == b->size && world_sweep_check(swept, f, (uint32_t)(t - f->targets), s, b) &&
+		    memcmp(s.p + 16, b->data + 16, s.n - 16) == 0;
 
 	buf_unref(b);
 	return same;
@@ -398,15 +406,23 @@ static const struct log_target *target_in(const struct fact *f, uint32_t partiti
 	return NULL;
 }
 
-/* Compare the batches of one read with the facts from *id on; missing ones must be settled or trimmed. */
-static void check_read(struct world *w, const struct log_read *r, uint64_t *id)
+/* May it be missing? */
+static bool may_miss(const struct world *w, const struct fact *f, const struct log_target *t)
+{
+	return f->settled || f->gone[t - f->targets] || t->base_offset + f->count <= w->trimmed[t->partition];
+}
+
+/* Compare the batches of one read with the facts from *id on; missing ones must be settled, swept or trimmed. */
+static void check_read(struct world *w, const struct log_read *r, uint64_t *id, struct sweep_check *swept)
 {
 	for (uint32_t i = 0; i < r->nbatches; i++) {
 		const struct log_batch *got = &r->batches[i];
+		const struct log_target *t;
 
 		for (;; ++*id) {
 			const struct fact *f = *id <= w->applied ? &w->facts[*id - 1] : NULL;
-			const struct log_target *t = f ? target_in(f, r->partition) : NULL;
+
+			t = f ? target_in(f, r->partition) : NULL;
 
 			if (!f) {
 				broken(w, "partition %u: offset %" PRId64 " was invented", r->partition, got->base_offset);
@@ -414,11 +430,11 @@ static void check_read(struct world *w, const struct log_read *r, uint64_t *id)
 			}
 			if (t && t->base_offset == got->base_offset)
 				break;
-			if (t && !f->settled && t->base_offset + f->count > w->trimmed[r->partition])
+			if (t && !may_miss(w, f, t))
 				broken(w, "partition %u: offset %" PRId64 " (entry %" PRIu64 ") is missing", r->partition,
 				       t->base_offset, *id);
 		}
-		if (!same_batch(w, *id, got) || got->last_offset != got->base_offset + w->facts[*id - 1].count - 1)
+		if (!same_batch(w, *id, t, got, swept) || got->last_offset != got->base_offset + w->facts[*id - 1].count - 1)
 			broken(w, "partition %u: offset %" PRId64 " has other bytes", r->partition, got->base_offset);
 		++*id;
 	}
@@ -427,6 +443,7 @@ static void check_read(struct world *w, const struct log_read *r, uint64_t *id)
 static void check_partition(struct world *w, uint32_t partition, bool damage_allowed)
 {
 	struct log_read r = { .partition = partition, .offset = log_start(w->log, partition) };
+	struct sweep_check swept = { UINT32_MAX, UINT32_MAX };
 	uint64_t id = 1;
 	int64_t end = 0;
 
@@ -449,7 +466,7 @@ static void check_partition(struct world *w, uint32_t partition, bool damage_all
 			broken(w, "partition %u: reading at %" PRId64 ": %s", partition, r.offset,
 			       error_info(r.error)->text);
 		else
-			check_read(w, &r, &id);
+			check_read(w, &r, &id, &swept);
 		log_read_free(&r);
 		if (r.error)
 			return;
@@ -461,7 +478,7 @@ static void check_partition(struct world *w, uint32_t partition, bool damage_all
 		const struct fact *f = &w->facts[id - 1];
 		const struct log_target *t = target_in(f, partition);
 
-		if (t && !f->settled && t->base_offset + f->count > w->trimmed[partition])
+		if (t && !may_miss(w, f, t))
 			broken(w, "partition %u: offset %" PRId64 " (entry %" PRIu64 ") is missing at the end", partition,
 			       t->base_offset, id);
 	}

@@ -22,7 +22,7 @@ enum {
 	THREADS_MAX = READERS,
 };
 
-static const int threads[DISK_QUEUES] = { [DISK_WRITER] = 1, [DISK_READER] = READERS };
+static const int threads[DISK_QUEUES] = { [DISK_WRITER] = 1, [DISK_READER] = READERS, [DISK_SWEEPER] = 1 };
 
 struct queue {
 	struct files *files;
