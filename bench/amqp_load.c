@@ -16,19 +16,15 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "amqp.h"
 #include "load.h"
 
-enum { METHOD = 1, HEADER = 2, BODY = 3, HEARTBEAT = 8, END = 0xce };
 enum { SEND_BYTES = 128 * 1024, STALL_NS = 1000000000 };
 
-#define ID(class, method) ((uint32_t)(class) << 16 | (method))
-
 struct peer {
-	int socket;
+	struct amqp amqp;
 	bool publishes;
 	uint32_t index;
-	struct in in;
-	struct out out;
 	char queue[32];
 
 	uint64_t limit, sent, confirmed;        /* publishers */
@@ -54,110 +50,22 @@ static uint64_t sent, confirmed, received, refused;
 static int poller;
 static int64_t began_ns;
 
-/* -------------------------------------------------------------------------------------------------------- frames ---- */
-
-static size_t begin(struct out *to, uint8_t type, uint16_t channel)
-{
-	out_u8(to, type);
-	out_u16(to, channel);
-	out_u32(to, 0);
-	return to->n;
-}
-
-static void finish(struct out *to, size_t at)
-{
-	uint32_t n = (uint32_t)(to->n - at);
-
-	for (unsigned i = 0; i < 4; i++)
-		to->p[at - 4 + i] = (uint8_t)(n >> 8 * (3 - i));
-	out_u8(to, END);
-}
-
-static void short_string(struct out *to, const char *s)
-{
-	out_u8(to, (uint8_t)strlen(s));
-	out_add(to, s, strlen(s));
-}
-
-static size_t method(struct out *to, uint16_t channel, uint32_t id)
-{
-	size_t at = begin(to, METHOD, channel);
-
-	out_u32(to, id);
-	return at;
-}
-
-/* Wait for the method; what else comes is passed over.  Leaves its arguments in `reply`. */
-static uint8_t reply[4096];
-
-static void expect(struct peer *p, uint32_t id)
-{
-	uint8_t head[7];
-	uint32_t n, got = 0;
-
-	send_all(p->socket, &p->out);
-	while (got != id) {
-		receive_all(p->socket, head, sizeof head);
-		n = get_u32(head + 3);
-		if (n + 1 > sizeof reply)
-			die("a reply of %u bytes", n);
-		receive_all(p->socket, reply, n + 1);
-		got = head[0] == METHOD ? get_u32(reply) : 0;
-		if (got == ID(10, 50) || got == ID(20, 40))
-			die("closed by the broker: %u %.*s", get_u16(reply + 4), reply[6], (char *)reply + 7);
-	}
-}
-
-static void dial(struct peer *p)
-{
-	static const char login[] = "\0guest\0guest";
-	struct out *to = &p->out;
-	size_t at;
-
-	p->socket = connect_to(o.host, o.port);
-	out_add(to, "AMQP\0\0\x09\x01", 8);
-	expect(p, ID(10, 10));
-	at = method(to, 0, ID(10, 11));
-	out_u32(to, 0);
-	short_string(to, "PLAIN");
-	out_u32(to, sizeof login - 1);
-	out_add(to, login, sizeof login - 1);
-	short_string(to, "en_US");
-	finish(to, at);
-	expect(p, ID(10, 30));
-	at = method(to, 0, ID(10, 31));
-	out_u16(to, get_u16(reply + 4));
-	out_u32(to, get_u32(reply + 6));
-	out_u16(to, 0);
-	finish(to, at);
-	at = method(to, 0, ID(10, 40));
-	short_string(to, "/");
-	short_string(to, "");
-	out_u8(to, 0);
-	finish(to, at);
-	expect(p, ID(10, 41));
-	at = method(to, 1, ID(20, 10));
-	short_string(to, "");
-	finish(to, at);
-	expect(p, ID(20, 11));
-}
-
 static void make_queue(struct peer *p, const char *name)
 {
-	size_t at = method(&p->out, 1, ID(50, 40));
+	size_t at = amqp_method(&p->amqp.out, 1, ID(50, 40));
 
-	out_u16(&p->out, 0);
-	short_string(&p->out, name);
-	out_u8(&p->out, 0);
-	finish(&p->out, at);
-	expect(p, ID(50, 41));
-	at = method(&p->out, 1, ID(50, 10));
-	out_u16(&p->out, 0);
-	short_string(&p->out, name);
-	out_u8(&p->out, 2);             /* durable */
-	out_u32(&p->out, 0);
-	finish(&p->out, at);
-	expect(p, ID(50, 11));
+	out_u16(&p->amqp.out, 0);
+	amqp_short(&p->amqp.out, name);
+	out_u8(&p->amqp.out, 0);
+	amqp_finish(&p->amqp.out, at);
+	amqp_expect(&p->amqp, ID(50, 41));
+	at = amqp_method(&p->amqp.out, 1, ID(50, 10));
+	out_u16(&p->amqp.out, 0);
+	amqp_short(&p->amqp.out, name);
+	out_u8(&p->amqp.out, 2);             /* durable */
+	out_u32(&p->amqp.out, 0);
+	amqp_finish(&p->amqp.out, at);
+	amqp_expect(&p->amqp, ID(50, 11));
 }
 
 /* ---------------------------------------------------------------------------------------------------- publishing ---- */
@@ -166,17 +74,17 @@ static void watch(struct peer *p)
 {
 	struct epoll_event e = { .events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = p };
 
-	set_blocking(p->socket, false);
-	epoll_ctl(poller, EPOLL_CTL_ADD, p->socket, &e);
+	set_blocking(p->amqp.socket, false);
+	epoll_ctl(poller, EPOLL_CTL_ADD, p->amqp.socket, &e);
 }
 
 static void start_publisher(struct peer *p)
 {
-	size_t at = method(&p->out, 1, ID(85, 10));
+	size_t at = amqp_method(&p->amqp.out, 1, ID(85, 10));
 
-	out_u8(&p->out, 0);
-	finish(&p->out, at);
-	expect(p, ID(85, 11));
+	out_u8(&p->amqp.out, 0);
+	amqp_finish(&p->amqp.out, at);
+	amqp_expect(&p->amqp, ID(85, 11));
 	p->due_ns = must(calloc(o.window, sizeof *p->due_ns));
 	p->limit = o.count / o.publishers + (p->index < o.count % o.publishers);
 	watch(p);
@@ -184,25 +92,25 @@ static void start_publisher(struct peer *p)
 
 static void add_message(struct peer *p, int64_t due)
 {
-	struct out *to = &p->out;
+	struct out *to = &p->amqp.out;
 	uint64_t stamp = p->sent << 16 | p->index;
-	size_t at = method(to, 1, ID(60, 40));
+	size_t at = amqp_method(to, 1, ID(60, 40));
 
 	out_u16(to, 0);
-	short_string(to, "");
-	short_string(to, p->queue);
+	amqp_short(to, "");
+	amqp_short(to, p->queue);
 	out_u8(to, 0);
-	finish(to, at);
-	at = begin(to, HEADER, 1);
+	amqp_finish(to, at);
+	at = amqp_begin(to, HEADER, 1);
 	out_u32(to, 60 << 16);
 	out_u64(to, o.size);
 	out_u16(to, 0x1000);
 	out_u8(to, o.transient ? 1 : 2);
-	finish(to, at);
-	at = begin(to, BODY, 1);
+	amqp_finish(to, at);
+	at = amqp_begin(to, BODY, 1);
 	memcpy(body, &stamp, sizeof stamp);
 	out_add(to, body, o.size);
-	finish(to, at);
+	amqp_finish(to, at);
 	p->due_ns[p->sent++ % o.window] = due;
 	sent++;
 }
@@ -221,9 +129,9 @@ static bool may_publish(const struct peer *p, int64_t now)
 static void publish(struct peer *p, int64_t now)
 {
 	do {
-		while (p->out.n < SEND_BYTES && may_publish(p, now))
+		while (p->amqp.out.n < SEND_BYTES && may_publish(p, now))
 			add_message(p, due_ns(p, now));
-	} while (out_send(&p->out, p->socket) && may_publish(p, now));
+	} while (out_send(&p->amqp.out, p->amqp.socket) && may_publish(p, now));
 }
 
 static void on_confirm(struct peer *p, const uint8_t *arguments, bool good, int64_t now)
@@ -245,32 +153,32 @@ static void start_consumer(struct peer *p)
 {
 	size_t at;
 
-	set_blocking(p->socket, true);
-	at = method(&p->out, 1, ID(60, 10));
-	out_u32(&p->out, 0);
-	out_u16(&p->out, (uint16_t)o.prefetch);
-	out_u8(&p->out, 0);
-	finish(&p->out, at);
-	expect(p, ID(60, 11));
+	set_blocking(p->amqp.socket, true);
+	at = amqp_method(&p->amqp.out, 1, ID(60, 10));
+	out_u32(&p->amqp.out, 0);
+	out_u16(&p->amqp.out, (uint16_t)o.prefetch);
+	out_u8(&p->amqp.out, 0);
+	amqp_finish(&p->amqp.out, at);
+	amqp_expect(&p->amqp, ID(60, 11));
 	p->next = must(calloc(o.publishers, sizeof *p->next));
-	at = method(&p->out, 1, ID(60, 20));
-	out_u16(&p->out, 0);
-	short_string(&p->out, p->queue);
-	short_string(&p->out, "load");
-	out_u8(&p->out, 0);
-	out_u32(&p->out, 0);
-	finish(&p->out, at);
-	expect(p, ID(60, 21));
+	at = amqp_method(&p->amqp.out, 1, ID(60, 20));
+	out_u16(&p->amqp.out, 0);
+	amqp_short(&p->amqp.out, p->queue);
+	amqp_short(&p->amqp.out, "load");
+	out_u8(&p->amqp.out, 0);
+	out_u32(&p->amqp.out, 0);
+	amqp_finish(&p->amqp.out, at);
+	amqp_expect(&p->amqp, ID(60, 21));
 	watch(p);
 }
 
 static void acknowledge(struct peer *p)
 {
-	size_t at = method(&p->out, 1, ID(60, 80));
+	size_t at = amqp_method(&p->amqp.out, 1, ID(60, 80));
 
-	out_u64(&p->out, p->tag);
-	out_u8(&p->out, o.ack > 1);
-	finish(&p->out, at);
+	out_u64(&p->amqp.out, p->tag);
+	out_u8(&p->amqp.out, o.ack > 1);
+	amqp_finish(&p->amqp.out, at);
 }
 
 static void on_body(struct peer *p, const uint8_t *data, uint32_t n)
@@ -312,17 +220,17 @@ static void read_frames(struct peer *p, int64_t now)
 {
 	size_t at = 0;
 
-	if (!in_receive(&p->in, p->socket))
+	if (!in_receive(&p->amqp.in, p->amqp.socket))
 		return;
-	while (p->in.n - at >= 8) {
-		uint32_t n = get_u32(p->in.p + at + 3);
-		if (p->in.n - at < (size_t)n + 8)
+	while (p->amqp.in.n - at >= 8) {
+		uint32_t n = get_u32(p->amqp.in.p + at + 3);
+		if (p->amqp.in.n - at < (size_t)n + 8)
 			break;
-		on_frame(p, p->in.p[at], p->in.p + at + 7, n, now);
+		on_frame(p, p->amqp.in.p[at], p->amqp.in.p + at + 7, n, now);
 		at += (size_t)n + 8;
 	}
-	in_drop(&p->in, at);
-	out_send(&p->out, p->socket);
+	in_drop(&p->amqp.in, at);
+	out_send(&p->amqp.out, p->amqp.socket);
 }
 
 /* ------------------------------------------------------------------------------------------------------- running ---- */
@@ -335,12 +243,12 @@ static void turn(void)
 
 	for (int i = 0; i < n; i++) {
 		struct peer *p = events[i].data.ptr;
-		out_send(&p->out, p->socket);
+		out_send(&p->amqp.out, p->amqp.socket);
 		if (events[i].events & EPOLLIN)
 			read_frames(p, now);
 	}
 	for (uint32_t i = 0; i < o.publishers; i++) {
-		if (peers[i].out.n == 0 && peers[i].due_ns)
+		if (peers[i].amqp.out.n == 0 && peers[i].due_ns)
 			publish(&peers[i], now);
 	}
 }
@@ -369,8 +277,8 @@ static void idle(const char *name, uint32_t n, pid_t broker)
 
 	for (uint32_t i = 0; i < n; i++) {
 		struct peer p = { 0 };
-		dial(&p);
-		free(p.out.p);
+		amqp_dial(&p.amqp, o.host, o.port);
+		free(p.amqp.out.p);
 	}
 	double seconds = (double)(now_ns() - began) / 1e9;
 	usleep(300000);
@@ -408,7 +316,7 @@ static void open_peers(void)
 {
 	struct peer control = { 0 };
 
-	dial(&control);
+	amqp_dial(&control.amqp, o.host, o.port);
 	for (uint32_t i = 0; i < o.queues; i++) {
 		name_queue(&control, i);
 		make_queue(&control, control.queue);
@@ -418,7 +326,7 @@ static void open_peers(void)
 		p->publishes = i < o.publishers;
 		p->index = p->publishes ? i : i - o.publishers;
 		name_queue(p, p->index);
-		dial(p);
+		amqp_dial(&p->amqp, o.host, o.port);
 	}
 }
 
