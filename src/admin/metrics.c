@@ -96,7 +96,7 @@ static struct slice labels_of(struct admin *a, const struct channel *ch)
 	struct bytes out = BYTES_MAX(4096);
 	struct slice copy;
 
-	put_label(&out, "vhost", admin_copy(a, ch->vhost));
+	put_label(&out, "vhost", admin_copy(a, *ch->vhost));
 	bytes_add_u8(&out, ',');
 	put_label(&out, "channel", admin_copy(a, ch->name));
 	bytes_printf(&out, ",shard=\"%u\",durability=\"%s\"", ch->shard,

@@ -48,7 +48,7 @@ void admin_list_queues(struct admin *a)
 		struct queues_answer_queue *q = &out->queues.v[out->queues.n];
 
 		q->name = admin_copy(a, ch->name);
-		q->made_by = slice_cstr(admin_origin(ch->queue->spec.origin));
+		q->made_by = slice_cstr(admin_origin(ch->queue->spec->origin));
 		q->has_shard = true;
 		q->shard = ch->shard;
 		ask_stats(a, ch, (uint64_t)out->queues.n++);
@@ -103,9 +103,9 @@ void admin_describe_queue(struct admin *a)
 		admin_fail(a, -ERR_NO_SUCH_CHANNEL, "'%.*s' is a topic without a queue view", SLICE_ARGS(ch->name));
 	if (!ch || !ch->queue)
 		return;
-	spec = &ch->queue->spec;
+	spec = ch->queue->spec;
 	out->name = admin_copy(a, ch->name);
-	out->vhost = admin_copy(a, ch->vhost);
+	out->vhost = admin_copy(a, *ch->vhost);
 	out->made_by = slice_cstr(admin_origin(spec->origin));
 	out->has_shard = out->has_created_ms = out->has_durable = out->has_exclusive = out->has_auto_delete = true;
 	out->shard = ch->shard;

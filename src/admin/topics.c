@@ -140,7 +140,7 @@ void admin_describe_topic(struct admin *a)
 	if (!ch || !limit || !page_number(a, in->from, &first))
 		return;
 	out->name = admin_copy(a, ch->name);
-	out->vhost = admin_copy(a, ch->vhost);
+	out->vhost = admin_copy(a, *ch->vhost);
 	out->made_by = slice_cstr(admin_origin(ch->origin));
 	out->topic_id = id_text(a, ch);
 	out->has_shard = out->has_created_ms = out->has_queue = out->has_partition_count = true;

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/heap.h"
 #include "base/map.h"
+#include "base/names.h"
 #include "base/radix.h"
 #include "base/rng.h"
 #include "base/siphash.h"
@@ -91,6 +92,36 @@ TEST(a_radix_agrees_with_an_array_and_is_walked_by_number)
 	CHECK(radix_put(&r, UINT32_MAX, &r) == 0 && radix_get(&r, UINT32_MAX) == &r && !radix_get(&r, 0));
 	CHECK(radix_put(&r, 5, &last) == 0 && radix_get(&r, 5) == &last);
 	radix_free(&r);
+}
+
+TEST(names_agree_with_an_array_through_many_changes)
+{
+	static struct { char text[16]; struct slice name; bool in; } things[1000];
+	struct names n;
+	struct rng rng = { 5 };
+	uint32_t count = 0;
+
+	names_init(&n, 9, offsetof(__typeof__(things[0]), name));
+	for (int i = 0; i < 1000; i++)
+		things[i].name = slice_of(things[i].text, (size_t)snprintf(things[i].text, sizeof things[i].text, "thing %d", i));
+	for (int i = 0; i < 100000; i++) {
+		int k = (int)rng_below(&rng, i < 50000 ? 1000 : 50);
+
+		CHECK(names_get(&n, things[k].name) == (things[k].in ? &things[k] : NULL));
+		if (!things[k].in)
+			CHECK(names_add(&n, &things[k]) == 0);
+		else
+			names_remove(&n, &things[k]);
+		count += things[k].in ? -1u : 1u;
+		things[k].in = !things[k].in;
+		CHECK(n.count == count);
+	}
+	for (int i = 0; i < 1000; i++) {
+		CHECK(names_get(&n, things[i].name) == (things[i].in ? &things[i] : NULL));
+		names_remove(&n, &things[i]);
+	}
+	CHECK(!names_get(&n, SLICE("thing 1")));
+	names_free(&n);
 }
 
 TEST(a_heap_gives_equal_keys_back_in_insertion_order)

@@ -10,35 +10,7 @@
 #include "base/own.h"
 #include "broker/catalogue_parts.h"
 
-/* ------------------------------------------------------------------------------------- one block for many strings ---- */
-
-static struct slice pack(uint8_t **at, struct slice s)
-{
-	if (!s.p)
-		return SLICE_NULL;
-
-	struct slice copy = slice_of(*at, s.n);
-	if (s.n)
-		memcpy(*at, s.p, s.n);
-	*at += s.n;
-	return copy;
-}
-
-static size_t settings_size(const struct setting *settings, uint32_t n)
-{
-	size_t size = n * sizeof *settings;
-
-	for (uint32_t i = 0; i < n; i++)
-		size += settings[i].name.n + settings[i].value.n;
-	return size;
-}
-
-/* The array goes to `to`, the strings to *at. */
-static void pack_settings(struct setting *to, uint8_t **at, const struct setting *settings, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		to[i] = (struct setting){ pack(at, settings[i].name), pack(at, settings[i].value) };
-}
+/* -------------------------------------------------------------------------------------------------- strings ---- */
 
 static int copy_slice(struct slice s, struct slice *ret)
 {
@@ -53,28 +25,6 @@ static int copy_slice(struct slice s, struct slice *ret)
 static void free_slice(struct slice s)
 {
 	free((void *)(uintptr_t)s.p);
-}
-
-static struct queue_view *view_copy(const struct queue_view *like)
-{
-	const struct queue_spec *s = &like->spec;
-	const struct queue_policy *p = &s->policy;
-	struct queue_view *v = malloc(sizeof *v + settings_size(s->settings, s->nsettings) + s->arguments.n +
-				      p->dead_channel.n + p->dead_exchange.n + p->dead_key.n);
-
-	if (!v)
-		return NULL;
-	struct setting *settings = (struct setting *)(v + 1);
-	uint8_t *at = (uint8_t *)(settings + s->nsettings);
-
-	*v = *like;
-	pack_settings(settings, &at, s->settings, s->nsettings);
-	v->spec.settings = settings;
-	v->spec.arguments = pack(&at, s->arguments);
-	v->spec.policy.dead_channel = pack(&at, p->dead_channel);
-	v->spec.policy.dead_exchange = pack(&at, p->dead_exchange);
-	v->spec.policy.dead_key = pack(&at, p->dead_key);
-	return v;
 }
 
 /* ----------------------------------------------------------------------------------------------- channels ---- */
@@ -106,11 +56,17 @@ int set_settings(struct catalogue *c, struct entry *e, const struct setting *set
 	return 0;
 }
 
-static void free_entry(struct entry *e)
+static void free_view(struct catalogue *c, struct queue_view *v)
 {
-	free_slice(e->channel.name);
+	if (v)
+		spec_release(c, v->spec);
+	free(v);
+}
+
+static void free_entry(struct catalogue *c, struct entry *e)
+{
 	free(e->channel.settings);
-	free(e->channel.queue);
+	free_view(c, e->channel.queue);
 	free(e->more);
 	free(e);
 }
@@ -118,7 +74,7 @@ static void free_entry(struct entry *e)
 static int index_entry(struct catalogue *c, struct entry *e)
 {
 	const struct channel *ch = &e->channel;
-	int r = map_put(&e->vhost->channels, ch->name, e, NULL);
+	int r = names_add(&entry_vhost(e)->channels, e);
 
 	if (r == 0)
 		r = radix_put(&c->by_id, ch->id, e);
@@ -127,38 +83,34 @@ static int index_entry(struct catalogue *c, struct entry *e)
 
 static void unindex_entry(struct catalogue *c, struct entry *e)
 {
-	map_remove(&e->vhost->channels, e->channel.name);
+	names_remove(&entry_vhost(e)->channels, e);
 	radix_remove(&c->by_id, e->channel.id);
 }
 
 int add_entry(struct catalogue *c, struct vhost *v, const struct channel *like, struct entry **ret)
 {
-	struct entry *e = calloc(1, sizeof *e);
+	struct entry *e = calloc(1, sizeof *e + like->name.n);
 
 	if (!e)
 		return -ERR_NO_MEMORY;
-	list_init(&e->bound);
-	list_init(&e->exclusive);
-	e->vhost = v;
 	e->channel = *like;
-	e->channel.vhost = v->name;
-	e->channel.name = SLICE_NULL;
+	e->channel.vhost = &v->name;
+	e->channel.name = slice_of(e->name, like->name.n);
 	e->channel.settings = NULL;
 	e->channel.queue = NULL;
 	e->first_count = like->partitions;
+	memcpy(e->name, like->name.p, like->name.n);
 
-	int r = copy_slice(like->name, &e->channel.name);
-	if (r == 0)
-		r = set_settings(c, e, like->settings, like->nsettings);
+	int r = set_settings(c, e, like->settings, like->nsettings);
 	if (r < 0) {
-		free_entry(e);
+		free_entry(c, e);
 		return r;
 	}
 
 	r = index_entry(c, e);
 	if (r < 0) {
 		unindex_entry(c, e);
-		free_entry(e);
+		free_entry(c, e);
 		return r;
 	}
 	c->nchannels++;
@@ -194,41 +146,62 @@ static int add_exclusive(struct catalogue *c, struct entry *e)
 			return -ERR_NO_MEMORY;
 		}
 	}
-	list_push(owned, &e->exclusive);
+	list_push(owned, &((struct owned_view *)e->channel.queue)->link);
 	return 0;
 }
 
-static void remove_exclusive(struct catalogue *c, struct entry *e)
+static void remove_exclusive(struct catalogue *c, struct queue_view *v)
 {
-	struct node *owned = map_get_number(&c->exclusive, e->channel.queue->owner);
+	struct node *owned = map_get_number(&c->exclusive, v->owner);
 
-	list_remove(&e->exclusive);
+	list_remove(&((struct owned_view *)v)->link);
 	if (owned && list_empty(owned))
-		free(map_remove_number(&c->exclusive, e->channel.queue->owner));
+		free(map_remove_number(&c->exclusive, v->owner));
+}
+
+static struct queue_view *view_copy(struct catalogue *c, struct entry *e, const struct queue_view *like)
+{
+	struct queue_view *v = calloc(1, like->owner ? sizeof(struct owned_view) : sizeof *v);
+	const struct queue_spec *spec = v ? spec_share(c, like->spec) : NULL;
+
+	if (!spec) {
+		free(v);
+		return NULL;
+	}
+	*v = *like;
+	v->spec = spec;
+	v->shown = !spec->exclusive && !spec->auto_delete && !spec->server_named;
+	if (v->owner) {
+		((struct owned_view *)v)->entry = e;
+		list_init(&((struct owned_view *)v)->link);
+	}
+	return v;
 }
 
 int set_view(struct catalogue *c, struct entry *e, const struct queue_view *like)
 {
-	struct queue_view *v = view_copy(like), *old = e->channel.queue;
+	struct queue_view *v = view_copy(c, e, like), *old = e->channel.queue;
+	int r;
 
 	if (!v)
 		return -ERR_NO_MEMORY;
-	v->shown = !v->spec.exclusive && !v->spec.auto_delete && !v->spec.server_named;
+	assert(!old || old->owner == v->owner);
 	e->channel.queue = v;
-	if (old) {
-		assert(old->owner == v->owner);
-		free(old);
-		return 0;
-	}
-	c->nviews++;
-	return v->owner ? add_exclusive(c, e) : 0;
+	r = v->owner ? add_exclusive(c, e) : 0;
+	if (old && old->owner)
+		remove_exclusive(c, old);
+	if (old)
+		free_view(c, old);
+	else
+		c->nviews++;
+	return r;
 }
 
 bool entry_is_transient(const struct entry *e)
 {
 	const struct queue_view *v = e->channel.queue;
 
-	return v && (!v->spec.durable || v->spec.exclusive);
+	return v && (!v->spec->durable || v->spec->exclusive);
 }
 
 /* ------------------------------------------------------------------------------------------------- bindings ---- */
@@ -275,6 +248,22 @@ static void free_binding(struct binding *bind)
 	free(bind);
 }
 
+static void link_to(struct binding *bind, struct binding **first)
+{
+	bind->to_next = *first;
+	bind->to_prev = first;
+	if (*first)
+		(*first)->to_prev = &bind->to_next;
+	*first = bind;
+}
+
+static void unlink_to(struct binding *bind)
+{
+	*bind->to_prev = bind->to_next;
+	if (bind->to_next)
+		bind->to_next->to_prev = bind->to_prev;
+}
+
 int add_binding(struct catalogue *c, struct exchange *source, struct entry *to_channel, struct exchange *to_exchange,
 		struct slice key, struct slice arguments)
 {
@@ -304,7 +293,7 @@ int add_binding(struct catalogue *c, struct exchange *source, struct entry *to_c
 	}
 
 	list_push(&source->from, &bind->from);
-	list_push(to_exchange ? &to_exchange->bound : &to_channel->bound, &bind->to);
+	link_to(bind, to_exchange ? &to_exchange->bound : &to_channel->bound);
 	source->nbindings++;
 	c->nbindings++;
 	return 0;
@@ -319,7 +308,7 @@ static void unbind(struct catalogue *c, struct binding *bind, struct exchange **
 	map_remove(&x->vhost->bindings, bytes_slice(&id));
 	router_remove(x, bind);
 	list_remove(&bind->from);
-	list_remove(&bind->to);
+	unlink_to(bind);
 	free_binding(bind);
 	c->nbindings--;
 	if (--x->nbindings == 0 && x->auto_delete && !x->doomed) {
@@ -329,10 +318,10 @@ static void unbind(struct catalogue *c, struct binding *bind, struct exchange **
 	}
 }
 
-static void unbind_all_to(struct catalogue *c, struct node *bound, struct exchange **doomed)
+static void unbind_all_to(struct catalogue *c, struct binding **first, struct exchange **doomed)
 {
-	LIST_EACH(n, bound)
-		unbind(c, CONTAINER(struct binding, to, n), doomed);
+	while (*first)
+		unbind(c, *first, doomed);
 }
 
 static void free_exchange(struct exchange *x)
@@ -375,8 +364,8 @@ void remove_view(struct catalogue *c, struct entry *e)
 	unbind_all_to(c, &e->bound, &doomed);
 	bury(c, doomed);
 	if (e->channel.queue->owner)
-		remove_exclusive(c, e);
-	free(e->channel.queue);
+		remove_exclusive(c, e->channel.queue);
+	free_view(c, e->channel.queue);
 	e->channel.queue = NULL;
 	c->nviews--;
 }
@@ -385,7 +374,7 @@ void remove_entry(struct catalogue *c, struct entry *e)
 {
 	remove_view(c, e);
 	unindex_entry(c, e);
-	free_entry(e);
+	free_entry(c, e);
 	c->nchannels--;
 }
 
@@ -398,7 +387,6 @@ int add_exchange(struct catalogue *c, struct vhost *v, const struct exchange_inf
 	if (!x)
 		return -ERR_NO_MEMORY;
 	list_init(&x->from);
-	list_init(&x->bound);
 	x->vhost = v;
 	x->durable = like->durable;
 	x->auto_delete = like->auto_delete;
@@ -470,7 +458,7 @@ int catalogue_add_vhost(struct catalogue *c, struct slice name)
 
 	if (!v)
 		return -ERR_NO_MEMORY;
-	map_init(&v->channels, c->seed);
+	names_init(&v->channels, c->seed, offsetof(struct entry, channel.name));
 	map_init(&v->exchanges, c->seed);
 	map_init(&v->bindings, c->seed);
 	int r = copy_slice(name, &v->name);
@@ -490,11 +478,9 @@ static void free_vhost(struct vhost *v)
 		free_binding(e->value);
 	MAP_EACH(&v->exchanges, e)
 		free_exchange(e->value);
-	MAP_EACH(&v->channels, e)
-		free_entry(e->value);
 	map_free(&v->bindings);
 	map_free(&v->exchanges);
-	map_free(&v->channels);
+	names_free(&v->channels);
 	free_slice(v->name);
 	free(v);
 }
@@ -505,10 +491,13 @@ void catalogue_clear(struct catalogue *c)
 	MAP_EACH(&c->exclusive, e)
 		free(e->value);
 	map_free(&c->exclusive);
+	RADIX_EACH(struct entry, e, &c->by_id)
+		free_entry(c, e);
 	radix_free(&c->by_id);
 	MAP_EACH(&c->vhosts, e)
 		free_vhost(e->value);
 	map_free(&c->vhosts);
+	map_free(&c->specs);
 }
 
 /* ------------------------------------------------------------------------------------------------ searching ---- */
@@ -520,7 +509,7 @@ struct vhost *find_vhost(const struct catalogue *c, struct slice name)
 
 struct entry *find_entry(const struct vhost *v, struct slice name)
 {
-	return map_get(&v->channels, name);
+	return names_get(&v->channels, name);
 }
 
 struct entry *find_entry_by_id(const struct catalogue *c, uint32_t id)
@@ -558,9 +547,13 @@ const struct channel *catalogue_channel_by_uuid(const struct catalogue *c, const
 const struct channel *catalogue_next_channel(const struct catalogue *c, struct slice vhost, uint32_t *at)
 {
 	const struct vhost *v = find_vhost(c, vhost);
-	const struct map_entry *m = v ? map_next(&v->channels, at) : NULL;
+	uint64_t id = *at;
+	const struct entry *e = NULL;
 
-	return m ? &((const struct entry *)m->value)->channel : NULL;
+	while (v && (e = radix_next(&c->by_id, &id)) && entry_vhost(e) != v)
+		;
+	*at = (uint32_t)id;
+	return e ? &e->channel : NULL;
 }
 
 bool catalogue_has_vhost(const struct catalogue *c, struct slice vhost)
@@ -598,7 +591,7 @@ bool channel_is_topic(const struct channel *ch)
 {
 	const struct queue_view *v = ch->queue;
 
-	return (!v || v->shown || !v->made_channel) && slice_is(ch->vhost, "/") && legal_topic_name(ch->name);
+	return (!v || v->shown || !v->made_channel) && slice_is(*ch->vhost, "/") && legal_topic_name(ch->name);
 }
 
 bool channel_keeps_settled(const struct channel *ch)

@@ -15,29 +15,31 @@ struct catalogue;
 struct exchange;
 
 struct queue_view {
-	struct queue_spec spec;         /* as declared; strings owned by the catalogue */
+	const struct queue_spec *spec;  /* as declared; the catalogue's, and shared by those that are declared alike */
 	uint64_t owner;                 /* exclusive: the connection; 0: none */
 	int64_t created_ms, modified_ms;
-	uint64_t epoch;                 /* grows each time a view of this name is created: into SQS receipt handles */
-	bool made_channel;              /* the channel came with the view and goes with it */
-	bool shown;                     /* to Kafka and SQS: not exclusive, auto-delete or server-named */
+	uint64_t epoch : 62;            /* grows each time a view of this name is created: into SQS receipt handles */
+	bool made_channel : 1;          /* the channel came with the view and goes with it */
+	bool shown : 1;                 /* to Kafka and SQS: not exclusive, auto-delete or server-named */
 };
 
+/* There may be a million of them: fields are where they leave no gaps. */
 struct channel {
 	uint32_t id;                    /* never used again */
 	uint16_t shard;                 /* the owner */
+	enum origin origin : 8;
+	bool dedicated;
 	uint8_t uuid[16];               /* Kafka topic id */
-	struct slice vhost, name;
-	enum origin origin;
+	const struct slice *vhost;      /* its name */
+	struct slice name;
 	uint32_t partitions;
 	uint32_t first_partition;       /* log partition ids: first_partition .. + partitions - 1 (not contiguous after
 					   ADD_PARTITIONS: use channel_partition()) */
-	bool dedicated;
 	struct setting *settings;       /* as given */
-	uint32_t nsettings;
 	const struct topic_policy *policy;      /* what they mean; never NULL */
 	int64_t created_ms;
 	struct queue_view *queue;       /* NULL: a topic only */
+	uint32_t nsettings;
 };
 
 const struct channel *catalogue_channel(const struct catalogue *c, struct slice vhost, struct slice name);

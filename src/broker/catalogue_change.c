@@ -408,11 +408,11 @@ static void bring_up_to_date(struct broker *b)
 
 static bool has_transient(const struct catalogue *c)
 {
+	RADIX_EACH(const struct entry, e, &c->by_id)
+		if (entry_is_transient(e))
+			return true;
 	MAP_EACH(&c->vhosts, each) {
 		const struct vhost *v = each->value;
-		MAP_EACH(&v->channels, m)
-			if (entry_is_transient(m->value))
-				return true;
 		MAP_EACH(&v->exchanges, m)
 			if (!((const struct exchange *)m->value)->durable)
 				return true;

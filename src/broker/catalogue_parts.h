@@ -6,7 +6,7 @@
  *                     ├─ exchanges  name -> exchange   { its router: keys, list, trie; who is bound from and to it }
  *                     └─ bindings   identity -> binding
  *
- * catalogue.c builds and searches this and knows neither logs nor shards; exchange.c routes; catalogue_record.c turns
+ * catalogue.c builds and searches this and knows neither logs nor shards (catalogue_spec.c: what queues were declared as); exchange.c routes; catalogue_record.c turns
  * changes into bytes and back and carries them out; catalogue_whole.c does so with the whole; catalogue_change.c is the
  * single writer on shard 0.
  *
@@ -15,6 +15,7 @@
 #ifndef BROKER_CATALOGUE_PARTS_H
 #define BROKER_CATALOGUE_PARTS_H
 
+#include "base/names.h"
 #include "broker/core.h"
 #include "broker/state.gen.h"
 
@@ -41,22 +42,33 @@ enum exchange_type { EXCHANGE_DEFAULT, EXCHANGE_DIRECT, EXCHANGE_FANOUT, EXCHANG
 
 struct vhost {
 	struct slice name;              /* owned */
-	struct map channels;            /* name -> struct entry */
+	struct names channels;          /* struct entry */
 	struct map exchanges;           /* name -> struct exchange */
 	struct map bindings;            /* identity -> struct binding */
 };
 
 struct entry {
 	struct channel channel;         /* must be first */
-	struct vhost *vhost;
-	struct node bound;              /* struct binding.to */
-	struct node exclusive;          /* with the others of its connection */
+	struct binding *bound;          /* the first one to it */
 	uint32_t first_count;           /* partition ids: first_partition .. + first_count - 1, ... */
+	uint32_t turn;                  /* the next keyless batch goes to this partition */
 	uint32_t *more;                 /* ...then these */
 	struct partition *first;        /* partition 0, if it is ours: most channels have no other */
-	uint32_t turn;                  /* the next keyless batch goes to this partition */
 	uint64_t mark;                  /* of the last route that came by */
+	uint8_t name[];                 /* the channel's */
 };
+
+/* The view of an exclusive queue. */
+struct owned_view {
+	struct queue_view view;         /* must be first */
+	struct node link;               /* with the others of its connection */
+	struct entry *entry;
+};
+
+static inline struct vhost *entry_vhost(const struct entry *e)
+{
+	return CONTAINER(struct vhost, name, e->channel.vhost);
+}
 
 struct topic_node;
 
@@ -68,7 +80,7 @@ struct exchange {
 	bool durable, auto_delete, internal, predeclared;
 	struct slice alternate;         /* within arguments; null: none */
 	struct node from;               /* struct binding.from: all in the order of binding */
-	struct node bound;              /* struct binding.to of exchanges that feed this one */
+	struct binding *bound;          /* the first one that feeds this one */
 	uint32_t nbindings;             /* in `from` */
 	union {
 		struct map keys;        /* direct: key -> first struct binding of that key */
@@ -86,7 +98,8 @@ struct binding {
 	struct exchange *to_exchange;   /* or else */
 	struct entry *to_channel;
 	struct slice key, arguments;    /* arguments may be null */
-	struct node from, to;
+	struct node from;
+	struct binding *to_next, **to_prev;     /* with the others to the same */
 	struct binding *next;           /* another one of the same key: direct and topic */
 	enum match match;               /* headers */
 	bool with_x;
@@ -109,7 +122,8 @@ struct catalogue {
 	const struct topic_policy *topic_defaults;      /* of channels without settings; not ours */
 	struct map vhosts;              /* name -> struct vhost */
 	struct radix by_id;             /* channel id -> struct entry; a uuid ends with the id */
-	struct map exclusive;           /* connection -> struct node list of struct entry.exclusive */
+	struct map specs;               /* hash -> struct shared_spec: see catalogue_spec.c */
+	struct map exclusive;           /* connection -> struct node list of struct owned_view */
 	uint64_t mark;                  /* of the last route */
 	struct verdict verdict;
 	struct changes *changes;        /* shard 0: catalogue_change.c */
@@ -147,6 +161,16 @@ int  add_binding(struct catalogue *c, struct exchange *source, struct entry *to_
 void remove_binding(struct catalogue *c, struct binding *bind);        /* and what goes with it */
 
 bool entry_is_transient(const struct entry *e);
+
+/* ---- catalogue_spec.c ---- */
+/* A copy of it that lives until it has been released as often as it was shared; NULL: no memory. */
+const struct queue_spec *spec_share(struct catalogue *c, const struct queue_spec *like);
+void spec_release(struct catalogue *c, const struct queue_spec *spec);
+/* One block for many strings: a copy at *at, which goes on; null stays null. */
+struct slice pack(uint8_t **at, struct slice s);
+size_t settings_size(const struct setting *settings, uint32_t n);
+/* The array goes to `to`, the strings to *at. */
+void pack_settings(struct setting *to, uint8_t **at, const struct setting *settings, uint32_t n);
 
 /* ---- exchange.c: routers ---- */
 int  exchange_type_of(struct slice name, enum exchange_type *ret);     /* -ERR_BAD_ARGUMENT */

@@ -311,14 +311,15 @@ static uint16_t place(const struct catalogue *c, const struct vhost *v, struct s
 
 static int create_view(struct scene *s, struct entry *e, bool made_channel)
 {
-	struct queue_view v = { .made_channel = made_channel };
-	int r = view_decode(s->r->queue, s->arena, &v.spec, s->why);
+	struct queue_spec spec;
+	struct queue_view v = { .spec = &spec, .made_channel = made_channel };
+	int r = view_decode(s->r->queue, s->arena, &spec, s->why);
 
 	if (r < 0)
 		return r;
 	v.created_ms = v.modified_ms = s->r->time_ms;
 	v.epoch = (uint64_t)s->r->version;
-	v.owner = v.spec.exclusive ? (uint64_t)s->r->connection : 0;
+	v.owner = spec.exclusive ? (uint64_t)s->r->connection : 0;
 	return set_view(s->c, e, &v);
 }
 
@@ -372,14 +373,15 @@ static int do_alter_queue(struct scene *s)
 {
 	struct entry *e = find_entry(s->vhost, s->r->name);
 	struct queue_view v = *e->channel.queue;
-	struct queue_spec spec;
-	int r = view_decode(s->r->queue, s->arena, &spec, s->why);
+	struct queue_spec spec = *v.spec, given;
+	int r = view_decode(s->r->queue, s->arena, &given, s->why);
 
 	if (r < 0)
 		return r;
-	v.spec.settings = spec.settings;
-	v.spec.nsettings = spec.nsettings;
-	v.spec.policy = spec.policy;
+	spec.settings = given.settings;
+	spec.nsettings = given.nsettings;
+	spec.policy = given.policy;
+	v.spec = &spec;
 	v.modified_ms = s->r->time_ms;
 	r = set_view(s->c, e, &v);
 	if (r == 0 && entry_is_ours(s->b, e))
@@ -490,11 +492,11 @@ static int do_identity(struct scene *s)
 
 static int do_restart(struct scene *s)
 {
+	RADIX_EACH(struct entry, e, &s->c->by_id)
+		if (entry_is_transient(e))
+			delete_view_and_what_it_made(s, e);
 	MAP_EACH(&s->c->vhosts, each) {
 		struct vhost *v = each->value;
-		MAP_EACH(&v->channels, m)
-			if (entry_is_transient(m->value))
-				delete_view_and_what_it_made(s, m->value);
 		MAP_EACH(&v->exchanges, m)
 			if (!((struct exchange *)m->value)->durable)
 				remove_exchange(s->c, m->value);
@@ -505,7 +507,7 @@ static int do_restart(struct scene *s)
 static int do_connection_closed(struct scene *s)
 {
 	for (struct node *owned; (owned = map_get_number(&s->c->exclusive, (uint64_t)s->r->connection));)
-		delete_view_and_what_it_made(s, CONTAINER(struct entry, exclusive, owned->next));
+		delete_view_and_what_it_made(s, CONTAINER(struct owned_view, link, owned->next)->entry);
 	return 0;
 }
 

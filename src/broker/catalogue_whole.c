@@ -21,7 +21,7 @@ static void encode_entry(const struct entry *e, struct bytes *out)
 	uint32_t nmore = ch->partitions - e->first_count;
 	OWN(free) int64_t *more = calloc(nmore + 1, sizeof *more);
 	struct channel_record r = {
-		.id = ch->id, .shard = ch->shard, .vhost = ch->vhost, .name = ch->name, .origin = (int8_t)ch->origin,
+		.id = ch->id, .shard = ch->shard, .vhost = *ch->vhost, .name = ch->name, .origin = (int8_t)ch->origin,
 		.dedicated = ch->dedicated, .first = ch->first_partition, .count = (int32_t)e->first_count,
 		.more = { (int32_t)nmore, more },
 		.settings = { (int32_t)ch->nsettings, (struct channel_record_setting *)ch->settings },
@@ -32,7 +32,7 @@ static void encode_entry(const struct entry *e, struct bytes *out)
 		more[i] = e->more[i];
 	memcpy(r.uuid.b, ch->uuid, sizeof ch->uuid);
 	if (v) {
-		view_encode(&v->spec, &view);
+		view_encode(v->spec, &view);
 		r.queue = bytes_slice(&view);
 		r.owner = (int64_t)v->owner;
 		r.queue_ms = v->created_ms;
@@ -81,9 +81,8 @@ void catalogue_encode(const struct catalogue *c, struct bytes *out)
 	}, out);
 	MAP_EACH(&c->vhosts, each)
 		wire_encode(&vhost_record_msg, 0, &(struct vhost_record){ map_key(each) }, out);
-	MAP_EACH(&c->vhosts, each)
-		MAP_EACH(&((struct vhost *)each->value)->channels, m)
-			encode_entry(m->value, out);
+	RADIX_EACH(const struct entry, e, &c->by_id)
+		encode_entry(e, out);
 	MAP_EACH(&c->vhosts, each)
 		MAP_EACH(&((struct vhost *)each->value)->exchanges, m)
 			if (!((struct exchange *)m->value)->predeclared)
@@ -119,12 +118,13 @@ static int next(struct reader *in, const struct wire_msg *m, void *out)
 static int load_entry(struct catalogue *c, struct reader *in)
 {
 	struct channel_record r;
-	struct queue_view view = { 0 };
+	struct queue_spec spec;
+	struct queue_view view = { .spec = &spec };
 	struct entry *e;
 	int err = next(in, &channel_record_msg, &r);
 
 	if (err == 0 && r.queue.p)
-		err = view_decode(r.queue, &in->arena, &view.spec, in->why);
+		err = view_decode(r.queue, &in->arena, &spec, in->why);
 	if (err < 0)
 		return err;
 	struct vhost *v = find_vhost(c, r.vhost);

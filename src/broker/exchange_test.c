@@ -13,7 +13,8 @@ struct world {
 
 static struct entry *queue(struct world *w, const char *name)
 {
-	const struct queue_view view = { .spec = { .durable = true }, .made_channel = true };
+	const struct queue_spec spec = { .durable = true };
+	const struct queue_view view = { .spec = &spec, .made_channel = true };
 	const struct channel like = {
 		.id = w->c.next_channel++, .uuid = { (uint8_t)w->c.next_channel }, .name = slice_cstr(name), .partitions = 1,
 		.queue = (struct queue_view *)(uintptr_t)&view,

@@ -176,9 +176,9 @@ static void adopt(struct queue *q, const struct channel *ch)
 {
 	int64_t delay_ms = q->policy.delay_ms;
 
-	q->policy = ch->queue->spec.policy;
-	q->origin = ch->queue->spec.origin;
-	q->auto_delete = ch->queue->spec.auto_delete;
+	q->policy = ch->queue->spec->policy;
+	q->origin = ch->queue->spec->origin;
+	q->auto_delete = ch->queue->spec->auto_delete;
 	q->trims = !channel_keeps_settled(ch);
 	q->ledger.mark_ms = q->policy.ttl_ms < 0 ? 0 : q->policy.ttl_ms < MARKS_PER_TTL ? 1 : q->policy.ttl_ms / MARKS_PER_TTL;
 	if (q->policy.delay_ms != delay_ms)
@@ -189,7 +189,7 @@ static void adopt(struct queue *q, const struct channel *ch)
 static int64_t first_owed(struct broker *b, const struct channel *ch, uint32_t number)
 {
 	uint32_t partition = channel_partition(ch, number);
-	int64_t start = log_start(b->log, partition), end = log_committed(b->log, partition), at = ch->queue->spec.start;
+	int64_t start = log_start(b->log, partition), end = log_committed(b->log, partition), at = ch->queue->spec->start;
 
 	start = start < 0 ? 0 : start;
 	end = end < start ? start : end;
@@ -225,7 +225,7 @@ void queue_forget(struct queue *q)
 
 static int init_contents(struct queue *q, const struct channel *ch)
 {
-	const struct queue_policy *policy = &ch->queue->spec.policy;
+	const struct queue_policy *policy = &ch->queue->spec->policy;
 
 	ledger_init(&q->ledger, policy->fifo, rng_next(&q->broker->rng));
 	q->ledger.pool = &q->broker->queues->pool;
@@ -300,13 +300,13 @@ static void view_begin(struct broker *b, const struct channel *ch, uint32_t numb
 	if (!created)
 		p->owed = 0;
 	else
-		p->owed = b->restoring || ch->queue->spec.policy.fifo ? end : first_owed(b, ch, number);
+		p->owed = b->restoring || ch->queue->spec->policy.fifo ? end : first_owed(b, ch, number);
 	b->stats.messages_ready += (uint64_t)(end - p->owed);
 }
 
 int queue_create(struct broker *b, const struct channel *ch)
 {
-	const struct queue_policy *policy = &ch->queue->spec.policy;
+	const struct queue_policy *policy = &ch->queue->spec->policy;
 
 	for (uint32_t i = 0; i < ch->partitions; i++)
 		view_begin(b, ch, i, /* created = */ true);

@@ -298,7 +298,7 @@ static bool folded_stats(struct broker *b, struct cmd_queue_stats *c)
 	if (!p || !p->viewed || p->queue)
 		return false;
 	c->ret_ready = view_ready(b, ch);
-	for (uint32_t i = 0; ch->queue->spec.policy.max_bytes < 0 && i < ch->partitions; i++)
+	for (uint32_t i = 0; ch->queue->spec->policy.max_bytes < 0 && i < ch->partitions; i++)
 		c->ret_bytes += (uint64_t)log_size(b->log, channel_partition(ch, i));
 	return true;
 }

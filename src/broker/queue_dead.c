@@ -27,7 +27,7 @@ struct burial {
 static const struct queue_policy *policy_now(const struct queue *q, const struct channel **ret)
 {
 	*ret = core_channel(q->broker, q->channel);
-	return *ret && (*ret)->queue ? &(*ret)->queue->spec.policy : NULL;
+	return *ret && (*ret)->queue ? &(*ret)->queue->spec->policy : NULL;
 }
 
 bool queue_has_grave(const struct queue *q)
@@ -38,7 +38,7 @@ bool queue_has_grave(const struct queue *q)
 	if (!policy)
 		return false;
 	if (policy->dead_channel.p) {
-		const struct channel *to = catalogue_channel(q->broker->catalogue, ch->vhost, policy->dead_channel);
+		const struct channel *to = catalogue_channel(q->broker->catalogue, *ch->vhost, policy->dead_channel);
 		return to && to->queue;
 	}
 	/* A delivery limit without an exchange drops; a missing dead-letter queue of SQS keeps the message here. */
@@ -162,7 +162,7 @@ static int find_graves(struct queue *q, const struct reader_record *r, struct sl
 	struct slice table = SLICE_NULL;
 
 	if (policy->dead_channel.p) {
-		const struct channel *to = catalogue_channel(q->broker->catalogue, ch->vhost, policy->dead_channel);
+		const struct channel *to = catalogue_channel(q->broker->catalogue, *ch->vhost, policy->dead_channel);
 		if (!to || !to->queue)
 			return 0;
 		ret[0] = to->id;
@@ -172,7 +172,7 @@ static int find_graves(struct queue *q, const struct reader_record *r, struct sl
 		return 0;
 	if (r->origin == ORIGIN_AMQP && amqp_native_read(r->record.headers, &native) == 0)
 		table = properties_table(native.properties);
-	int n = catalogue_route(q->broker->catalogue, ch->vhost, policy->dead_exchange, key, table, ret, ROUTES_MAX);
+	int n = catalogue_route(q->broker->catalogue, *ch->vhost, policy->dead_exchange, key, table, ret, ROUTES_MAX);
 	int kept = 0;
 	for (int i = 0; i < n && i < ROUTES_MAX; i++)
 		if (!goes_round(d, ret[i]))

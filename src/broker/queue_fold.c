@@ -195,7 +195,7 @@ void view_snapshot(struct broker *b, const struct channel *ch, struct bytes *out
 {
 	struct ledger l;
 
-	ledger_init(&l, ch->queue->spec.policy.fifo, 0);
+	ledger_init(&l, ch->queue->spec->policy.fifo, 0);
 	out->failed |= ledger_grow(&l, ch->partitions) < 0;
 	for (uint32_t i = 0; !out->failed && i < ch->partitions; i++) {
 		const struct partition *p = core_partition(b, channel_partition(ch, i));

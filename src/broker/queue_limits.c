@@ -84,7 +84,7 @@ void queue_delete_unused(struct queue *q)
 	if (!c)
 		return;
 	c->change = CHANGE_DELETE_QUEUE;
-	c->vhost = cmd_copy(&c->head, ch->vhost);
+	c->vhost = cmd_copy(&c->head, *ch->vhost);
 	c->name = cmd_copy(&c->head, ch->name);
 	c->if_unused = true;
 	c->ret_channel = q->channel;

@@ -12,7 +12,7 @@
 
 static bool can_gather(const struct channel *q)
 {
-	const struct queue_policy *policy = q->queue ? &q->queue->spec.policy : NULL;
+	const struct queue_policy *policy = q->queue ? &q->queue->spec->policy : NULL;
 
 	return q->partitions == 1 && !(policy && (policy->reject_publish || policy->fifo));
 }

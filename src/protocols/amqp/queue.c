@@ -104,7 +104,7 @@ static int count(struct conn *c, struct chan *ch, const struct channel *q, bool 
 
 static int check_same_queue(struct conn *c, const struct channel *q, const struct queue_spec *s)
 {
-	const struct queue_spec *current = &q->queue->spec;
+	const struct queue_spec *current = q->queue->spec;
 	struct thing t = thing_named(c, "queue", q->name);
 	int r;
 

@@ -164,6 +164,8 @@ void fake_free(struct fake *f)
 
 /* ---- the catalogue ---- */
 
+static const struct slice slash = { (const uint8_t *)"/", 1 };
+
 static struct channel *add_channel(struct catalogue *c, struct slice name, uint32_t partitions, uint16_t shard)
 {
 	struct channel *ch;
@@ -172,7 +174,7 @@ static struct channel *add_channel(struct catalogue *c, struct slice name, uint3
 		return NULL;
 	ch = &c->channels[c->n++];
 	*ch = (struct channel){
-		.id = c->n, .shard = shard, .vhost = SLICE("/"), .uuid = { 0xca, [15] = (uint8_t)c->n },
+		.id = c->n, .shard = shard, .vhost = &slash, .uuid = { 0xca, [15] = (uint8_t)c->n },
 		.name = slice_of(arena_copy(&c->arena, name.p, name.n), name.n),
 		.partitions = partitions < FAKE_PARTITIONS ? partitions : FAKE_PARTITIONS, .policy = &topic_policy_default,
 	};

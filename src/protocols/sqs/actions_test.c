@@ -281,8 +281,8 @@ TEST(dead_letters_and_lists)
 		{ "ListQueues", "{\"QueueNamePrefix\":\"d\"}",
 		  "200 {\"QueueUrls\":[\"http://h/000000000000/dead\"]}" },
 		{ "ListQueues", "{\"MaxResults\":1}",
-		  "200 {\"QueueUrls\":[\"http://h/000000000000/dead\"],\"NextToken\":\"1\"}" },
-		{ "ListQueues", "{\"MaxResults\":1,\"NextToken\":\"1\"}",
+		  "200 {\"QueueUrls\":[\"http://h/000000000000/dead\"],\"NextToken\":\"2\"}" },
+		{ "ListQueues", "{\"MaxResults\":1,\"NextToken\":\"2\"}",
 		  "200 {\"QueueUrls\":[\"http://h/000000000000/q\"]}" },
 		{ "ListQueues", "{\"MaxResults\":0}",
 		  "400 {\"__type\":\"com.amazon.coral.service#InvalidParameterValueException\",\"me"

@@ -80,7 +80,7 @@ static struct slice setting_in(const struct setting *settings, uint32_t n, const
 
 struct slice setting_of(const struct queue_view *q, const char *name)
 {
-	return setting_in(q->spec.settings, q->spec.nsettings, name);
+	return setting_in(q->spec->settings, q->spec->nsettings, name);
 }
 
 static bool bad_value(struct sqs_error *e, const char *name)
@@ -118,7 +118,7 @@ static bool read_redrive(struct sqs *s, struct slice value, bool fifo, struct sl
 	target = catalogue_channel(s->session.host->catalogue, SLICE("/"), *ret_name);
 	if (!target || !queue_is_shown(target))
 		return bad_redrive(e, value, "Dead letter target does not exist.");
-	if (target->queue->spec.policy.fifo != fifo)
+	if (target->queue->spec->policy.fifo != fifo)
 		return bad_redrive(e, value, "Dead-letter queue must be same type of queue as the source.");
 	*ret_max = (int32_t)policy.max_receive_count;
 	return true;
@@ -260,9 +260,9 @@ bool attributes_apply(struct sqs *s, const struct wire_pair *given, int32_t n, b
 /* The settings of a queue that another protocol made, as SQS would have written them. */
 static struct slice from_policy(struct sqs *s, const struct queue_view *q, const char *name)
 {
-	const struct queue_policy *p = &q->spec.policy;
+	const struct queue_policy *p = &q->spec->policy;
 
-	if (q->spec.origin == ORIGIN_SQS)
+	if (q->spec->origin == ORIGIN_SQS)
 		return SLICE_NULL;
 	if (!strcmp(name, "MessageRetentionPeriod"))
 		return p->ttl_ms < 0 ? slice_cstr("1209600") : sqs_text(s, "%lld", (long long)(p->ttl_ms / 1000));
@@ -283,7 +283,7 @@ struct slice attribute_value(struct sqs *s, const struct channel *ch, const char
 		return sqs_text(s, "%lld", (long long)(q->created_ms / 1000));
 	if (!strcmp(name, "LastModifiedTimestamp"))
 		return sqs_text(s, "%lld", (long long)(q->modified_ms / 1000));
-	if (!a || a->kind == COMPUTED || (a->fifo && !q->spec.policy.fifo))
+	if (!a || a->kind == COMPUTED || (a->fifo && !q->spec->policy.fifo))
 		return SLICE_NULL;
 	value = setting_of(q, name);
 	if (!value.p)
@@ -309,7 +309,7 @@ bool attributes_match(struct sqs *s, const struct queue_view *q, const struct wi
 			return sqs_fail(e, "InvalidAttributeName", "Unknown Attribute %.*s.",
 					(int)(given[i].key.n < 200 ? given[i].key.n : 200), (const char *)given[i].key.p);
 		now = setting_of(q, a->name);
-		if (!now.p && a->value && !(a->fifo && !q->spec.policy.fifo))
+		if (!now.p && a->value && !(a->fifo && !q->spec->policy.fifo))
 			now = slice_cstr(a->value);
 		if (!slice_eq(now, given[i].value))
 			return sqs_fail(e, "QueueNameExists",

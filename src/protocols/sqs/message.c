@@ -248,7 +248,7 @@ static bool check_system(const struct send_fields *f, struct outgoing *ret, stru
 
 static bool check_fifo(const struct channel *ch, const struct send_fields *f, bool in_batch, struct sqs_error *e)
 {
-	const struct queue_policy *p = &ch->queue->spec.policy;
+	const struct queue_policy *p = &ch->queue->spec->policy;
 
 	if (!check_id(f->group, "MessageGroupId", e) || !check_id(f->dedup_id, "MessageDeduplicationId", e))
 		return false;
@@ -318,12 +318,12 @@ bool outgoing_check(struct sqs *s, const struct channel *ch, const struct send_f
 		.sender = slice_cstr(s->request.principal.name),
 	};
 	/* On a FIFO queue zero means the queue's own delay. */
-	if (f->has_delay && !(ch->queue->spec.policy.fifo && f->delay == 0))
+	if (f->has_delay && !(ch->queue->spec->policy.fifo && f->delay == 0))
 		ret->native.delay_ms = (int64_t)f->delay * 1000;
 	if (!check_body(f, e) || !check_fifo(ch, f, in_batch, e) || !check_delay(f, e) || !check_attributes(s, f, ret, e) ||
 	    !check_system(f, ret, e) || !check_size(s, ch, ret, in_batch, e))
 		return false;
-	if (ch->queue->spec.policy.fifo && !f->dedup_id.p && !digest_as_id(s, ret, e))
+	if (ch->queue->spec->policy.fifo && !f->dedup_id.p && !digest_as_id(s, ret, e))
 		return false;
 	sqs_make_uuid(s, ret->id);
 	md5_hex(ret->body, ret->md5_body);

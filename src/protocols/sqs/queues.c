@@ -339,7 +339,7 @@ void sqs_on_list_queues(struct sqs *s, struct request *r)
 
 static bool is_source_of(const struct channel *ch, const void *name)
 {
-	struct slice dead = ch->queue->spec.policy.dead_channel;
+	struct slice dead = ch->queue->spec->policy.dead_channel;
 
 	return dead.p && slice_eq(dead, *(const struct slice *)name);
 }
@@ -464,7 +464,7 @@ static void changed(struct sqs *s, struct request *r, struct cmd *c)
 static struct cmd_change *new_alter(struct sqs *s, const struct channel *ch)
 {
 	struct cmd_change *c = (struct cmd_change *)cmd_new(CMD_CHANGE);
-	const struct queue_spec *now = &ch->queue->spec;
+	const struct queue_spec *now = ch->queue->spec;
 
 	if (!c || !(c->queue = new_spec(&c->head))) {
 		cmd_free(&c->head);
@@ -511,8 +511,8 @@ void sqs_on_set_queue_attributes(struct sqs *s, struct request *r)
 	if (!c)
 		return;
 	/* FIFO's deduplication scope is fixed when the queue is made; the attribute shows the new value all the same. */
-	bool per_group = ch->queue->spec.policy.dedup_per_group;
-	if (!attributes_apply(s, in->attributes.v, in->attributes.n, false, ch->queue->spec.policy.fifo, &c->head, c->queue, &e)) {
+	bool per_group = ch->queue->spec->policy.dedup_per_group;
+	if (!attributes_apply(s, in->attributes.v, in->attributes.n, false, ch->queue->spec->policy.fifo, &c->head, c->queue, &e)) {
 		cmd_free(&c->head);
 		sqs_answer_error(s, &e);
 		return;
@@ -573,11 +573,11 @@ void sqs_on_list_queue_tags(struct sqs *s, struct request *r)
 	if (!ch)
 		return;
 	wire_init(&list_queue_tags_result_msg, &result);
-	result.tags.v = sqs_alloc(s, (ch->queue->spec.nsettings + 1) * sizeof *result.tags.v);
+	result.tags.v = sqs_alloc(s, (ch->queue->spec->nsettings + 1) * sizeof *result.tags.v);
 	result.tags.n = 0;
-	for (uint32_t i = 0; result.tags.v && i < ch->queue->spec.nsettings; i++)
-		if (is_tag(&ch->queue->spec.settings[i], &key))
-			result.tags.v[result.tags.n++] = (struct wire_pair){ key, ch->queue->spec.settings[i].value };
+	for (uint32_t i = 0; result.tags.v && i < ch->queue->spec->nsettings; i++)
+		if (is_tag(&ch->queue->spec->settings[i], &key))
+			result.tags.v[result.tags.n++] = (struct wire_pair){ key, ch->queue->spec->settings[i].value };
 	if (result.tags.n == 0)
 		result.tags.n = -1;     /* no tags: no member */
 	sqs_answer(s, &result);

@@ -228,7 +228,7 @@ void sqs_on_receive_message(struct sqs *s, struct request *r)
 		sqs_refuse(s, "AccessDeniedException", "Access to the resource %.*s is denied.", SLICE_ARGS(ch->name));
 		return;
 	}
-	policy = &ch->queue->spec.policy;
+	policy = &ch->queue->spec->policy;
 	r->state = sqs_alloc(s, sizeof(struct wanted));
 	if (!r->state || !check_numbers(in, &e) || !choose_system(in, r->state, &e)) {
 		sqs_answer_error(s, &e);
