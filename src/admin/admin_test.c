@@ -255,7 +255,8 @@ TEST(metrics_are_served_with_their_type)
 
 static struct entry *add_channel(struct fake *f, const char *name, uint16_t shard, uint32_t partitions, bool queue)
 {
-	const struct queue_view view = { .spec = { .origin = ORIGIN_AMQP, .durable = true, .policy = { .lease_ms = -1, .ttl_ms = 5 } } };
+	const struct queue_spec spec = { .origin = ORIGIN_AMQP, .durable = true, .policy = { .lease_ms = -1, .ttl_ms = 5 } };
+	const struct queue_view view = { .spec = &spec };
 	const struct channel like = {
 		.id = f->catalogue.next_channel++, .shard = shard, .name = slice_cstr(name), .partitions = partitions,
 		.first_partition = f->catalogue.next_partition, .queue = queue ? (struct queue_view *)(uintptr_t)&view : NULL,
