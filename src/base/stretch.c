@@ -44,7 +44,7 @@ bool span_resident(const struct span *s)
 {
 	struct shared_file *f = s->stretch->file;
 
-	return f->calls->resident(f, s->stretch->at + s->offset, s->size);
+	return !atomic_load(&f->suspect) && f->calls->resident(f, s->stretch->at + s->offset, s->size);
 }
 
 /* The parts that a span touches. */
@@ -85,6 +85,8 @@ int span_load(const struct span *s, struct view *ret)
 		return -ERR_NO_MEMORY;
 	n = t->file->calls->read(t->file, b->data, parts.size, t->at + parts.offset);
 	if (n != parts.size || !are_intact(t, &parts, b->data)) {
+		if (n >= 0)
+			atomic_store(&t->file->suspect, true);
 		buf_unref(b);
 		return n < 0 ? -ERR_DISK : -ERR_DAMAGED;
 	}

@@ -8,7 +8,7 @@
  * read-only, on any shard.  A file is kept open by those who hold it; its name may be gone meanwhile.
  *
  * Sending from the page cache checks nothing.  So bytes go out that way only while they are resident, and become
- * resident only by span_load(), which checks them, or by having been written.
+ * resident only by being written, or by being read and checked.  Where damage was found, that is no longer so (`suspect`).
  */
 #ifndef BASE_STRETCH_H
 #define BASE_STRETCH_H
@@ -18,6 +18,7 @@
 
 struct shared_file {                    /* embedded by the implementation of base/env.h */
 	_Atomic uint32_t refs;
+	_Atomic bool suspect;           /* damage was found in it: what is resident proves nothing any more */
 	const struct shared_file_calls *calls;
 };
 

@@ -6,7 +6,7 @@
  *   recovery.c    from bytes on disk to the state before the crash
  *   partition.c   where each batch is: references (in the journal), extents (in segments)
  *   recent.c      the tail in memory
- *   read.c        reading by offset
+ *   read.h        reading by offset: read.c (what, and which way), cold.c (from disk), ahead.c (before it is asked for)
  *   segment.c     segment files and their indexes
  *   pass.h        giving the journal's and dead segments' space back: pass.c, plan.c, step.c
  *   sweep.c       going over a partition's batches, and putting others in their place
@@ -22,6 +22,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/radix.h"
+#include "base/stretch.h"
 #include "log/format.h"
 #include "log/log.h"
 #include "log/mutants.h"
@@ -100,6 +101,8 @@ struct extent {
 	uint64_t at;
 	uint32_t size, crc;
 	uint32_t batches;
+	uint32_t attributes;            /* of its batches: see index_record */
+	bool verified;                  /* in this life, its bytes were written or had their checksum */
 	struct segment *segment;
 };
 
@@ -143,6 +146,9 @@ struct segment {
 	uint64_t size;                  /* bytes in use, header included; all of them durable */
 	uint64_t live;                  /* bytes of extents that a partition still has */
 	uint32_t readers;
+	bool suspect;                   /* damage was found in it while we ran: that its extents were verified says nothing */
+	struct shared_file *file;       /* kept open for readers; NULL: it is not */
+	struct node kept;               /* in log->kept while it is */
 	uint32_t index_crc;             /* of all records */
 	struct origin *origins;         /* of each record in the index */
 	uint32_t norigins, origins_capacity;
@@ -170,6 +176,19 @@ struct recents {
 	uint32_t first, n, capacity;
 	uint64_t first_seq;             /* of ring[first]; they follow each other without a gap */
 	size_t charge, budget;
+};
+
+/* ---- reading ahead ---- */
+
+enum { TRAILS = 64 };
+
+/* Somebody reads a partition from the disk, on and on. */
+struct trail {
+	uint32_t partition;
+	bool busy;                      /* an operation is under way for it */
+	uint64_t used;                  /* when it was used last, by log->trails_used; 0: there is none */
+	int64_t next;                   /* where its last read ended */
+	int64_t ahead;                  /* how far has been read ahead */
 };
 
 /* ---- the whole ---- */
@@ -214,7 +233,12 @@ struct log {
 	uint64_t since_checkpoint;      /* bytes of journal written since */
 	struct recents recents;
 
-	struct node reads;              /* struct plan (read.c): cold reads under way */
+	struct node reads;              /* struct plan (read.h): reading from disk under way */
+	struct trail trails[TRAILS];
+	uint64_t trails_used;           /* a clock: it ticks when one is used */
+	uint32_t steps_ahead;           /* reading ahead under way */
+	struct node kept;               /* segments whose files are kept open, the one used last at the end */
+	uint32_t nkept;
 	struct node pending;            /* struct item: waiting for a commit */
 	uint64_t pending_bytes;         /* of these and the ones in the commit under way */
 
@@ -285,12 +309,15 @@ struct walk partition_walk(const struct partition *p, int64_t offset);         /
 bool walk_next(struct walk *w, const struct extent **ret_extent, const struct ref **ret_ref);
 
 /* segment.c */
+bool extent_is_verified(const struct extent *e);       /* its bytes are good, as long as they are resident */
 struct extent extent_of(const struct index_record *r, struct segment *s);
 /* A batch joins the extent that is being gathered. */
 void extent_grow(struct index_record *r, const struct batch_info *info);
 void segment_path(char path[LOG_PATH_SIZE], uint64_t number, const char *suffix);
 struct segment *segment_new(struct log *log, uint64_t number, uint32_t slot, uint32_t partition, bool dedicated);
-void segment_free(struct segment *s);
+void segment_free(struct log *log, struct segment *s);
+/* Keep the file open for the next reader, and close another that is not in use if there are many.  Takes a reference. */
+void segment_keep(struct log *log, struct segment *s, struct shared_file *file);
 int segment_add_origin(struct segment *s, const struct index_record *r, const uint8_t raw[INDEX_RECORD]);
 void segment_seal(struct log *log, struct slot *slot);           /* its open one */
 void segment_close(struct log *log, struct segment *s);          /* one that is nobody's open one */

@@ -237,7 +237,7 @@ bool entry_target_decode(struct slice *s, struct entry_target *ret)
  *
  *   frame   0 crc u32 (of [4, 16 + size), beginning with the segment's seed)  4 size u32  8 partition u32  12 zero u32
  *   record  0 crc u32 (of [4, 64))  4 partition u32  8 base i64  16 last i64  24 max time i64  32 at u64
- *           40 size u32  44 extent crc u32  48 batches u32  52 latest i64  60 zero
+ *           40 size u32  44 extent crc u32  48 batches u32  52 latest i64  60 attributes u32
  */
 
 uint32_t segment_seed(uint64_t log_id, uint64_t number)
@@ -279,6 +279,7 @@ void index_record_encode(const struct index_record *r, uint32_t seed, uint8_t ra
 	put_le32(raw + 44, r->crc);
 	put_le32(raw + 48, r->batches);
 	put_le64(raw + 52, (uint64_t)r->latest);
+	put_le32(raw + 60, r->attributes);
 	put_le32(raw, crc32c(seed, raw + 4, INDEX_RECORD - 4));
 }
 
@@ -290,6 +291,7 @@ bool index_record_decode(const uint8_t raw[INDEX_RECORD], uint32_t seed, struct 
 		.partition = get_le32(raw + 4), .base = (int64_t)get_le64(raw + 8), .last = (int64_t)get_le64(raw + 16),
 		.max_time = (int64_t)get_le64(raw + 24), .at = get_le64(raw + 32), .size = get_le32(raw + 40),
 		.crc = get_le32(raw + 44), .batches = get_le32(raw + 48), .latest = (int64_t)get_le64(raw + 52),
+		.attributes = get_le32(raw + 60),
 	};
 	return true;
 }
@@ -308,7 +310,7 @@ bool batch_info(struct slice s, struct batch_info *ret)
 		return false;
 	*ret = (struct batch_info){
 		.size = length + 12, .base_offset = (int64_t)get_be64(s.p), .epoch = get_be32(s.p + 12),
-		.last_delta = (uint32_t)last_delta, .max_time = (int64_t)get_be64(s.p + 35),
+		.last_delta = (uint32_t)last_delta, .attributes = get_be16(s.p + 21), .max_time = (int64_t)get_be64(s.p + 35),
 	};
 	return true;
 }

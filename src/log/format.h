@@ -147,7 +147,10 @@ struct index_record {
 	uint32_t size;
 	uint32_t crc;           /* of the extent's bytes, beginning with the segment's seed */
 	uint32_t batches;
+	uint32_t attributes;    /* those of all its batches, or'ed, and ATTRIBUTES_KNOWN; 0: an earlier version wrote it */
 };
+
+#define ATTRIBUTES_KNOWN (1u << 31)
 
 void index_record_encode(const struct index_record *r, uint32_t seed, uint8_t raw[INDEX_RECORD]);
 bool index_record_decode(const uint8_t raw[INDEX_RECORD], uint32_t seed, struct index_record *ret);
@@ -159,6 +162,7 @@ struct batch_info {
 	int64_t base_offset;
 	uint32_t epoch;
 	uint32_t last_delta;
+	uint16_t attributes;
 	int64_t max_time;
 };
 

@@ -323,7 +323,7 @@ static void log_free(struct log *log, bool close_files)
 	map_free(&log->slots);
 	reads_free(log);
 	while (!list_empty(&log->segments))
-		segment_free(CONTAINER(struct segment, link, log->segments.next));
+		segment_free(log, CONTAINER(struct segment, link, log->segments.next));
 	journal_free(log, close_files);
 	recents_free(&log->recents);
 	free(log);
@@ -348,6 +348,7 @@ int log_open(struct env *env, const struct log_options *options, const struct lo
 	list_init(&log->pending);
 	list_init(&log->reads);
 	list_init(&log->segments);
+	list_init(&log->kept);
 	log->next_segment = 1;
 
 	*ret = log;

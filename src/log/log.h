@@ -31,6 +31,7 @@
 #include "base/buf.h"
 #include "base/env.h"
 #include "base/error.h"
+#include "base/stretch.h"
 
 struct log;
 
@@ -133,8 +134,9 @@ void log_trim(struct log *log, uint32_t partition, int64_t start);
 
 /*
  * Reading by offset: whole batches, beginning with the one that contains `offset`, as long as they fit into max_bytes,
- * but at least one.  Only committed ones.  `done` may be called before log_read returns (data in memory) or in a later
- * turn.  The caller keeps the struct alive until then and calls log_read_free() afterwards.
+ * but at least one; fewer than fit if the others would have to be waited for.  Only committed ones.  `done` may be
+ * called before log_read returns (nothing had to be waited for) or in a later turn.  The caller keeps the struct alive
+ * until then and calls log_read_free() afterwards.
  */
 struct log_batch {
 	int64_t base_offset;
@@ -142,18 +144,22 @@ struct log_batch {
 	uint64_t term;
 	struct view bytes;              /* as stored: the first 16 bytes (baseOffset, length, epoch) must be patched on
 					   the way out: see batch_patch() in broker/batch.h */
+	struct span span;               /* or, ->stretch != NULL: several batches in a file, to be sent as they are */
 };
 
 struct log_read {
 	uint32_t partition;
 	int64_t offset;
 	size_t max_bytes;
+	int64_t limit;                  /* only batches that end below this offset; 0: all that are committed */
+	bool takes_spans;               /* batches of dedicated slots may come as spans, */
+	uint16_t looked_at;             /* except those that have one of these bits in their attributes */
 	void (*done)(struct log_read *);
 	void *ctx;
 
 	int64_t next;                   /* where to go on.  Offsets may be missing (settled batches whose space was given
-					   back): if nothing is left in [offset, committed), there are no batches and
-					   next is committed */
+					   back): if nothing is left in [offset, committed or limit), there are no
+					   batches and next is that end */
 	int error;                      /* 0, -ERR_OUT_OF_RANGE (outside [start, committed]), -ERR_NO_SUCH_PARTITION,
 					   -ERR_DAMAGED, -ERR_DISK, -ERR_NO_MEMORY */
 	struct log_batch *batches;      /* owned by the struct */
@@ -205,7 +211,7 @@ void log_sweep_stop(struct log *log);
 int64_t log_size_between(const struct log *log, uint32_t partition, int64_t from, int64_t to, int64_t *ret_max_time);
 
 struct log_stats {
-	uint64_t commits, entries, bytes_appended, bytes_written, cold_reads;
+	uint64_t commits, entries, bytes_appended, bytes_written, cold_reads, read_ahead;
 	uint64_t journal_segments, checkpoints;
 	uint64_t pending_bytes;         /* appended and not yet applied: the caller stops before this is too much */
 };

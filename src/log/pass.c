@@ -35,7 +35,7 @@ static void discard(struct pass *x)
 	free(x->paths);
 	free(x->files);
 	while (!list_empty(&x->dead))
-		segment_free(CONTAINER(struct segment, link, x->dead.next));
+		segment_free(x->log, CONTAINER(struct segment, link, x->dead.next));
 	free(x);
 }
 
@@ -263,7 +263,7 @@ static bool tidy_segments(struct pass *x)
 			return false;
 		segment_path(x->paths[x->npaths - 2], s->number, ".seg");
 		segment_path(path2, s->number, ".idx");
-		segment_free(s);
+		segment_free(x->log, s);
 	}
 	return true;
 }

@@ -1,58 +1,55 @@
 /*
  * read.c - reading by offset.
  *
- * A piece is one batch in the journal or one extent (a run of batches) in a segment.  A read is planned on the shard's
- * thread from the index alone: a list of pieces.  Pieces that are in memory are referenced; if all are, the read is done
- * at once.  Otherwise one operation on the reader's queue fetches the others, checks them, and the read is done in a
- * later turn.  A piece whose bytes do not have their checksum fails the read.
+ * A read is planned on the shard's thread from the index alone: a list of pieces, each one batch in the journal or one
+ * extent (a run of batches) in a segment.  Then each goes its way:
+ *
+ *   - Batches of recent commits are in memory, and are referenced.
+ *   - Extents of a dedicated slot are what a Kafka client gets, byte for byte.  A reader that can send from files gets those
+ *     that lie together as a span, without anybody having touched them: if they are resident in the page cache, and
+ *     if in this life they were written, or were read and had their checksum.
+ *   - All else is read and checked: here, if it is little and certain not to wait for the disk; otherwise by one operation on
+ *     the reader's queue, and the read is done in a later turn.  A piece without its checksum fails the read.
+ *
+ * A read that would have to wait for its later pieces ends before them, if it has something worth taking already.
  */
-#include "log/core.h"
+#include "log/read.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 
-#include "base/crc.h"
-
-struct piece {
-	struct log_batch batch;         /* bytes.buf != NULL: in memory */
-	struct jfile *f;                /* else: where to read it, the journal or */
-	struct segment *s;              /* a segment; then it is a whole extent */
-	uint32_t seed;
-	uint32_t batches;
-	uint64_t at;
-	uint32_t size;
-	uint32_t crc;
-	uint32_t to;                    /* in the operation's buffer */
+enum {
+	SPAN_BYTES = 32 * 1024,         /* less is sent from memory: sendfile costs more than the copy */
+	NOW_BYTES = 256 * 1024,         /* at most so much is read on the shard's thread: some 50 microseconds */
 };
 
-struct plan {
-	struct disk_op op;
-	struct node link;               /* in log->reads while the operation is under way */
-	struct log *log;
-	struct log_read *read;
-	struct piece *pieces;
-	uint32_t n, capacity;
-	size_t cold;                    /* bytes to be read from disk */
-	struct buf *buf;                /* for them */
-	size_t total;                   /* bytes delivered */
-	bool full;
-	int64_t next;                   /* where to go on */
-};
-
-static void plan_free(struct plan *p)
+struct plan *plan_new(struct log *log, uint32_t partition)
 {
-	for (uint32_t i = 0; i < p->n; i++)
-		buf_unref(p->pieces[i].batch.bytes.buf);
+	struct plan *p = calloc(1, sizeof *p);
+
+	if (p) {
+		p->log = log;
+		p->partition = partition;
+	}
+	return p;
+}
+
+static void cut_plan(struct plan *p, uint32_t n)
+{
+	while (p->n > n) {
+		struct piece *piece = &p->pieces[--p->n];
+
+		buf_unref(piece->batch.bytes.buf);
+		shared_file_unref(piece->file);
+	}
+}
+
+void plan_free(struct plan *p)
+{
+	cut_plan(p, 0);
 	free(p->pieces);
 	buf_unref(p->buf);
 	free(p);
-}
-
-static void finish(struct log_read *r, int error)
-{
-	r->error = error;
-	r->done(r);
 }
 
 static struct piece *plan_piece(struct plan *p)
@@ -66,47 +63,60 @@ static struct piece *plan_piece(struct plan *p)
 		p->pieces = pieces;
 		p->capacity = capacity;
 	}
-	p->pieces[p->n] = (struct piece){ 0 };
+	p->pieces[p->n] = (struct piece){ .way = FROM_DISK };
 	return &p->pieces[p->n++];
 }
 
-static int plan_ref(struct plan *p, const struct ref *ref)
+static struct piece *plan_ref(struct plan *p, const struct ref *ref)
 {
 	struct piece *piece = plan_piece(p);
 
 	if (!piece)
-		return -ERR_NO_MEMORY;
+		return NULL;
 	piece->batch.base_offset = ref->base;
 	piece->batch.last_offset = ref->base + ref->last_delta;
 	piece->batch.term = ref->epoch;
 	piece->size = ref->size;
-	if (recents_get(&p->log->recents, ref, &piece->batch.bytes))
-		return 0;
+	piece->batches = 1;
+	if (recents_get(&p->log->recents, ref, &piece->batch.bytes)) {
+		piece->way = IN_MEMORY;
+		return piece;
+	}
 	piece->f = journal_find(&p->log->journal, ref->generation);
 	assert(piece->f);
 	piece->seed = piece->f->seed;
 	piece->at = ref->at;
 	piece->crc = ref->crc;
-	piece->to = (uint32_t)p->cold;
-	p->cold += ref->size;
-	return 0;
+	return piece;
 }
 
-static int plan_extent(struct plan *p, const struct extent *e)
+/* Only whole extents are sent as they are, and nothing in them that the reader must look at. */
+static bool is_sendable(const struct plan *p, const struct extent *e)
+{
+	const struct log_read *r = p->read;
+
+	return r && r->takes_spans && e->segment->dedicated && e->base >= r->offset && e->last < p->limit &&
+	       e->size <= r->max_bytes && (e->attributes & ATTRIBUTES_KNOWN) && !(e->attributes & r->looked_at);
+}
+
+struct piece *plan_extent(struct plan *p, const struct extent *e)
 {
 	struct piece *piece = plan_piece(p);
 
 	if (!piece)
-		return -ERR_NO_MEMORY;
+		return NULL;
+	piece->batch.base_offset = e->base;
+	piece->batch.last_offset = e->last;
 	piece->s = e->segment;
+	piece->file = shared_file_ref(e->segment->file);
 	piece->seed = segment_seed(p->log->id, e->segment->number);
 	piece->batches = e->batches;
 	piece->at = e->at;
 	piece->size = e->size;
 	piece->crc = e->crc;
-	piece->to = (uint32_t)p->cold;
-	p->cold += e->size;
-	return 0;
+	piece->verified = extent_is_verified(e);
+	piece->sendable = is_sendable(p, e);
+	return piece;
 }
 
 /* The pieces from the read's offset on, as long as they fit. */
@@ -117,29 +127,81 @@ static int plan_pieces(struct plan *p, const struct partition *part)
 	const struct ref *ref;
 	size_t total = 0;
 
-	while (walk_next(&w, &e, &ref)) {
+	while (walk_next(&w, &e, &ref) && (e ? e->base : ref->base) < p->limit) {
 		bool damaged = e && e->segment->damaged;
-		int error;
 
 		total += e ? e->size : ref->size;
 		if (p->n && (damaged || total > p->read->max_bytes))
 			return 0;
 		if (damaged)
 			return -ERR_DAMAGED;
-		error = e ? plan_extent(p, e) : plan_ref(p, ref);
-		if (error < 0)
-			return error;
+		if (!(e ? plan_extent(p, e) : plan_ref(p, ref)))
+			return -ERR_NO_MEMORY;
 		p->next = e ? e->last + 1 : ref->base + ref->last_delta + 1;
 	}
 	return 0;
 }
 
-static void deliver_batch(struct plan *p, const struct log_batch *b)
+/* ---- which way? ---- */
+
+static bool is_resident(const struct piece *first, uint64_t size)
+{
+	return first->verified && first->file && first->file->calls->resident(first->file, (int64_t)first->at, size);
+}
+
+static void choose_ways(struct plan *p)
+{
+	for (uint32_t i = 0, n; i < p->n; i += n) {
+		struct piece *first = &p->pieces[i];
+		uint64_t size = 0;
+		bool resident;
+
+		n = pieces_together(p, i);
+		for (uint32_t k = i; k < i + n; k++)
+			size += p->pieces[k].size;
+		if (first->way != FROM_DISK || !first->s)
+			continue;
+		resident = is_resident(first, size);
+		if (resident)
+			segment_keep(p->log, first->s, first->file);
+		for (uint32_t k = i; k < i + n; k++) {
+			p->pieces[k].resident = resident;
+			if (resident && first->sendable && size >= SPAN_BYTES)
+				p->pieces[k].way = AS_SPAN;
+		}
+	}
+}
+
+/* Does the read have to wait?  If there is enough without that, the plan ends where it would have to. */
+static bool must_wait(struct plan *p)
+{
+	size_t have = 0, now = 0;
+
+	for (uint32_t i = 0; i < p->n; i++) {
+		const struct piece *piece = &p->pieces[i];
+		bool from_disk = piece->way == FROM_DISK;
+
+		if (from_disk && (!piece->resident || now + piece->size > NOW_BYTES)) {
+			if (have < SPAN_BYTES)
+				return true;
+			p->next = piece->batch.base_offset;
+			cut_plan(p, i);
+			return false;
+		}
+		have += piece->size;
+		now += from_disk ? piece->size : 0;
+	}
+	return false;
+}
+
+/* ---- handing over ---- */
+
+static void deliver_batch(struct plan *p, const struct log_batch *b, uint32_t size)
 {
 	struct log_read *r = p->read;
 
 	r->batches[r->nbatches++] = *b;
-	p->total += b->bytes.size;
+	p->total += size;
 	p->next = b->last_offset + 1;
 }
 
@@ -152,132 +214,129 @@ static void deliver_extent(struct plan *p, const struct piece *piece)
 	for (uint32_t i = 0; i < piece->batches; i++) {
 		struct slice batch = segment_batch(piece->s, piece->seed, &left);
 		struct batch_info info;
+		int64_t last;
 
 		if (!batch.n || !batch_info(batch, &info))
 			return;
-		if (info.base_offset + info.last_delta < r->offset)
+		last = info.base_offset + info.last_delta;
+		if (last < r->offset)
 			continue;
-		if (r->nbatches && p->total + batch.n > r->max_bytes) {
+		if (last >= p->limit || (r->nbatches && p->total + batch.n > r->max_bytes)) {
 			p->full = true;
+			p->next = info.base_offset > r->offset ? info.base_offset : r->offset;
 			return;
 		}
 		deliver_batch(p, &(struct log_batch){
-			.base_offset = info.base_offset, .last_offset = info.base_offset + info.last_delta, .term = info.epoch,
-			.bytes = { buf_ref(p->buf), (uint32_t)(batch.p - p->buf->data), (uint32_t)batch.n } });
+			.base_offset = info.base_offset, .last_offset = last, .term = info.epoch,
+			.bytes = { buf_ref(p->buf), (uint32_t)(batch.p - p->buf->data), (uint32_t)batch.n } }, (uint32_t)batch.n);
 	}
 }
 
-/* Hand the pieces over to the reader. */
+/* Extents that lie together, as they are. */
+static int deliver_span(struct plan *p, uint32_t i, uint32_t n)
+{
+	const struct piece *first = &p->pieces[i];
+	struct stretch *s = stretch_new((int64_t)first->at, first->seed, n);
+
+	if (!s)
+		return -ERR_NO_MEMORY;
+	s->file = shared_file_ref(first->file);
+	for (uint32_t k = i; k < i + n; k++)
+		stretch_add(s, (struct stretch_part){ p->pieces[k].size, p->pieces[k].crc });
+	deliver_batch(p, &(struct log_batch){
+		.base_offset = first->batch.base_offset, .last_offset = p->pieces[i + n - 1].batch.last_offset,
+		.span = { s, 0, s->size } }, s->size);
+	return 0;
+}
+
+static int deliver_piece(struct plan *p, struct piece *piece)
+{
+	if (piece->s) {
+		deliver_extent(p, piece);
+		return 0;
+	}
+	if (piece->batch.last_offset >= p->limit) {
+		p->full = true;
+		p->next = piece->batch.base_offset;
+		return 0;
+	}
+	if (piece->f)
+		piece->batch.bytes = (struct view){ buf_ref(p->buf), piece->to, piece->size };
+	deliver_batch(p, &piece->batch, piece->size);
+	piece->batch.bytes.buf = NULL;
+	return 0;
+}
+
 static int deliver(struct plan *p)
 {
 	struct log_read *r = p->read;
 	uint64_t most = 0;
+	int error = 0;
 
 	for (uint32_t i = 0; i < p->n; i++)
-		most += p->pieces[i].s ? p->pieces[i].batches : 1;
+		most += p->pieces[i].way == AS_SPAN ? 1 : p->pieces[i].batches;
 	r->batches = most ? calloc(most, sizeof *r->batches) : NULL;
 	if (most && !r->batches)
 		return -ERR_NO_MEMORY;
-	for (uint32_t i = 0; i < p->n && !p->full; i++) {
-		struct piece *piece = &p->pieces[i];
+	for (uint32_t i = 0, n; i < p->n && !p->full && !error; i += n) {
+		bool span = p->pieces[i].way == AS_SPAN;
 
-		if (piece->s) {
-			deliver_extent(p, piece);
-			continue;
-		}
-		if (piece->f)
-			piece->batch.bytes = (struct view){ buf_ref(p->buf), piece->to, piece->size };
-		deliver_batch(p, &piece->batch);
-		piece->batch.bytes.buf = NULL;
+		n = span ? pieces_together(p, i) : 1;
+		error = span ? deliver_span(p, i, n) : deliver_piece(p, &p->pieces[i]);
 	}
 	r->next = p->next;
-	return 0;
+	return error;
 }
 
-/* ---- cold ---- */
-
-static int64_t fetch(struct disk *disk, struct plan *p, const struct piece *piece)
+static void finish(struct log_read *r, int error)
 {
-	uint8_t *to = p->buf->data + piece->to;
-	char path[LOG_PATH_SIZE];
-	int file = piece->f ? piece->f->file : -1;
-	int64_t n;
-
-	if (piece->s) {
-		segment_path(path, piece->s->number, ".seg");
-		file = disk->calls->open(disk, path, DISK_RDONLY);
-		if (file < 0)
-			return -ERR_DISK;
-	}
-	n = disk->calls->read(disk, file, to, piece->size, (int64_t)piece->at);
-	if (piece->s)
-		disk->calls->close(disk, file);
-	if (n < 0)
-		return -ERR_DISK;
-	if (n < piece->size)
-		return -ERR_DAMAGED;
-	if (!MUTANT_skip_checksum && crc32c(piece->seed, to, piece->size) != piece->crc)
-		return -ERR_DAMAGED;
-	return 0;
+	if (error)
+		log_read_free(r);
+	r->error = error;
+	r->done(r);
 }
 
-static int64_t cold_run(struct disk *disk, struct disk_op *op)
+static void finish_plan(struct plan *p, int error, bool waited)
 {
-	struct plan *p = CONTAINER(struct plan, op, op);
-	int64_t r = 0;
-
-	for (uint32_t i = 0; i < p->n && r >= 0; i++)
-		if (p->pieces[i].f || p->pieces[i].s)
-			r = fetch(disk, p, &p->pieces[i]);
-	return r;
-}
-
-static void hold(struct plan *p, int change)
-{
-	for (uint32_t i = 0; i < p->n; i++) {
-		if (p->pieces[i].f)
-			p->pieces[i].f->readers += (uint32_t)change;
-		if (p->pieces[i].s)
-			p->pieces[i].s->readers += (uint32_t)change;
-	}
-}
-
-static void cold_done(struct disk_op *op)
-{
-	struct plan *p = CONTAINER(struct plan, op, op);
 	struct log_read *r = p->read;
-	int error = (int)op->result;
+	bool from_segments = p->n && p->pieces[0].s;
 
-	log_done(p->log);
-	hold(p, -1);
-	list_remove(&p->link);
 	if (!error)
 		error = deliver(p);
+	if (!error && from_segments)
+		ahead_follow(p->log, p->partition, r->offset, r->next, waited);
 	plan_free(p);
 	finish(r, error);
 }
 
-static int cold_begin(struct plan *p)
+static void on_fetched(struct disk_op *op)
 {
-	p->buf = buf_new(p->cold);
-	if (!p->buf)
-		return -ERR_NO_MEMORY;
-	p->buf->size = (uint32_t)p->cold;
-	p->op = (struct disk_op){ .queue = DISK_READER, .run = cold_run, .done = cold_done };
-	list_push(&p->log->reads, &p->link);
-	hold(p, 1);
-	p->log->stats.cold_reads++;
-	log_submit(p->log, &p->op);
-	return 0;
-}
+	struct plan *p = CONTAINER(struct plan, op, op);
+	int error = (int)op->result;
 
-void reads_free(struct log *log)
-{
-	for (struct node *n; (n = list_pop(&log->reads));)
-		plan_free(CONTAINER(struct plan, link, n));
+	cold_came_back(p);
+	if (!error) {
+		cold_remember(p);
+		choose_ways(p);         /* what is resident now may be sent from its file, and needs no memory until it is */
+	}
+	finish_plan(p, error, /* waited = */ true);
 }
 
 /* ---- the door ---- */
+
+static int read_plan(struct plan *p)
+{
+	bool waits = must_wait(p);
+	int error = cold_prepare(p);
+
+	if (error || !p->bytes)
+		return error;
+	if (!waits)
+		return cold_fetch(p->log->disk, p);
+	p->log->stats.cold_reads++;
+	cold_begin(p, on_fetched);
+	return 1;
+}
 
 void log_read(struct log *log, struct log_read *r)
 {
@@ -295,30 +354,35 @@ void log_read(struct log *log, struct log_read *r)
 		finish(r, -ERR_OUT_OF_RANGE);
 		return;
 	}
-	p = calloc(1, sizeof *p);
+	p = plan_new(log, r->partition);
 	if (!p) {
 		finish(r, -ERR_NO_MEMORY);
 		return;
 	}
-	p->log = log;
 	p->read = r;
-	p->next = part->committed;
+	p->limit = r->limit && r->limit < part->committed ? r->limit : part->committed;
+	p->next = p->limit > r->offset ? p->limit : r->offset;
 	error = plan_pieces(p, part);
-	if (!error && p->cold) {
-		error = cold_begin(p);
-		if (!error)
-			return;
+	if (!error) {
+		choose_ways(p);
+		error = read_plan(p);
 	}
-	if (!error)
-		error = deliver(p);
-	plan_free(p);
-	finish(r, error);
+	if (error <= 0)
+		finish_plan(p, error, /* waited = */ false);
+}
+
+void reads_free(struct log *log)
+{
+	for (struct node *n; (n = list_pop(&log->reads));)
+		plan_free(CONTAINER(struct plan, link, n));
 }
 
 void log_read_free(struct log_read *r)
 {
-	for (uint32_t i = 0; i < r->nbatches; i++)
+	for (uint32_t i = 0; i < r->nbatches; i++) {
 		buf_unref(r->batches[i].bytes.buf);
+		stretch_unref(r->batches[i].span.stretch);
+	}
 	free(r->batches);
 	r->batches = NULL;
 	r->nbatches = 0;

@@ -17,6 +17,8 @@
 #include "base/crc.h"
 #include "base/own.h"
 
+enum { KEPT_FILES = 32 };
+
 void segment_path(char path[LOG_PATH_SIZE], uint64_t number, const char *suffix)
 {
 	snprintf(path, LOG_PATH_SIZE, "segments/%08" PRIx64 "%s", number, suffix);
@@ -33,14 +35,53 @@ struct segment *segment_new(struct log *log, uint64_t number, uint32_t slot, uin
 	s->partition = partition;
 	s->dedicated = dedicated;
 	s->size = BLOCK;
+	list_init(&s->kept);
 	list_push(&log->segments, &s->link);
 	if (number >= log->next_segment)
 		log->next_segment = number + 1;
 	return s;
 }
 
-void segment_free(struct segment *s)
+static void stop_keeping(struct log *log, struct segment *s)
 {
+	if (!s->file)
+		return;
+	s->suspect |= atomic_load(&s->file->suspect);
+	list_remove(&s->kept);
+	shared_file_unref(s->file);
+	s->file = NULL;
+	log->nkept--;
+}
+
+/* The file used longest ago that nobody else holds: whoever finds damage in a file must be heard by us. */
+static void keep_fewer(struct log *log)
+{
+	LIST_EACH(n, &log->kept) {
+		struct segment *s = CONTAINER(struct segment, kept, n);
+
+		if (atomic_load(&s->file->refs) == 1) {
+			stop_keeping(log, s);
+			return;
+		}
+	}
+}
+
+void segment_keep(struct log *log, struct segment *s, struct shared_file *file)
+{
+	if (s->file != file) {
+		stop_keeping(log, s);
+		s->file = shared_file_ref(file);
+		log->nkept++;
+	}
+	list_remove(&s->kept);
+	list_push(&log->kept, &s->kept);
+	if (log->nkept > KEPT_FILES)
+		keep_fewer(log);
+}
+
+void segment_free(struct log *log, struct segment *s)
+{
+	stop_keeping(log, s);
 	list_remove(&s->link);
 	free(s->origins);
 	free(s);
@@ -107,11 +148,18 @@ struct slice segment_batch(const struct segment *s, uint32_t seed, struct slice 
 	return batch;
 }
 
+bool extent_is_verified(const struct extent *e)
+{
+	const struct segment *s = e->segment;
+
+	return e->verified && !s->suspect && !(s->file && atomic_load(&s->file->suspect));
+}
+
 struct extent extent_of(const struct index_record *r, struct segment *s)
 {
 	return (struct extent){
 		.base = r->base, .last = r->last, .max_time = r->max_time, .latest = r->latest, .at = r->at, .size = r->size,
-		.crc = r->crc, .batches = r->batches, .segment = s,
+		.crc = r->crc, .batches = r->batches, .attributes = r->attributes, .segment = s,
 	};
 }
 
@@ -125,6 +173,7 @@ void extent_grow(struct index_record *r, const struct batch_info *info)
 		r->base = info->base_offset;
 	r->last = info->base_offset + info->last_delta;
 	r->batches++;
+	r->attributes |= info->attributes | ATTRIBUTES_KNOWN;
 }
 
 /* ---- at start ---- */

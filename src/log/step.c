@@ -260,6 +260,7 @@ static int take_in(struct pass *x, const uint8_t *raw)
 	if (!p || r.last < p->start)
 		return 0;
 	e = extent_of(&r, s->to);
+	e.verified = true;
 	return partition_add_extent(x->log, p, &e);
 }
 

@@ -46,6 +46,7 @@ struct world {
 	bool busy_life;                 /* world_work also settles, trims, reads and takes checkpoints */
 	bool reads_may_fail;            /* -ERR_DISK is an acceptable answer */
 	uint64_t damaged_reads;         /* answered with ERR_DAMAGED in world_check_undamaged */
+	uint64_t spans;                 /* seen by world_check */
 	struct log_read *reading;       /* under way in world_work */
 	struct world_sweep *sweeping;   /* also */
 	uint32_t sweeps;                /* begun in all lives: each has a number */

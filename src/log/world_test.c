@@ -302,6 +302,7 @@ static void read_some(struct world *w)
 		return;
 	r = w->reading = calloc(1, sizeof *r);
 	*r = (struct log_read){ .partition = p, .max_bytes = rng_below(&w->rng, 20000), .done = on_some_read, .ctx = w,
+				.takes_spans = rng_below(&w->rng, 2),
 				.offset = start + (int64_t)rng_below(&w->rng, (uint64_t)(end - start + 1)) };
 	log_read(w->log, r);
 }
@@ -334,6 +335,8 @@ static void live_busily(struct world *w)
 		world_sweep(w, 1 + (uint32_t)rng_below(&w->rng, WORLD_DEDICATED), rng_below(&w->rng, 3));
 	else if (n < 80 && w->applied)
 		world_supersede(w, 1 + rng_below(&w->rng, w->applied));
+	else if (n == 80)
+		simdisk_evict(w->disk, &w->rng);
 }
 
 void world_settle(struct world *w, uint64_t id)
@@ -375,6 +378,9 @@ static bool read_now(struct world *w, struct log_read *r)
 {
 	bool done = false;
 
+	if (rng_below(&w->rng, 50) == 0)
+		simdisk_evict(w->disk, &w->rng);
+	r->takes_spans = rng_below(&w->rng, 2);
 	r->done = on_read;
 	r->ctx = &done;
 	log_read(w->log, r);
@@ -412,39 +418,75 @@ static bool may_miss(const struct world *w, const struct fact *f, const struct l
 	return f->settled || f->gone[t - f->targets] || t->base_offset + f->count <= w->trimmed[t->partition];
 }
 
-/* Compare the batches of one read with the facts from *id on; missing ones must be settled, swept or trimmed. */
-static void check_read(struct world *w, const struct log_read *r, uint64_t *id, struct sweep_check *swept)
+/* What has been read of a partition, compared with the facts from `id` on. */
+struct comparison {
+	uint32_t partition;
+	uint64_t id;
+	struct sweep_check swept;
+};
+
+/* Batches that are missing must be settled, swept or trimmed. */
+static void check_batch(struct world *w, struct comparison *c, const struct log_batch *got)
 {
-	for (uint32_t i = 0; i < r->nbatches; i++) {
-		const struct log_batch *got = &r->batches[i];
-		const struct log_target *t;
+	const struct log_target *t;
 
-		for (;; ++*id) {
-			const struct fact *f = *id <= w->applied ? &w->facts[*id - 1] : NULL;
+	for (;; c->id++) {
+		const struct fact *f = c->id <= w->applied ? &w->facts[c->id - 1] : NULL;
 
-			t = f ? target_in(f, r->partition) : NULL;
-
-			if (!f) {
-				broken(w, "partition %u: offset %" PRId64 " was invented", r->partition, got->base_offset);
-				return;
-			}
-			if (t && t->base_offset == got->base_offset)
-				break;
-			if (t && !may_miss(w, f, t))
-				broken(w, "partition %u: offset %" PRId64 " (entry %" PRIu64 ") is missing", r->partition,
-				       t->base_offset, *id);
+		t = f ? target_in(f, c->partition) : NULL;
+		if (!f) {
+			broken(w, "partition %u: offset %" PRId64 " was invented", c->partition, got->base_offset);
+			return;
 		}
-		if (!same_batch(w, *id, t, got, swept) || got->last_offset != got->base_offset + w->facts[*id - 1].count - 1)
-			broken(w, "partition %u: offset %" PRId64 " has other bytes", r->partition, got->base_offset);
-		++*id;
+		if (t && t->base_offset == got->base_offset)
+			break;
+		if (t && !may_miss(w, f, t))
+			broken(w, "partition %u: offset %" PRId64 " (entry %" PRIu64 ") is missing", c->partition,
+			       t->base_offset, c->id);
 	}
+	if (!same_batch(w, c->id, t, got, &c->swept) || got->last_offset != got->base_offset + w->facts[c->id - 1].count - 1)
+		broken(w, "partition %u: offset %" PRId64 " has other bytes", c->partition, got->base_offset);
+	c->id++;
+}
+
+/* A span is whole batches, stamped, between its first offset and its last. */
+static void check_span(struct world *w, struct comparison *c, const struct log_batch *got)
+{
+	struct slice s;
+	struct view v;
+
+	w->spans++;
+	if (!span_resident(&got->span) || span_load(&got->span, &v) < 0) {
+		broken(w, "partition %u: offset %" PRId64 ": a span that cannot be sent", c->partition, got->base_offset);
+		return;
+	}
+	for (s = view_slice(v); s.n && !w->broken[0];) {
+		struct batch_info info = { 0 };
+		struct log_batch b;
+
+		if (!batch_info(s, &info) || info.base_offset < got->base_offset ||
+		    info.base_offset + info.last_delta > got->last_offset) {
+			broken(w, "partition %u: offset %" PRId64 ": a span of something else", c->partition, got->base_offset);
+			break;
+		}
+		b = (struct log_batch){ .base_offset = info.base_offset, .last_offset = info.base_offset + info.last_delta,
+					.bytes = { v.buf, (uint32_t)(s.p - v.buf->data), info.size } };
+		check_batch(w, c, &b);
+		s = slice_of(s.p + info.size, s.n - info.size);
+	}
+	buf_unref(v.buf);
+}
+
+static void check_read(struct world *w, struct comparison *c, const struct log_read *r)
+{
+	for (uint32_t i = 0; i < r->nbatches && !w->broken[0]; i++)
+		(r->batches[i].span.stretch ? check_span : check_batch)(w, c, &r->batches[i]);
 }
 
 static void check_partition(struct world *w, uint32_t partition, bool damage_allowed)
 {
 	struct log_read r = { .partition = partition, .offset = log_start(w->log, partition) };
-	struct sweep_check swept = { UINT32_MAX, UINT32_MAX };
-	uint64_t id = 1;
+	struct comparison c = { partition, 1, { UINT32_MAX, UINT32_MAX } };
 	int64_t end = 0;
 
 	for (uint64_t i = 1; i <= w->applied; i++) {
@@ -457,7 +499,7 @@ static void check_partition(struct world *w, uint32_t partition, bool damage_all
 		broken(w, "partition %u: [%" PRId64 ", %" PRId64 ") should be [%" PRId64 ", %" PRId64 ")", partition,
 		       log_start(w->log, partition), log_committed(w->log, partition), w->trimmed[partition], end);
 	while (r.offset < end && !w->broken[0]) {
-		r.max_bytes = rng_below(&w->rng, 20000);
+		r.max_bytes = rng_below(&w->rng, rng_below(&w->rng, 2) ? 20000 : 400000);
 		if (!read_now(w, &r))
 			broken(w, "partition %u: a read at %" PRId64 " never ends", partition, r.offset);
 		else if (r.error == -ERR_DAMAGED && damage_allowed)
@@ -466,7 +508,7 @@ static void check_partition(struct world *w, uint32_t partition, bool damage_all
 			broken(w, "partition %u: reading at %" PRId64 ": %s", partition, r.offset,
 			       error_info(r.error)->text);
 		else
-			check_read(w, &r, &id, &swept);
+			check_read(w, &c, &r);
 		log_read_free(&r);
 		if (r.error)
 			return;
@@ -474,13 +516,13 @@ static void check_partition(struct world *w, uint32_t partition, bool damage_all
 			broken(w, "partition %u: a read at %" PRId64 " does not get on", partition, r.offset);
 		r.offset = r.next;
 	}
-	for (; id <= w->applied && !w->broken[0]; id++) {
-		const struct fact *f = &w->facts[id - 1];
+	for (; c.id <= w->applied && !w->broken[0]; c.id++) {
+		const struct fact *f = &w->facts[c.id - 1];
 		const struct log_target *t = target_in(f, partition);
 
 		if (t && !may_miss(w, f, t))
 			broken(w, "partition %u: offset %" PRId64 " (entry %" PRIu64 ") is missing at the end", partition,
-			       t->base_offset, id);
+			       t->base_offset, c.id);
 	}
 }
 

@@ -21,7 +21,7 @@ enum {
 	CHECK_FULL_MS = 50,
 	FILES_KEPT = 1024,              /* of the file descriptors, at most: for journals, segments, listeners */
 	FILES_LEAST = 16,
-	FILES_SHARD = 12,
+	FILES_SHARD = 48,               /* the log keeps 32 segments open for readers */
 	CONNECTIONS_LEAST = 8,
 };
 
