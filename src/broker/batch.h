@@ -17,6 +17,7 @@
 #include "broker/command.h"
 
 enum { BATCH_HEADER = 61, BATCH_PATCHED = 16 };
+enum { ATTRIBUTE_ORIGIN = 3 << 8 };     /* ORIGIN_KAFKA is 0 there */
 enum codec { CODEC_NONE, CODEC_GZIP, CODEC_SNAPPY, CODEC_LZ4, CODEC_ZSTD };
 
 struct batch {

@@ -61,11 +61,17 @@ static void drop_deliveries(struct delivery *deliveries, uint32_t n)
 		buf_unref(deliveries[i].hold.buf);
 }
 
+void fetched_free(struct fetched *f)
+{
+	buf_unref(f->bytes.buf);
+	stretch_unref(f->span.stretch);
+}
+
 static void drop_fetched(struct cmd_fetch *c)
 {
 	for (uint32_t i = 0; i < c->nitems; i++)
 		for (uint32_t j = 0; j < c->items[i].nbatches; j++)
-			buf_unref(c->items[i].batches[j].bytes.buf);
+			fetched_free(&c->items[i].batches[j]);
 }
 
 static void drop_views(struct cmd *c)

@@ -24,6 +24,7 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "base/slice.h"
+#include "base/stretch.h"
 
 enum cmd_kind {
 	/* the catalogue */
@@ -206,7 +207,15 @@ struct fetched {
 	int64_t base_offset, last_offset;
 	uint32_t epoch;
 	struct view bytes;              /* see batch_patch() */
+	struct span span;               /* or, ->stretch != NULL: several Kafka batches in a file, to be sent as they are */
 };
+
+static inline uint32_t fetched_size(const struct fetched *f)
+{
+	return f->span.stretch ? f->span.size : f->bytes.size;
+}
+
+void fetched_free(struct fetched *f);                  /* what it holds */
 
 struct fetch_item {
 	uint32_t channel;
@@ -227,6 +236,7 @@ struct cmd_fetch {
 	uint32_t max_bytes;             /* in all */
 	uint32_t min_bytes;             /* answered as soon as there are this many... */
 	int64_t deadline_ms;            /* ...or at this time (unix ms), or when an item has an error */
+	bool takes_spans;
 };
 
 enum { OFFSET_LATEST = -1, OFFSET_EARLIEST = -2, OFFSET_MAX_TIMESTAMP = -3 };

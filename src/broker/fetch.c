@@ -131,8 +131,8 @@ void fetches_answer_ripe(struct broker *b)
 
 /* -------------------------------------------------------------------------------------------------- gathering ---- */
 
-/* One more batch for an item.  Takes over the view's reference. */
-static int gather(struct fetch *f, uint32_t i, const struct fetched *batch)
+/* One more batch for an item.  Takes over its references. */
+static int gather(struct fetch *f, uint32_t i, struct fetched *batch)
 {
 	struct item_state *s = &f->items[i];
 	struct fetch_item *item = &f->cmd->items[i];
@@ -141,7 +141,7 @@ static int gather(struct fetch *f, uint32_t i, const struct fetched *batch)
 		uint32_t capacity = s->capacity ? s->capacity * 2 : 4;
 		struct fetched *more = cmd_alloc(&f->cmd->head, capacity * sizeof *more);
 		if (!more) {
-			buf_unref(batch->bytes.buf);
+			fetched_free(batch);
 			return -ERR_NO_MEMORY;
 		}
 		if (item->nbatches)
@@ -150,8 +150,8 @@ static int gather(struct fetch *f, uint32_t i, const struct fetched *batch)
 		s->capacity = capacity;
 	}
 	item->batches[item->nbatches++] = *batch;
-	s->bytes += batch->bytes.size;
-	f->bytes += batch->bytes.size;
+	s->bytes += fetched_size(batch);
+	f->bytes += fetched_size(batch);
 	return 0;
 }
 
@@ -165,13 +165,14 @@ static void take_read(struct fetch *f)
 	for (uint32_t i = 0; !r->error && i < r->nbatches; i++) {
 		struct fetched batch = {
 			.base_offset = r->batches[i].base_offset, .last_offset = r->batches[i].last_offset,
-			.epoch = (uint32_t)r->batches[i].term, .bytes = r->batches[i].bytes,
+			.epoch = (uint32_t)r->batches[i].term, .bytes = r->batches[i].bytes, .span = r->batches[i].span,
 		};
 		r->batches[i].bytes.buf = NULL;
+		r->batches[i].span.stretch = NULL;
 		if (!item->error)
 			item->error = gather(f, f->at, &batch);
 		else
-			buf_unref(batch.bytes.buf);
+			fetched_free(&batch);
 	}
 	if (!r->error) {
 		f->items[f->at].next = r->next;
@@ -253,7 +254,8 @@ static void read_item(struct fetch *f, uint32_t i)
 	f->committed = log_committed(f->b->log, p->id);
 	f->reading = true;
 	f->read = (struct log_read){
-		.partition = p->id, .offset = f->items[i].next, .max_bytes = room(f, i), .done = on_read, .ctx = f,
+		.partition = p->id, .offset = f->items[i].next, .max_bytes = room(f, i),
+		.takes_spans = f->cmd->takes_spans, .looked_at = ATTRIBUTE_ORIGIN, .done = on_read, .ctx = f,
 	};
 	log_read(f->b->log, &f->read);
 }

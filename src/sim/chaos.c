@@ -1,5 +1,5 @@
 /*
- * chaos.c - what goes wrong while a seed works: cables, power, processes, disks.
+ * chaos.c - what goes wrong while a seed works: cables, power, processes, disks, page caches.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -35,6 +35,15 @@ static void stall(struct chaos *c)
 
 	if (a && a->client)
 		client_stall(a->client, (int64_t)rng_below(&c->actor.rng, 4 * SIM_S));
+}
+
+static void evict_pages(struct chaos *c)
+{
+	struct world *w = c->actor.sim->world;
+	struct simdisk *d = world_disk(w, (uint16_t)rng_below(&c->actor.rng, w->options.shards));
+
+	world_trace(w, "--- memory is short ---");
+	simdisk_evict(d, actor_chance(&c->actor, 50) ? NULL : &c->actor.rng);
 }
 
 static int64_t down_time(struct chaos *c)
@@ -83,6 +92,8 @@ static void chaos_act(struct event *e)
 	actor_pause(&c->actor, 3 * SIM_S);
 	if (!s->world->up)
 		return;
+	if (actor_chance(&c->actor, 30))
+		evict_pages(c);
 	if (c->crashes_left && actor_chance(&c->actor, 20)) {
 		c->crashes_left--;
 		take_down(c);

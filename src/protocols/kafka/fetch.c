@@ -1,5 +1,5 @@
 /*
- * fetch.c - Fetch: whole batches, passed on by reference.
+ * fetch.c - Fetch: whole batches, passed on by reference, or as spans of files, which the host sends without a copy.
  *
  * The partitions are asked for with one command per shard that owns some of them.  Each shard answers when it has its
  * share of min_bytes or at the deadline; the first that has something ends the wait of the others.  (The share: if all
@@ -107,6 +107,7 @@ static struct cmd_fetch *new_command(struct request *r, uint16_t shard, uint32_t
 		request_no_memory(r);
 		return NULL;
 	}
+	c->takes_spans = r->k->session.host->takes_spans;
 	c->min_bytes = min_bytes;
 	c->max_bytes = in->max_bytes < 1 ? 1 : in->max_bytes < FETCH_MAX ? (uint32_t)in->max_bytes : FETCH_MAX;
 	c->deadline_ms = min_bytes && in->max_wait_ms > 0 ? host_now(r->k->session.host) + in->max_wait_ms : 0;
@@ -185,8 +186,11 @@ static int translate(struct part *part)
 		struct fetched *b = &part->item->batches[i];
 		struct batch parsed;
 		struct view made;
-		int e = batch_parse(view_slice(b->bytes), false, &parsed);
+		int e;
 
+		if (b->span.stretch)            /* Kafka's own, all of them */
+			continue;
+		e = batch_parse(view_slice(b->bytes), false, &parsed);
 		if (e < 0)
 			return e;
 		if (batch_origin(&parsed) == ORIGIN_KAFKA)
@@ -205,7 +209,7 @@ static void fill(struct part *part, uint64_t *room, bool *first)
 {
 	part->batches = part->item->batches;
 	for (uint32_t i = 0; i < part->item->nbatches; i++) {
-		uint32_t size = part->batches[i].bytes.size;
+		uint32_t size = fetched_size(&part->batches[i]);
 
 		if (size > *room && !*first)
 			break;
@@ -238,6 +242,11 @@ static void write_batch(struct host *h, struct fetched *b)
 	struct slice stored = view_slice(b->bytes);
 	uint8_t head[BATCH_PATCHED];
 
+	if (b->span.stretch) {
+		host_write_span(h, b->span);
+		b->span = (struct span){ .stretch = NULL };     /* the reference is the host's now */
+		return;
+	}
 	batch_patch(stored, b->base_offset, b->epoch, head);
 	if (stored.n < COPY_BELOW) {
 		host_write(h, head, sizeof head);
@@ -246,7 +255,7 @@ static void write_batch(struct host *h, struct fetched *b)
 	}
 
 	struct view rest = b->bytes;
-	b->bytes = (struct view){ .buf = NULL };        /* the reference is the host's now */
+	b->bytes = (struct view){ .buf = NULL };        /* likewise */
 	if (memcmp(stored.p, head, sizeof head) != 0) {
 		host_write(h, head, sizeof head);
 		rest.offset += sizeof head;
