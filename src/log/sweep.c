@@ -175,7 +175,7 @@ static void sweep_end(struct sweep *s, int error)
 	if (to && to->created)
 		segment_close(log, to);
 	else if (to)
-		segment_free(to);
+		segment_free(log, to);
 	/* Nothing else may be written for long: the space should not wait for that. */
 	if (client->rewrite && log->dead_bytes > 4 * log->checkpoint_bytes)
 		log->checkpoint_wanted = true;
@@ -210,6 +210,7 @@ static int take_in(struct sweep *s, struct partition *p, const uint8_t *raw)
 	if (r.last < p->start)
 		return 0;
 	e = extent_of(&r, to);
+	e.verified = true;
 	return partition_add_extent(s->log, p, &e);
 }
 
