@@ -437,10 +437,8 @@ int broker_open(struct env *env, const struct broker_options *o, const struct ou
 
 static void partitions_free(struct broker *b)
 {
-	RADIX_EACH(struct partition, p, &b->partitions) {
-		producers_free(p->producers);
-		free(p);
-	}
+	RADIX_EACH(struct partition, p, &b->partitions)
+		partition_forget(p);
 	radix_free(&b->partitions);
 }
 

@@ -102,14 +102,17 @@ struct partition {
 	uint32_t id;                    /* in the log */
 	uint32_t channel;
 	uint32_t number;                /* within the channel */
-	uint32_t slot;
-	struct producers *producers;    /* NULL until an idempotent producer writes */
-	struct queue *queue;            /* the channel's queue view, unless it is folded (queue_fold.c) */
-	int64_t owed;                   /* folded: the first offset that it owes; nothing from there on has been touched */
-	struct node fetchers;           /* waiting fetches */
-	int64_t floor;                  /* DeleteRecords: readers by offset see nothing below */
+	bool dedicated;                 /* it has a slot to itself */
 	bool viewed;                    /* the channel has a queue view: from queue_create() to queue_drop() */
+	bool folded;                    /* ...and that is folded: `owed` counts, not `queue` (queue_fold.c) */
 	bool closing;                   /* a delete with conditions is under way: nothing new may come */
+	struct producers *producers;    /* NULL until an idempotent producer writes */
+	union {
+		struct queue *queue;    /* the channel's queue view, if it has one that is not folded */
+		int64_t owed;           /* folded: the first offset that it owes; nothing from there on has been touched */
+	};
+	struct node *fetchers;          /* list of waiting fetches; NULL: there never were any */
+	int64_t floor;                  /* DeleteRecords: readers by offset see nothing below */
 	uint64_t mark;                  /* of the last publish that named it */
 };
 
@@ -137,6 +140,11 @@ struct partition *core_partition(struct broker *b, uint32_t log_partition);
 /* By channel and number; NULL with -ERR_NO_SUCH_CHANNEL or -ERR_NO_SUCH_PARTITION in *ret_error (else 0). */
 struct partition *core_partition_of(struct broker *b, uint32_t channel, uint32_t number, int *ret_error);
 int64_t core_start(struct broker *b, const struct partition *p);       /* the first offset that readers may see */
+static inline uint32_t partition_slot(const struct partition *p)
+{
+	return p->dedicated ? SLOT_DEDICATED + p->id : SLOT_SHARED;
+}
+void partition_forget(struct partition *p);
 void partition_trim(struct broker *b, struct partition *p);            /* give back what lies below the floor, if no queue owes it */
 void core_need_housekeeping(struct broker *b);                         /* producers to forget, floors to reach: some minutes later */
 /* Only if this shard owns it.  Keep the id, not the pointer: the catalogue may be replaced as a whole. */

@@ -238,10 +238,26 @@ static void on_deadline(struct broker *b, struct timer *t)
 	finish(CONTAINER(struct fetch, deadline, t));
 }
 
+static bool has_waiting_room(struct partition *p)
+{
+	if (p->fetchers)
+		return true;
+	p->fetchers = malloc(sizeof *p->fetchers);
+	if (p->fetchers)
+		list_init(p->fetchers);
+	return p->fetchers;
+}
+
 static void wait(struct fetch *f)
 {
+	for (uint32_t i = 0; i < f->cmd->nitems; i++) {
+		if (!has_waiting_room(item_partition(f, i))) {
+			finish(f);
+			return;
+		}
+	}
 	for (uint32_t i = 0; i < f->cmd->nitems; i++)
-		list_push(&item_partition(f, i)->fetchers, &f->items[i].link);
+		list_push(item_partition(f, i)->fetchers, &f->items[i].link);
 	f->deadline.fire = on_deadline;
 	timer_set(f->b, &f->deadline, f->cmd->deadline_ms);
 }
@@ -323,7 +339,9 @@ void on_fetch(struct broker *b, struct cmd *cmd)
 void fetches_appended(struct broker *b, struct partition *p, const struct log_target *t, const struct log_entry *entry,
 		      const struct batch *batch)
 {
-	LIST_EACH(n, &p->fetchers) {
+	if (!p->fetchers)
+		return;
+	LIST_EACH(n, p->fetchers) {
 		struct item_state *s = CONTAINER(struct item_state, link, n);
 		struct fetch *f = s->fetch;
 		uint32_t i = (uint32_t)(s - f->items);
@@ -348,7 +366,9 @@ void fetches_appended(struct broker *b, struct partition *p, const struct log_ta
 
 void fetches_partition_gone(struct broker *b, struct partition *p)
 {
-	LIST_EACH(n, &p->fetchers) {
+	if (!p->fetchers)
+		return;
+	LIST_EACH(n, p->fetchers) {
 		struct item_state *s = CONTAINER(struct item_state, link, n);
 		s->fetch->cmd->items[s - s->fetch->items].error = -ERR_NO_SUCH_PARTITION;
 		list_remove(n);

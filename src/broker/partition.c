@@ -41,6 +41,13 @@ void partition_trim(struct broker *b, struct partition *p)
 		log_trim(b->log, p->id, p->floor);
 }
 
+void partition_forget(struct partition *p)
+{
+	producers_free(p->producers);
+	free(p->fetchers);
+	free(p);
+}
+
 static int open_one(struct broker *b, const struct channel *ch, uint32_t number)
 {
 	uint32_t id = channel_partition(ch, number);
@@ -52,15 +59,14 @@ static int open_one(struct broker *b, const struct channel *ch, uint32_t number)
 	if (!p)
 		return -ERR_NO_MEMORY;
 	*p = (struct partition){
-		.id = id, .channel = ch->id, .number = number, .slot = ch->dedicated ? SLOT_DEDICATED + id : SLOT_SHARED,
+		.id = id, .channel = ch->id, .number = number, .dedicated = ch->dedicated,
 	};
-	list_init(&p->fetchers);
 	int r = radix_put(&b->partitions, id, p);
 	if (r < 0) {
 		free(p);
 		return r;
 	}
-	return log_partition_open(b->log, id, p->slot, ch->dedicated);
+	return log_partition_open(b->log, id, partition_slot(p), ch->dedicated);
 }
 
 struct partition *entry_partition(struct broker *b, const struct entry *e, uint32_t number)
@@ -90,8 +96,7 @@ void partitions_drop(struct broker *b, struct entry *e)
 			continue;
 		fetches_partition_gone(b, p);
 		log_partition_drop(b->log, id);
-		producers_free(p->producers);
-		free(p);
+		partition_forget(p);
 	}
 }
 
@@ -143,7 +148,7 @@ void on_shard_inspect(struct broker *b, struct cmd *c)
 	}
 
 	ask->ret_ready = view_ready(b, ch);
-	if (ask->if_unused && p->queue && queue_in_use(p->queue)) {
+	if (ask->if_unused && !p->folded && queue_in_use(p->queue)) {
 		core_answer(b, c, -ERR_IN_USE);
 	} else if (ask->if_empty && (ask->ret_ready || has_pending(b, ch))) {
 		core_answer(b, c, -ERR_NOT_EMPTY);

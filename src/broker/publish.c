@@ -198,7 +198,7 @@ static int admit(struct broker *b, struct publish *p, const struct batch *batch,
 	if (r < 0 || t->duplicate)
 		return r;
 	t->offset = log_end(b->log, to->id);
-	p->targets[p->n++] = (struct log_target){ .slot = to->slot, .partition = to->id, .base_offset = t->offset };
+	p->targets[p->n++] = (struct log_target){ .slot = partition_slot(to), .partition = to->id, .base_offset = t->offset };
 	return 0;
 }
 

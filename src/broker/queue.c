@@ -296,7 +296,7 @@ static void view_begin(struct broker *b, const struct channel *ch, uint32_t numb
 
 	if (p->viewed)
 		return;
-	p->viewed = true;
+	p->viewed = p->folded = true;
 	if (!created)
 		p->owed = 0;
 	else
@@ -331,7 +331,7 @@ void queue_alter(struct broker *b, const struct channel *ch)
 	if (set_partitions(q, ch) < 0)
 		queue_give_up(q);
 	for (uint32_t i = 0; i < q->ledger.npartitions; i++)
-		core_partition(b, q->log_ids[i])->queue = q;
+		queue_settle_in(q, i);
 	adopt(q, ch);
 	queue_wake(q);
 }
@@ -403,7 +403,7 @@ void queue_drop(struct broker *b, const struct channel *ch)
 
 	if (!first || !first->viewed)
 		return;
-	if (first->queue)
+	if (!first->folded)
 		drop_unfolded(first->queue);
 	else
 		b->stats.messages_ready -= view_ready(b, ch);
@@ -412,7 +412,7 @@ void queue_drop(struct broker *b, const struct channel *ch)
 
 		if (!p)
 			continue;
-		p->viewed = false;
+		p->viewed = p->folded = false;
 		p->queue = NULL;
 	}
 }
@@ -488,7 +488,7 @@ void queues_snapshot(struct broker *b, struct bytes *out)
 		state_snapshot(&q->ledger, q->dedup, q->channel, out);
 	}
 	RADIX_EACH(const struct partition, p, &b->partitions) {
-		const struct channel *ch = p->viewed && !p->queue && p->number == 0 ? core_channel(b, p->channel) : NULL;
+		const struct channel *ch = p->folded && p->number == 0 ? core_channel(b, p->channel) : NULL;
 		if (ch && view_ready(b, ch))
 			view_snapshot(b, ch, out);
 	}

@@ -295,7 +295,7 @@ static bool folded_stats(struct broker *b, struct cmd_queue_stats *c)
 	const struct channel *ch = core_channel(b, c->channel);
 	const struct partition *p = ch ? core_partition(b, channel_partition(ch, 0)) : NULL;
 
-	if (!p || !p->viewed || p->queue)
+	if (!p || !p->folded)
 		return false;
 	c->ret_ready = view_ready(b, ch);
 	for (uint32_t i = 0; ch->queue->spec->policy.max_bytes < 0 && i < ch->partitions; i++)

@@ -57,7 +57,7 @@ static void fold(struct queue *q)
 	for (uint32_t i = 0; i < q->ledger.npartitions; i++) {
 		struct partition *p = core_partition(b, q->log_ids[i]);
 
-		p->queue = NULL;
+		p->folded = true;
 		p->owed = q->ledger.partitions[i].floor;
 	}
 	queue_forget(q);
@@ -116,13 +116,20 @@ void queue_had_turn(struct queue *q)
 
 /* ---- unfolding ---- */
 
-static int unfold_partition(struct queue *q, uint32_t number, int64_t end)
+void queue_settle_in(struct queue *q, uint32_t number)
 {
 	struct partition *p = core_partition(q->broker, q->log_ids[number]);
 
+	p->folded = false;
 	p->queue = q;
-	ledger_begin(&q->ledger, number, p->owed);
-	return p->owed < end ? ledger_append(&q->ledger, number, p->owed, end - 1, NULL, q->broker->now_ms) : 0;
+}
+
+static int unfold_partition(struct queue *q, uint32_t number, int64_t end)
+{
+	int64_t owed = core_partition(q->broker, q->log_ids[number])->owed;
+
+	ledger_begin(&q->ledger, number, owed);
+	return owed < end ? ledger_append(&q->ledger, number, owed, end - 1, NULL, q->broker->now_ms) : 0;
 }
 
 static struct queue *unfold(struct broker *b, const struct channel *ch, const struct partition *at, int64_t end)
@@ -136,14 +143,12 @@ static struct queue *unfold(struct broker *b, const struct channel *ch, const st
 	q = queue_new(b, ch);
 	for (uint32_t i = 0; q && r == 0 && i < q->ledger.npartitions; i++)
 		r = unfold_partition(q, i, q->log_ids[i] == at->id ? end : log_committed(b->log, q->log_ids[i]));
-	if (r < 0) {
-		for (uint32_t i = 0; i < q->ledger.npartitions; i++)
-			core_partition(b, q->log_ids[i])->queue = NULL;
+	if (r < 0)
 		queue_forget(q);
+	if (!q || r < 0)
 		return NULL;
-	}
-	if (!q)
-		return NULL;
+	for (uint32_t i = 0; i < q->ledger.npartitions; i++)
+		queue_settle_in(q, i);
 	q->counted_ready = queue_ready(q);
 	if (!b->recovering)
 		queue_wake(q);
@@ -152,7 +157,7 @@ static struct queue *unfold(struct broker *b, const struct channel *ch, const st
 
 struct queue *queue_at(struct broker *b, struct partition *p, int64_t end)
 {
-	return p->queue ? p->queue : unfold(b, core_channel(b, p->channel), p, end);
+	return !p->folded ? p->queue : unfold(b, core_channel(b, p->channel), p, end);
 }
 
 struct queue *queue_of(struct broker *b, uint32_t channel)
@@ -173,7 +178,7 @@ struct queue *queue_of(struct broker *b, uint32_t channel)
 
 bool view_wants(struct broker *b, struct partition *p, int64_t first, int64_t last)
 {
-	return p->viewed && (p->queue ? queue_wanted(b, p->queue, p->number, first, last) : last >= p->owed);
+	return p->viewed && (p->folded ? last >= p->owed : queue_wanted(b, p->queue, p->number, first, last));
 }
 
 uint64_t view_ready(struct broker *b, const struct channel *ch)
@@ -183,7 +188,7 @@ uint64_t view_ready(struct broker *b, const struct channel *ch)
 	for (uint32_t i = 0; i < ch->partitions; i++) {
 		const struct partition *p = core_partition(b, channel_partition(ch, i));
 
-		if (p->queue)
+		if (!p->folded)
 			return queue_ready(p->queue);
 		ready += (uint64_t)(log_committed(b->log, p->id) - p->owed);
 	}

@@ -16,7 +16,7 @@ static bool is_folded(struct rig *r, uint32_t channel)
 {
 	const struct partition *p = core_partition(r->b, channel_partition(core_channel(r->b, channel), 0));
 
-	return p->viewed && !p->queue;
+	return p->folded;
 }
 
 static const char *take_all(struct rig *r, uint32_t channel)

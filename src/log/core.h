@@ -45,7 +45,7 @@ struct jfile {
 	uint64_t first_seq;             /* of the first commit in it; 0: none yet */
 	uint64_t first_entry;
 	uint32_t first_prev;
-	struct node partitions;         /* those whose oldest reference is here */
+	struct node partitions;         /* struct places of those whose oldest reference is here */
 };
 
 /* Where the next commit goes. */
@@ -107,16 +107,25 @@ struct extent {
 };
 
 /* References and extents are two sequences, each by offset.  No offset is in both; they may interleave: see struct walk. */
-struct partition {
-	uint32_t id, slot;
-	bool dedicated, damaged;
-	int64_t start, end, committed;
-	uint64_t bytes;
+struct places {
+	struct partition *partition;
 	struct node link;               /* in jfile.partitions of the oldest reference; or alone */
 	struct ref *refs;               /* a ring, oldest first */
-	uint32_t refs_first, refs_n, refs_capacity;
 	struct extent *extents;         /* extents[first .. first + n), oldest first */
-	uint32_t extents_first, extents_n, extents_capacity;
+	uint32_t refs_first, refs_capacity;
+	uint32_t extents_first, extents_capacity;
+};
+
+/* There may be a million of them, most of them empty. */
+struct partition {
+	uint32_t id, slot;
+	uint32_t refs_n : 31;
+	bool dedicated : 1;
+	uint32_t extents_n : 31;
+	bool damaged : 1;
+	int64_t start, end, committed;
+	uint64_t bytes;
+	struct places *places;          /* NULL only if it has none */
 };
 
 struct slot {
@@ -290,12 +299,12 @@ void partition_drop_extents(struct log *log, struct partition *p, uint32_t at, u
 
 static inline struct extent *partition_extent(const struct partition *p, uint32_t i)
 {
-	return &p->extents[p->extents_first + i];
+	return &p->places->extents[p->places->extents_first + i];
 }
 
 static inline struct ref *partition_ref(const struct partition *p, uint32_t i)
 {
-	return &p->refs[(p->refs_first + i) & (p->refs_capacity - 1)];
+	return &p->places->refs[(p->places->refs_first + i) & (p->places->refs_capacity - 1)];
 }
 
 /* Over all that a partition has, in the order of offsets. */

@@ -23,7 +23,6 @@ int log_partition_open(struct log *log, uint32_t id, uint32_t slot, bool dedicat
 	p->id = id;
 	p->slot = slot;
 	p->dedicated = dedicated;
-	list_init(&p->link);
 	if (radix_put(&log->partitions, id, p) < 0) {
 		free(p);
 		return -ERR_NO_MEMORY;
@@ -31,11 +30,38 @@ int log_partition_open(struct log *log, uint32_t id, uint32_t slot, bool dedicat
 	return 0;
 }
 
+/* Made when there is something to enter; gone with the last entry. */
+static int need_places(struct partition *p)
+{
+	if (p->places)
+		return 0;
+	p->places = calloc(1, sizeof *p->places);
+	if (!p->places)
+		return -ERR_NO_MEMORY;
+	p->places->partition = p;
+	list_init(&p->places->link);
+	return 0;
+}
+
+static void forget_places(struct partition *p)
+{
+	list_remove(&p->places->link);
+	free(p->places->refs);
+	free(p->places->extents);
+	free(p->places);
+	p->places = NULL;
+}
+
+static void forget_if_empty(struct partition *p)
+{
+	if (!p->refs_n && !p->extents_n && p->places)
+		forget_places(p);
+}
+
 void partition_free(struct log *log, struct partition *p)
 {
-	list_remove(&p->link);
-	free(p->refs);
-	free(p->extents);
+	if (p->places)
+		forget_places(p);
 	free(p);
 }
 
@@ -59,20 +85,20 @@ void log_partition_drop(struct log *log, uint32_t id)
 
 static int refs_grow(struct partition *p)
 {
-	uint32_t capacity = p->refs_capacity ? p->refs_capacity * 2 : 4;
+	uint32_t capacity = p->places->refs_capacity ? p->places->refs_capacity * 2 : 4;
 	struct ref *refs;
 
-	if (capacity < p->refs_capacity)
+	if (capacity < p->places->refs_capacity)
 		return -ERR_NO_MEMORY;
 	refs = malloc(capacity * sizeof *refs);
 	if (!refs)
 		return -ERR_NO_MEMORY;
 	for (uint32_t i = 0; i < p->refs_n; i++)
 		refs[i] = *partition_ref(p, i);
-	free(p->refs);
-	p->refs = refs;
-	p->refs_first = 0;
-	p->refs_capacity = capacity;
+	free(p->places->refs);
+	p->places->refs = refs;
+	p->places->refs_first = 0;
+	p->places->refs_capacity = capacity;
 	return 0;
 }
 
@@ -81,26 +107,27 @@ static void relink(struct log *log, struct partition *p)
 {
 	struct jfile *f;
 
-	list_remove(&p->link);
+	list_remove(&p->places->link);
 	if (!p->refs_n) {
-		free(p->refs);
-		p->refs = NULL;
-		p->refs_capacity = p->refs_first = 0;
+		free(p->places->refs);
+		p->places->refs = NULL;
+		p->places->refs_capacity = p->places->refs_first = 0;
+		forget_if_empty(p);
 		return;
 	}
 	f = journal_find(&log->journal, partition_ref(p, 0)->generation);
 	assert(f);
-	list_push(&f->partitions, &p->link);
+	list_push(&f->partitions, &p->places->link);
 }
 
 int partition_add_ref(struct log *log, struct partition *p, const struct ref *r, struct jfile *f)
 {
-	if (p->refs_n == p->refs_capacity && refs_grow(p) < 0)
+	if (need_places(p) < 0 || (p->refs_n == p->places->refs_capacity && refs_grow(p) < 0))
 		return -ERR_NO_MEMORY;
 	*partition_ref(p, p->refs_n++) = *r;
 	p->bytes += r->size;
 	if (p->refs_n == 1)
-		list_push(&f->partitions, &p->link);
+		list_push(&f->partitions, &p->places->link);
 	return 0;
 }
 
@@ -129,7 +156,7 @@ void partition_drop_refs(struct log *log, struct partition *p, uint32_t n)
 	generation = partition_ref(p, 0)->generation;
 	for (uint32_t i = 0; i < n; i++)
 		p->bytes -= partition_ref(p, i)->size;
-	p->refs_first = (p->refs_first + n) & (p->refs_capacity - 1);
+	p->places->refs_first = (p->places->refs_first + n) & (p->places->refs_capacity - 1);
 	p->refs_n -= n;
 	if (!p->refs_n || partition_ref(p, 0)->generation != generation)
 		relink(log, p);
@@ -142,20 +169,20 @@ static int extents_grow(struct partition *p)
 	uint32_t capacity = p->extents_n + p->extents_n / 2 + 2;
 	struct extent *extents;
 
-	if (p->extents_first > p->extents_capacity / 2) {
-		memmove(p->extents, p->extents + p->extents_first, p->extents_n * sizeof *p->extents);
-		p->extents_first = 0;
+	if (p->places->extents_first > p->places->extents_capacity / 2) {
+		memmove(p->places->extents, p->places->extents + p->places->extents_first, p->extents_n * sizeof *p->places->extents);
+		p->places->extents_first = 0;
 		return 0;
 	}
 	extents = malloc(capacity * sizeof *extents);
 	if (!extents)
 		return -ERR_NO_MEMORY;
 	if (p->extents_n)
-		memcpy(extents, p->extents + p->extents_first, p->extents_n * sizeof *extents);
-	free(p->extents);
-	p->extents = extents;
-	p->extents_first = 0;
-	p->extents_capacity = capacity;
+		memcpy(extents, p->places->extents + p->places->extents_first, p->extents_n * sizeof *extents);
+	free(p->places->extents);
+	p->places->extents = extents;
+	p->places->extents_first = 0;
+	p->places->extents_capacity = capacity;
 	return 0;
 }
 
@@ -163,7 +190,8 @@ int partition_add_extent(struct log *log, struct partition *p, const struct exte
 {
 	uint32_t at = partition_find_extent(p, e->base);
 
-	if (p->extents_first + p->extents_n == p->extents_capacity && extents_grow(p) < 0)
+	if (need_places(p) < 0 ||
+	    (p->places->extents_first + p->extents_n == p->places->extents_capacity && extents_grow(p) < 0))
 		return -ERR_NO_MEMORY;
 	memmove(partition_extent(p, at + 1), partition_extent(p, at), (p->extents_n - at) * sizeof *e);
 	*partition_extent(p, at) = *e;
@@ -203,15 +231,18 @@ void partition_drop_extents(struct log *log, struct partition *p, uint32_t at, u
 		p->bytes -= e->size;
 		segment_release(log, e->segment, e->size);
 	}
+	if (!n)
+		return;
 	if (!at)
-		p->extents_first += n;
-	else if (n)
-		memmove(partition_extent(p, at), partition_extent(p, at + n), (p->extents_n - at - n) * sizeof *p->extents);
+		p->places->extents_first += n;
+	else
+		memmove(partition_extent(p, at), partition_extent(p, at + n), (p->extents_n - at - n) * sizeof *p->places->extents);
 	p->extents_n -= n;
 	if (!p->extents_n) {
-		free(p->extents);
-		p->extents = NULL;
-		p->extents_first = p->extents_capacity = 0;
+		free(p->places->extents);
+		p->places->extents = NULL;
+		p->places->extents_first = p->places->extents_capacity = 0;
+		forget_if_empty(p);
 	}
 }
 

@@ -82,7 +82,7 @@ int plan_journal(struct pass *x)
 
 	for (uint32_t i = 0; i < j->nlive && j->live[i]->generation <= x->through; i++) {
 		LIST_EACH(n, &j->live[i]->partitions) {
-			struct partition *p = CONTAINER(struct partition, link, n);
+			struct partition *p = CONTAINER(struct places, link, n)->partition;
 
 			if (p->damaged)
 				continue;
