@@ -173,12 +173,14 @@ struct big {
 
 /* A commit whose bytes are still at hand: its small parts in one buffer, its big payloads by reference. */
 struct recent {
-	struct buf *buf;
+	struct buf *buf;                /* NULL: nothing of it is kept */
 	struct big *big;
 	uint32_t nbig;
 	uint32_t at;                    /* of the commit in its file */
 	size_t charge;
 };
+
+enum { RECENT_NOTHING = 512 };          /* the charge of a commit of which nothing is kept */
 
 struct recents {
 	struct recent *ring;

@@ -517,14 +517,29 @@ static void adopt(struct commit_op *o, struct item *item, uint64_t payload_at)
 	item->entry.payload = v;
 }
 
+/* State is read by nobody once it is applied: a commit without batches is not kept in memory. */
+static void keep_batches_only(struct commit_op *o)
+{
+	LIST_EACH(n, &o->items)
+		if (CONTAINER(struct item, link, n)->entry.kind == LOG_BATCH)
+			return;
+	for (uint32_t i = 0; i < o->recent.nbig; i++)
+		buf_unref(o->recent.big[i].payload.buf);
+	free(o->recent.big);
+	buf_unref(o->recent.buf);
+	o->recent = (struct recent){ .charge = RECENT_NOTHING };
+}
+
 static void commit_apply(struct commit_op *o)
 {
 	struct log *log = o->log;
 	uint64_t payload_at = o->at + o->c.meta_size;
 	const uint8_t *meta = o->recent.buf->data + COMMIT_HEADER;
 	struct buf *buf = buf_ref(o->recent.buf);
-	struct recent recent = o->recent;
+	struct recent recent;
 
+	keep_batches_only(o);
+	recent = o->recent;
 	o->recent = (struct recent){ 0 };
 	recents_add(&log->recents, o->c.seq, &recent);
 	for (struct node *n; !log->failed && (n = list_pop(&o->items));) {

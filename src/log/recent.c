@@ -90,6 +90,8 @@ bool recents_get(const struct recents *c, const struct ref *ref, struct view *re
 	if (i >= c->n)
 		return false;
 	r = at(c, i);
+	if (!r->buf)
+		return false;
 	offset = ref->at - r->at;
 	bigs = bigs_until(r, offset);
 	big = bigs ? &r->big[bigs - 1] : NULL;
