@@ -220,8 +220,8 @@ static __attribute__((noinline)) bool headers_are_sound(struct slice at)
 	return n >= 0 && r == 1 && at.n == 0;
 }
 
-/* Walk all records; *ret_max becomes the latest timestamp (-1: none has one). */
-static int check_records(const struct batch *b, struct slice records, int64_t now_ms, int64_t *ret_max, struct why *why)
+/* Walk all records; *ret_max becomes the latest timestamp (-1: none has one), and those without a key are counted. */
+static int check_records(struct batch *b, struct slice records, int64_t now_ms, int64_t *ret_max, struct why *why)
 {
 	struct cursor c = { records.p, records.p + records.n };
 	int64_t max = -1, timestamp, latest = now_ms > INT64_MAX - AHEAD_MS ? INT64_MAX : now_ms + AHEAD_MS;
@@ -238,6 +238,7 @@ static int check_records(const struct batch *b, struct slice records, int64_t no
 		if (__builtin_add_overflow(b->base_timestamp, r.timestamp_delta, &timestamp))
 			return fail(why, -ERR_BAD_TIMESTAMP, "record %d has a timestamp beyond all time", i);
 		max = timestamp > max ? timestamp : max;
+		b->keyless += !r.key.p;
 	}
 	if (c.p != c.end)
 		return fail(why, -ERR_BAD_RECORD, "%td bytes follow the last record", c.end - c.p);

@@ -31,6 +31,7 @@ struct batch {
 	int16_t producer_epoch;
 	int32_t base_sequence;
 	int32_t count;
+	int32_t keyless;                /* records without a key; known after batch_validate() */
 	struct slice records;           /* possibly compressed */
 };
 

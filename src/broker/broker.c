@@ -11,6 +11,7 @@
 
 enum {
 	DEFAULT_MAX_PENDING_BYTES = 256 << 20,
+	DEFAULT_COMPACTION_MAP_BYTES = 128 << 20,
 	SNAPSHOT_FORMAT = 2,
 	SNAPSHOT_OLDEST = 1,            /* it has all queues, also those that owe nothing */
 };
@@ -115,6 +116,7 @@ static void start(struct broker *b)
 {
 	b->started = true;
 	queues_start(b);
+	compaction_start(b);
 	catalogue_start(b);
 }
 
@@ -319,6 +321,7 @@ static const struct part {
 	{ 2, "producers", producers_snapshot, producers_restore },
 	{ 3, "queues",    queues_snapshot,    queues_restore },
 	{ 4, "groups",    groups_snapshot,    groups_restore },
+	{ 6, "compaction", compaction_snapshot, compaction_restore },
 };
 
 enum { PARTS = sizeof parts / sizeof *parts, SECTION_HEADER = 9 };
@@ -382,6 +385,8 @@ static int open_parts(struct broker *b)
 		r = queues_open(b);
 	if (r == 0)
 		r = groups_open(b);
+	if (r == 0)
+		r = compaction_open(b);
 	return r;
 }
 
@@ -394,6 +399,8 @@ static struct broker *broker_new(struct env *env, const struct broker_options *o
 	b->options = *o;
 	if (!b->options.max_pending_bytes)
 		b->options.max_pending_bytes = DEFAULT_MAX_PENDING_BYTES;
+	if (!b->options.compaction_map_bytes)
+		b->options.compaction_map_bytes = DEFAULT_COMPACTION_MAP_BYTES;
 	if (!b->options.topic_defaults)
 		b->options.topic_defaults = &topic_policy_default;
 	b->outlet = *outlet;
@@ -437,8 +444,10 @@ int broker_open(struct env *env, const struct broker_options *o, const struct ou
 
 static void partitions_free(struct broker *b)
 {
-	RADIX_EACH(struct partition, p, &b->partitions)
+	RADIX_EACH(struct partition, p, &b->partitions) {
+		compaction_forget(b, p);
 		partition_forget(p);
+	}
 	radix_free(&b->partitions);
 }
 
@@ -472,6 +481,8 @@ static void broker_free(struct broker *b, void (*close)(struct cluster *c))
 	if (b->groups)
 		groups_close(b);
 	partitions_free(b);
+	if (b->compaction)
+		compaction_close(b);
 	catalogue_close(b);
 	close(b->cluster);
 	MAP_EACH(&b->asks, e)
@@ -498,6 +509,7 @@ void broker_stop(struct broker *b, int64_t now_ms)
 	b->stopping = true;
 	fetches_stop(b);
 	queues_stop(b);
+	compaction_stop(b);
 	log_checkpoint(b->log);
 }
 

@@ -199,6 +199,7 @@ int  catalogue_replace(struct broker *b, struct slice in, struct why *why);
 
 /* ---- partition.c: what the changes mean for the shard that owns the channel ---- */
 struct partition *entry_partition(struct broker *b, const struct entry *e, uint32_t number);   /* ours only */
+int  partitions_alter(struct broker *b, struct entry *e);              /* its settings may have changed */
 int  partitions_open(struct broker *b, struct entry *e);               /* those that are not open yet */
 void partitions_drop(struct broker *b, struct entry *e);
 int  view_open(struct broker *b, struct entry *e);

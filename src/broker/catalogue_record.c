@@ -366,7 +366,8 @@ static int do_alter_channel(struct scene *s)
 	struct entry *e = find_entry(s->vhost, s->r->name);
 
 	s->verdict->channel = e->channel.id;
-	return set_settings(s->c, e, (struct setting *)s->r->settings.v, (uint32_t)s->r->settings.n);
+	int r = set_settings(s->c, e, (struct setting *)s->r->settings.v, (uint32_t)s->r->settings.n);
+	return r == 0 && entry_is_ours(s->b, e) ? partitions_alter(s->b, e) : r;
 }
 
 static int do_alter_queue(struct scene *s)

@@ -32,7 +32,7 @@ static uint32_t find_aborted(const struct cleaning *c, int64_t producer, int64_t
 
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
-		const struct aborted *a = &c->aborted[middle];
+		const struct aborted_stretch *a = &c->aborted[middle];
 
 		if (a->producer_id < producer || (a->producer_id == producer && a->first < offset))
 			low = middle + 1;
@@ -55,7 +55,7 @@ static bool is_transactional(const struct batch *b)
 static bool is_aborted(const struct cleaning *c, const struct batch *b)
 {
 	uint32_t after;
-	const struct aborted *a;
+	const struct aborted_stretch *a;
 
 	if (!is_transactional(b) || is_control(b))
 		return false;

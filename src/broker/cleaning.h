@@ -29,7 +29,7 @@
 #include "broker/key_map.h"
 
 /* A transaction that was aborted: what this producer wrote in [first, marker) does not count. */
-struct aborted {
+struct aborted_stretch {
 	int64_t producer_id;
 	int64_t first, marker;
 };
@@ -42,7 +42,7 @@ struct cleaning {
 	int64_t now_ms, delete_retention_ms;
 	int64_t *last_batches;          /* base offsets of the last batch of each producer, ascending; owned */
 	uint32_t nlast_batches;
-	struct aborted *aborted;        /* by producer and first offset; owned */
+	struct aborted_stretch *aborted;        /* by producer and first offset; owned */
 	uint32_t naborted;
 	/* what came of it */
 	uint64_t records_seen, records_kept;

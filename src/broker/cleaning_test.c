@@ -255,7 +255,7 @@ TEST(a_transaction_is_cleaned_like_its_fate)
 		struct cleaning c = round_at(NOW + round * RETENTION);
 
 		c.aborted = malloc(sizeof *c.aborted);
-		*c.aborted = (struct aborted){ 5, 2, 4 };
+		*c.aborted = (struct aborted_stretch){ 5, 2, 4 };
 		c.naborted = 1;
 		CHECK(run_round(&c, log, N));
 		LEFT(log[0], "0:a=old");

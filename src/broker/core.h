@@ -54,6 +54,8 @@ struct errand {
 struct queues;                  /* queue.c */
 struct groups;                  /* group.c */
 struct producers;               /* producer.c: idempotence windows per partition */
+struct compaction;              /* compaction.c */
+struct compacted;               /* of a partition */
 
 /* ---- timers: one-shot, on b->now_ms ---- */
 struct timer {
@@ -78,6 +80,7 @@ struct broker {
 	struct radix partitions;        /* log partition id -> struct partition */
 	struct queues *queues;
 	struct groups *groups;
+	struct compaction *compaction;
 	struct heap timers;             /* struct timer */
 	struct node inbox;              /* commands and answers to this very broker: handled at the next flush */
 	struct map asks;                /* tag -> struct ask: core_ask()s under way */
@@ -103,6 +106,7 @@ struct partition {
 	uint32_t channel;
 	uint32_t number;                /* within the channel */
 	bool dedicated;                 /* it has a slot to itself */
+	bool compacted;                 /* its topic is: see compaction.c */
 	bool viewed;                    /* the channel has a queue view: from queue_create() to queue_drop() */
 	bool folded;                    /* ...and that is folded: `owed` counts, not `queue` (queue_fold.c) */
 	bool closing;                   /* a delete with conditions is under way: nothing new may come */
@@ -193,6 +197,18 @@ void publishes_look_again(struct broker *b);    /* something has become durable:
 void lookups_close(struct broker *b);
 /* Where a keyed record goes, as Kafka's clients decide it. */
 uint32_t partition_for_key(struct slice key, uint32_t partitions);
+
+/* ---- compaction (compaction.c) ---- */
+int  compaction_open(struct broker *b);                                 /* b->compaction */
+void compaction_close(struct broker *b);
+void compaction_start(struct broker *b);
+void compaction_stop(struct broker *b);
+/* A partition has come, or its channel's settings have changed: is it compacted, and since when?  0 or -ERR_NO_MEMORY. */
+int  compaction_follow(struct broker *b, const struct channel *ch, struct partition *p);
+void compaction_forget(struct broker *b, struct partition *p);
+void compaction_appended(struct broker *b, struct partition *p, int64_t base_offset, uint32_t size);   /* it is durable */
+void compaction_snapshot(struct broker *b, struct bytes *out);
+int  compaction_restore(struct broker *b, struct slice in, struct why *why);
 
 /* ---- commands between shards ---- */
 struct shard_catalogue {        /* SHARD_CATALOGUE: one change; SHARD_RESYNC: the whole, or a null body that asks "are you at `version`?" */

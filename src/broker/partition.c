@@ -74,12 +74,23 @@ struct partition *entry_partition(struct broker *b, const struct entry *e, uint3
 	return number == 0 && e->first ? e->first : core_partition(b, channel_partition(&e->channel, number));
 }
 
+int partitions_alter(struct broker *b, struct entry *e)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < e->channel.partitions; i++)
+		r = compaction_follow(b, &e->channel, core_partition(b, channel_partition(&e->channel, i)));
+	return r;
+}
+
 int partitions_open(struct broker *b, struct entry *e)
 {
 	int r = 0;
 
 	for (uint32_t i = 0; r == 0 && i < e->channel.partitions; i++)
 		r = open_one(b, &e->channel, i);
+	if (r == 0)
+		r = partitions_alter(b, e);
 	e->first = core_partition(b, channel_partition(&e->channel, 0));
 	return r;
 }
@@ -96,6 +107,7 @@ void partitions_drop(struct broker *b, struct entry *e)
 			continue;
 		fetches_partition_gone(b, p);
 		log_partition_drop(b->log, id);
+		compaction_forget(b, p);
 		partition_forget(p);
 	}
 }

@@ -113,6 +113,34 @@ int producer_note(struct broker *b, struct partition *p, const struct batch *bat
 	return 0;
 }
 
+static int by_offset(const void *x, const void *y)
+{
+	int64_t a = *(const int64_t *)x, b = *(const int64_t *)y;
+
+	return (a > b) - (a < b);
+}
+
+int producers_last_batches(const struct partition *p, int64_t **ret, uint32_t *ret_n)
+{
+	uint32_t n = 0;
+
+	*ret = NULL;
+	*ret_n = 0;
+	if (!p->producers)
+		return 0;
+	*ret = malloc((p->producers->by_id.count + 1) * sizeof **ret);
+	if (!*ret)
+		return -ERR_NO_MEMORY;
+	MAP_EACH(&p->producers->by_id, e) {
+		const struct producer *known = e->value;
+		if (known->n)
+			(*ret)[n++] = known->batches[known->n - 1].offset;
+	}
+	qsort(*ret, n, sizeof **ret, by_offset);
+	*ret_n = n;
+	return 0;
+}
+
 void producers_free(struct producers *ps)
 {
 	if (!ps)

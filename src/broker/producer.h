@@ -28,6 +28,9 @@ struct producer_batch {
  */
 int producer_check(const struct partition *p, const struct batch *batch, struct producer_batch *ret);
 
+/* The base offsets of each producer's last batch, ascending; the caller frees them.  0 or -ERR_NO_MEMORY. */
+int producers_last_batches(const struct partition *p, int64_t **ret, uint32_t *ret_n);
+
 /* It was appended (or is replayed) at this offset.  0 or -ERR_NO_MEMORY. */
 int producer_note(struct broker *b, struct partition *p, const struct batch *batch, int64_t offset);
 

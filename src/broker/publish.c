@@ -169,6 +169,20 @@ static int admit_producer(struct partition *p, const struct batch *batch, struct
 	return r < 0 ? r : 0;
 }
 
+/* Of another protocol than Kafka, whose session has looked at every record already. */
+static bool has_keyless(const struct batch *batch)
+{
+	struct slice records = batch->records;
+	struct record record;
+
+	if (batch_origin(batch) == ORIGIN_KAFKA)
+		return false;
+	while (record_next(&records, &record) == 1)
+		if (!record.key.p)
+			return true;
+	return false;
+}
+
 static int admit(struct broker *b, struct publish *p, const struct batch *batch, struct publish_target *t)
 {
 	struct cmd_publish *c = p->cmd;
@@ -188,6 +202,8 @@ static int admit(struct broker *b, struct publish *p, const struct batch *batch,
 	to->mark = b->publishes;
 
 	t->log_start = core_start(b, to);
+	if (e->channel.policy->compact && has_keyless(batch))
+		return -ERR_NO_KEY;
 
 	int r = admit_producer(to, batch, c, t);
 	if (r == 0 && !t->duplicate && to->viewed) {
@@ -281,6 +297,7 @@ static int apply_target(struct broker *b, const struct log_target *t, const stru
 			return -ERR_NO_MEMORY;
 		queue_appended(b, q, p->number, t->base_offset, batch, entry->payload);
 	}
+	compaction_appended(b, p, t->base_offset, entry->payload.size);
 	fetches_appended(b, p, t, entry, batch);
 	return 0;
 }

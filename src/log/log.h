@@ -207,6 +207,8 @@ struct log_sweep {
 int log_sweep(struct log *log, struct log_sweep *sweep);
 /* End it after the step that is under way. */
 void log_sweep_stop(struct log *log);
+/* The first offset from `from` on in a piece that has a time >= `timestamp`; INT64_MAX: there is none. */
+int64_t log_first_since(const struct log *log, uint32_t partition, int64_t from, int64_t timestamp);
 /* Bytes kept of the pieces of which something is in [from, to), and the greatest time in the first of them (-1: none). */
 int64_t log_size_between(const struct log *log, uint32_t partition, int64_t from, int64_t to, int64_t *ret_max_time);
 

@@ -299,6 +299,22 @@ int64_t log_size(const struct log *log, uint32_t id)
 	return p ? (int64_t)p->bytes : -1;
 }
 
+int64_t log_first_since(const struct log *log, uint32_t id, int64_t from, int64_t timestamp)
+{
+	const struct partition *p = partition_find(log, id);
+	struct walk w = p ? partition_walk(p, from) : (struct walk){ 0 };
+	const struct extent *e;
+	const struct ref *r;
+
+	while (p && walk_next(&w, &e, &r)) {
+		int64_t base = e ? e->base : r->base;
+
+		if ((e ? e->max_time : r->max_time) >= timestamp)
+			return base > from ? base : from;
+	}
+	return INT64_MAX;
+}
+
 int64_t log_size_between(const struct log *log, uint32_t id, int64_t from, int64_t to, int64_t *ret_max_time)
 {
 	const struct partition *p = partition_find(log, id);

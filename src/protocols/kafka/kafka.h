@@ -65,6 +65,7 @@ enum kafka_error {
 	K_INVALID_REPLICA_ASSIGNMENT = 39,
 	K_INVALID_CONFIG = 40,
 	K_INVALID_REQUEST = 42,
+	K_POLICY_VIOLATION = 44,
 	K_INVALID_TXN_STATE = 48,
 	K_TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53,
 	K_KAFKA_STORAGE_ERROR = 56,
@@ -214,6 +215,10 @@ struct endpoint {
 struct endpoint advertised(struct request *r);
 /* The operations that a client may do on a topic, as a bit field of Kafka's AclOperation codes. */
 int32_t topic_operations(const struct request *r, struct slice name);
+
+/* keyless.c: refuse a batch that has records without a key, for a compacted topic. */
+struct produce_response_partition;
+void keyless_refuse(struct request *r, struct slice topic, const struct batch *b, struct produce_response_partition *p);
 
 /* Topic settings (configs.c). */
 /* May a topic be created with this?  On false *ret_why says why not. */

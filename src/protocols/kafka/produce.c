@@ -87,6 +87,10 @@ static bool check(struct request *r, const struct channel *ch, const struct prod
 		refuse(p, kafka_error(e), request_printf(r, "%s", why.text[0] ? why.text : error_info(e)->text));
 		return false;
 	}
+	if (ch->policy->compact && ret->keyless) {
+		keyless_refuse(r, ch->name, ret, p);
+		return false;
+	}
 	if (batch_codec(ret) == CODEC_ZSTD && r->version < 7) {
 		refuse(p, K_UNSUPPORTED_COMPRESSION, SLICE("zstd needs Produce version 7"));
 		return false;
