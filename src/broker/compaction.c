@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/own.h"
+#include "broker/core_mutants.h"
 #include "broker/state.gen.h"
 
 enum { SNAPSHOT_ARENA_BYTES = 64 << 20 };
@@ -183,6 +184,8 @@ void compaction_start(struct broker *b)
 		struct compacted *c = CONTAINER(struct compacted, link, n);
 
 		close_active(c, log_committed(b->log, c->partition->id));
+		if (MUTANT_clean_at_start)
+			c->cleaned = c->active;
 		look_later(b);
 	}
 }

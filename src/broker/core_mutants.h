@@ -38,5 +38,8 @@
 #ifndef MUTANT_forget_tombstone_horizon
 #define MUTANT_forget_tombstone_horizon 0       /* compaction drops a tombstone as soon as it has a horizon */
 #endif
+#ifndef MUTANT_clean_at_start
+#define MUTANT_clean_at_start 0                 /* what is there at a start counts as compacted */
+#endif
 
 #endif
