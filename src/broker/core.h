@@ -3,6 +3,7 @@
  *
  *   broker.c       open, dispatch, answers, timers, snapshots          (and this header)
  *   catalogue*.c   what exists; exchange*.c: routing
+ *   compaction*.c  cleanup.policy=compact: cleaning.c, key_map.c are pure
  *   publish.c      CMD_PUBLISH, producer ids;   fetch.c: CMD_FETCH, CMD_OFFSETS, CMD_DELETE_RECORDS
  *   queue*.c       the delivery engine: ready, leased, delayed, settled, dead
  *   group*.c       consumer groups
