@@ -9,6 +9,11 @@
 
 enum { SNAPSHOT_ARENA_BYTES = 64 << 20 };
 
+static struct compacted *compacted_of(struct broker *b, const struct partition *p)
+{
+	return p && p->compacted ? map_get_number(&b->compaction->all, p->id) : NULL;
+}
+
 static const struct topic_policy *policy_of(struct broker *b, const struct compacted *c)
 {
 	return core_channel(b, c->partition->channel)->policy;
@@ -40,7 +45,7 @@ static void look_later(struct broker *b)
 
 void compaction_appended(struct broker *b, struct partition *p, int64_t base_offset, uint32_t size)
 {
-	struct compacted *c = p->compacted;
+	struct compacted *c = compacted_of(b, p);
 	const struct topic_policy *policy;
 
 	if (!c || b->recovering)
@@ -135,8 +140,8 @@ static void look(struct broker *b, struct timer *t)
 
 	if (b->stopping || b->failed)
 		return;
-	LIST_EACH(n, &b->compaction->all)
-		consider(b, &choice, CONTAINER(struct compacted, link, n));
+	MAP_EACH(&b->compaction->all, e)
+		consider(b, &choice, e->value);
 	if (choice.best && !b->blocked)
 		round_begin(b, choice.best, choice.end, policy_of(b, choice.best));
 	if (choice.dirty)
@@ -145,8 +150,7 @@ static void look(struct broker *b, struct timer *t)
 
 void compaction_over(struct broker *b, uint32_t partition, int64_t cleaned, int error)
 {
-	struct partition *p = core_partition(b, partition);
-	struct compacted *c = p ? p->compacted : NULL;
+	struct compacted *c = compacted_of(b, core_partition(b, partition));
 
 	if (c && cleaned > c->cleaned)
 		c->cleaned = cleaned;
@@ -167,7 +171,6 @@ int compaction_open(struct broker *b)
 	b->compaction = calloc(1, sizeof *b->compaction);
 	if (!b->compaction)
 		return -ERR_NO_MEMORY;
-	list_init(&b->compaction->all);
 	b->compaction->timer.fire = look;
 	return 0;
 }
@@ -175,13 +178,14 @@ int compaction_open(struct broker *b)
 void compaction_close(struct broker *b)
 {
 	round_free(b->compaction->round);
+	map_free(&b->compaction->all);
 	free(b->compaction);
 }
 
 void compaction_start(struct broker *b)
 {
-	LIST_EACH(n, &b->compaction->all) {
-		struct compacted *c = CONTAINER(struct compacted, link, n);
+	MAP_EACH(&b->compaction->all, e) {
+		struct compacted *c = e->value;
 
 		close_active(c, log_committed(b->log, c->partition->id));
 		if (MUTANT_clean_at_start)
@@ -198,32 +202,31 @@ void compaction_stop(struct broker *b)
 
 void compaction_forget(struct broker *b, struct partition *p)
 {
-	if (!p->compacted)
-		return;
-	list_remove(&p->compacted->link);
-	free(p->compacted);
-	p->compacted = NULL;
+	if (p->compacted)
+		free(map_remove_number(&b->compaction->all, p->id));
+	p->compacted = false;
 }
 
 int compaction_follow(struct broker *b, const struct channel *ch, struct partition *p)
 {
-	struct compacted *c = p->compacted;
+	OWN(free) struct compacted *c = NULL;
 
 	if (!ch->policy->compact || !ch->dedicated) {
 		compaction_forget(b, p);
 		return 0;
 	}
-	if (c)
+	if (p->compacted)
 		return 0;
-	c = p->compacted = calloc(1, sizeof *c);
-	if (!c)
+	c = calloc(1, sizeof *c);
+	if (!c || map_put_number(&b->compaction->all, p->id, c, NULL) < 0)
 		return -ERR_NO_MEMORY;
+	p->compacted = true;
 	c->partition = p;
-	list_push(&b->compaction->all, &c->link);
 	if (b->started) {
 		close_active(c, log_committed(b->log, p->id));
 		look_later(b);
 	}
+	TAKE(c);
 	return 0;
 }
 
@@ -233,17 +236,14 @@ void compaction_snapshot(struct broker *b, struct bytes *out)
 {
 	OWN(arena) struct arena arena = ARENA_MAX(SNAPSHOT_ARENA_BYTES);
 	struct compaction_snapshot s = { 0 };
-	size_t n = 0;
 
-	LIST_EACH(node, &b->compaction->all)
-		n++;
-	s.partitions.v = arena_alloc(&arena, (n + 1) * sizeof *s.partitions.v);
+	s.partitions.v = arena_alloc(&arena, ((size_t)b->compaction->all.count + 1) * sizeof *s.partitions.v);
 	if (!s.partitions.v) {
 		out->failed = true;
 		return;
 	}
-	LIST_EACH(node, &b->compaction->all) {
-		const struct compacted *c = CONTAINER(struct compacted, link, node);
+	MAP_EACH(&b->compaction->all, e) {
+		const struct compacted *c = e->value;
 
 		s.partitions.v[s.partitions.n++] = (struct compaction_snapshot_partition){ c->partition->id, c->cleaned };
 	}
@@ -257,10 +257,10 @@ int compaction_restore(struct broker *b, struct slice in, struct why *why)
 	int r = wire_decode(&compaction_snapshot_msg, 0, in, &arena, &s, NULL, why);
 
 	for (int32_t i = 0; r == 0 && i < s.partitions.n; i++) {
-		const struct partition *p = core_partition(b, (uint32_t)s.partitions.v[i].id);
+		struct compacted *c = compacted_of(b, core_partition(b, (uint32_t)s.partitions.v[i].id));
 
-		if (p && p->compacted)
-			p->compacted->cleaned = s.partitions.v[i].cleaned;
+		if (c)
+			c->cleaned = s.partitions.v[i].cleaned;
 	}
 	return r;
 }

@@ -36,7 +36,6 @@ enum {
 
 /* A partition of a compacted topic. */
 struct compacted {
-	struct node link;               /* in b->compaction->all */
 	struct partition *partition;
 	int64_t cleaned;
 	int64_t active;
@@ -47,7 +46,7 @@ struct compacted {
 };
 
 struct compaction {
-	struct node all;                /* struct compacted */
+	struct map all;                 /* log partition id -> struct compacted */
 	struct timer timer;             /* set while something is dirty */
 	struct round *round;            /* under way */
 };

@@ -56,7 +56,6 @@ struct queues;                  /* queue.c */
 struct groups;                  /* group.c */
 struct producers;               /* producer.c: idempotence windows per partition */
 struct compaction;              /* compaction.c */
-struct compacted;               /* of a partition */
 
 /* ---- timers: one-shot, on b->now_ms ---- */
 struct timer {
