@@ -595,4 +595,5 @@ void broker_stats(const struct broker *b, struct broker_stats *ret)
 	ret->journal_segments = log.journal_segments;
 	ret->checkpoints_total = log.checkpoints;
 	ret->pending_bytes = log.pending_bytes;
+	ret->disk_reserve_bytes = log.reserve_bytes;
 }

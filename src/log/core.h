@@ -224,6 +224,7 @@ struct log {
 	uint64_t id;
 	uint64_t term;
 	bool recovering, failed;
+	uint32_t rest;                  /* turns until a disk that was full is tried again; 0: it has room */
 	uint32_t operations;            /* submitted and not done, of all kinds */
 
 	struct journal journal;
@@ -266,6 +267,13 @@ int log_apply(struct log *log, struct item *item, struct jfile *f, uint64_t seq,
 	      uint32_t payload_crc, struct why *why);
 struct item *item_new(uint32_t ntargets, uint32_t ngroups);
 void item_free(struct item *item);
+/*
+ * A full disk is no failure: what was to be written in the background is given up, and tried again after a rest.
+ * log_final(): what a sync has returned.  A sync that failed is final, whatever its reason: never "full".
+ */
+bool log_is_full(int64_t result);
+int64_t log_final(int64_t result);
+void log_rest(struct log *log);
 void log_submit(struct log *log, struct disk_op *op);           /* counts; the op's done must call log_done() first */
 void log_done(struct log *log);
 int disk_error(int64_t r);                                       /* -errno -> sets errno for %m, returns -ERR_DISK */
@@ -282,6 +290,7 @@ void journal_flush(struct log *log);                             /* commits, pre
 int journal_add_live(struct journal *j, struct jfile *f);
 int journal_add_spare(struct journal *j, struct jfile *f);
 int journal_make_room_now(struct log *log, struct why *why);     /* for one block at the head */
+uint64_t journal_reserve(const struct log *log);                  /* bytes of disk for its next file and for moving */
 void journal_free(struct log *log, bool close_files);
 
 /* recovery.c */
@@ -329,6 +338,7 @@ struct segment *segment_new(struct log *log, uint64_t number, uint32_t slot, uin
 void segment_free(struct log *log, struct segment *s);
 /* Keep the file open for the next reader, and close another that is not in use if there are many.  Takes a reference. */
 void segment_keep(struct log *log, struct segment *s, struct shared_file *file);
+void segment_list(struct log *log, struct segment *s);           /* enter it into log->segments, by number */
 int segment_add_origin(struct segment *s, const struct index_record *r, const uint8_t raw[INDEX_RECORD]);
 void segment_seal(struct log *log, struct slot *slot);           /* its open one */
 void segment_close(struct log *log, struct segment *s);          /* one that is nobody's open one */

@@ -15,6 +15,7 @@ enum {
 	COMMIT_BYTES = 4 << 20,         /* a commit is closed when it has grown to this */
 	COMMIT_IOVECS = 900,
 	COPY_BELOW = 4096,              /* smaller payloads are copied into the commit's buffer */
+	STARTS_BYTES = 16 * BLOCK,      /* kept free in a file after which there is none yet: a start writes a block */
 	IDLE_TURNS = 64,                /* turns without work before a mark is written */
 	ZEROS = 64 * 1024,
 };
@@ -115,7 +116,7 @@ static int64_t publish(struct disk *disk, uint64_t number)
 	journal_path(to, number, ".jnl");
 	r = disk->calls->rename(disk, from, to);
 	if (r >= 0 && !MUTANT_skip_dir_sync)
-		r = disk->calls->sync_dir(disk, "journal");
+		r = log_final(disk->calls->sync_dir(disk, "journal"));
 	return r;
 }
 
@@ -138,15 +139,49 @@ static int64_t prepare_step(struct disk *disk, struct prepare *p)
 	if (r >= 0 && p->zeroed == f->size)
 		r = disk->calls->write(disk, f->file, &(struct iovec){ p->header, BLOCK }, 1, 0);
 	if (r >= 0)
-		r = disk->calls->sync(disk, f->file);
+		r = log_final(disk->calls->sync(disk, f->file));
 	if (r >= 0 && p->zeroed == f->size && p->fresh)
 		r = publish(disk, f->number);
 	return r;
 }
 
+/* The same; but nothing stays of a file for which there is no room. */
+static int64_t prepare_or_tidy(struct disk *disk, struct prepare *p)
+{
+	int64_t r = prepare_step(disk, p);
+	char path[LOG_PATH_SIZE];
+
+	if (!log_is_full(r) || !p->fresh)
+		return r;
+	journal_path(path, p->f->number, ".new");
+	if (p->f->file >= 0)
+		disk->calls->close(disk, p->f->file);
+	p->f->file = -1;
+	disk->calls->unlink(disk, path);
+	return r;
+}
+
 static int64_t prepare_run(struct disk *disk, struct disk_op *op)
 {
-	return prepare_step(disk, CONTAINER(struct prepare, op, op));
+	return prepare_or_tidy(disk, CONTAINER(struct prepare, op, op));
+}
+
+/* The next one that is tried is smaller. */
+static void give_up(struct prepare *p)
+{
+	struct log *log = p->log;
+	struct journal *j = &log->journal;
+
+	if (p->fresh) {
+		j->next_size = p->f->size / 2 > 2 * BLOCK ? ROUND_UP(p->f->size / 2, BLOCK) : 2 * BLOCK;
+		free(p->f);
+	} else if (journal_add_spare(j, p->f) < 0) {
+		log_fail(log, -ERR_NO_MEMORY, "prepare journal/%08" PRIx64 ".jnl", p->f->number);
+	}
+	j->next = NULL;
+	j->preparing = NULL;
+	free(p);
+	log_rest(log);
 }
 
 static void prepare_done(struct disk_op *op)
@@ -155,6 +190,10 @@ static void prepare_done(struct disk_op *op)
 	struct log *log = p->log;
 
 	log_done(log);
+	if (log_is_full(op->result)) {
+		give_up(p);
+		return;
+	}
 	if (op->result < 0) {
 		int e = disk_error(op->result);
 		log_fail(log, e, "prepare journal/%08" PRIx64 ".jnl: %m", p->f->number);
@@ -182,7 +221,10 @@ static struct jfile *take_spare(struct journal *j, uint64_t size)
 	return NULL;
 }
 
-/* The next file, of at least `size` bytes, with a generation of its own: a spare one, or one to be created. */
+/*
+ * The next file, of at least `size` bytes, with a generation of its own: a spare one, or one to be created, unless the
+ * disk was full a short while ago.  NULL: not now.
+ */
 static struct prepare *prepare_new(struct log *log, uint64_t size)
 {
 	struct journal *j = &log->journal;
@@ -194,7 +236,7 @@ static struct prepare *prepare_new(struct log *log, uint64_t size)
 		return NULL;
 	f = take_spare(j, size);
 	if (!f) {
-		f = calloc(1, sizeof *f);
+		f = log->rest ? NULL : calloc(1, sizeof *f);
 		if (!f) {
 			free(p);
 			return NULL;
@@ -240,14 +282,21 @@ static void prepare_begin(struct log *log, uint64_t size)
 
 static int prepare_now(struct log *log, uint64_t size, struct why *why)
 {
-	struct prepare *p = prepare_new(log, size);
-	int64_t r = 0;
+	struct prepare *p;
+	int64_t r;
 
-	if (!p)
-		return fail(why, -ERR_NO_MEMORY, "journal");
-	do {
-		r = prepare_step(log->disk, p);
-	} while (r >= 0 && p->zeroed < p->f->size);
+	for (;;) {
+		p = prepare_new(log, size);
+		if (!p)
+			return fail(why, -ERR_NO_MEMORY, "journal");
+		do {
+			r = prepare_or_tidy(log->disk, p);
+		} while (r >= 0 && p->zeroed < p->f->size);
+		if (!log_is_full(r) || !p->fresh || p->f->size / 2 < size)
+			break;
+		give_up(p);
+		log->rest = 0;
+	}
 	log->stats.bytes_written += p->fresh ? p->f->size : BLOCK;
 	if (r < 0) {
 		int e = disk_error(r);
@@ -591,10 +640,21 @@ static void submit(struct commit_op *o)
 	log_submit(log, &o->op);
 }
 
+/* The log must be able to start again although the disk is full. */
+static uint64_t room_here(const struct journal *j)
+{
+	const struct jfile *f = active(j);
+	uint64_t room = f->size - j->head.at, kept = f->size / 8 < STARTS_BYTES ? f->size / 8 : STARTS_BYTES;
+
+	if (j->next_ready)
+		return room;
+	return room > kept ? room - kept : 0;
+}
+
 static void commit_begin(struct log *log)
 {
 	struct journal *j = &log->journal;
-	struct portion n = choose(log, active(j)->size - j->head.at);
+	struct portion n = choose(log, room_here(j));
 	struct commit_op *o;
 	uint64_t size;
 	uint32_t padding;
@@ -658,6 +718,19 @@ void journal_flush(struct log *log)
 		mark_begin(log);
 	if (!j->next && j->head.at > active(j)->size / 2)
 		prepare_begin(log, 2 * BLOCK);
+}
+
+/* Half of the journal may be moved at a time, and all of it may be wanted. */
+uint64_t journal_reserve(const struct log *log)
+{
+	const struct journal *j = &log->journal;
+	uint64_t bytes = 0, most = 4 * (uint64_t)log->options.segment_bytes;
+
+	for (uint32_t i = 0; i < j->nlive; i++)
+		bytes += j->live[i]->size;
+	if (bytes > most)
+		bytes = most;
+	return bytes / 2 + (j->next_ready || j->nspare ? 0 : j->next_size);
 }
 
 int journal_sync_now(struct log *log)

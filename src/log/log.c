@@ -10,6 +10,7 @@
 enum {
 	MAX_TARGETS = 1 << 20,
 	MAX_PAYLOAD = 1 << 30,
+	REST_TURNS = 64,
 };
 
 /* ---- failure ---- */
@@ -33,6 +34,21 @@ void log_fail(struct log *log, int error, const char *format, ...)
 	va_end(args);
 	because(&why, error, "log");
 	log->client.failed(log->client.ctx, &why);
+}
+
+bool log_is_full(int64_t result)
+{
+	return result == -ENOSPC || result == -EDQUOT;
+}
+
+int64_t log_final(int64_t result)
+{
+	return log_is_full(result) && !MUTANT_sync_again ? -EIO : result;
+}
+
+void log_rest(struct log *log)
+{
+	log->rest = REST_TURNS;
 }
 
 void log_submit(struct log *log, struct disk_op *op)
@@ -214,6 +230,15 @@ int log_append(struct log *log, const struct log_entry *entry)
 	return 0;
 }
 
+/*
+ * Is the batch in a segment already?  The journal is read again from a file on that not all have been moved out of: a
+ * sweep wrote it elsewhere, it was damaged, or the disk was full.
+ */
+static bool is_moved(const struct log *log, const struct partition *p, int64_t base)
+{
+	return log->recovering && partition_has(p, base) && !MUTANT_index_moved;
+}
+
 int log_index(struct log *log, const struct item *item, struct jfile *f, uint64_t seq, uint64_t payload_at, uint32_t crc)
 {
 	const struct log_target *t = item->targets;
@@ -226,7 +251,7 @@ int log_index(struct log *log, const struct item *item, struct jfile *f, uint64_
 		for (uint32_t i = 0; i < item->groups[g].targets; i++, t++) {
 			struct partition *p = partition_find(log, t->partition);
 
-			if (!p || t->base_offset + ref.last_delta < p->start || (log->recovering && partition_has(p, t->base_offset)))
+			if (!p || t->base_offset + ref.last_delta < p->start || is_moved(log, p, t->base_offset))
 				continue;
 			ref.base = t->base_offset;
 			ref.epoch = (uint32_t)item->groups[g].term;
@@ -380,6 +405,8 @@ void log_flush(struct log *log)
 {
 	if (log->failed)
 		return;
+	if (log->rest)
+		log->rest--;
 	journal_flush(log);
 	pass_flush(log);
 	sweep_flush(log);
@@ -405,4 +432,5 @@ void log_stats(const struct log *log, struct log_stats *ret)
 	*ret = log->stats;
 	ret->journal_segments = log->journal.nlive;
 	ret->pending_bytes = log->pending_bytes;
+	ret->reserve_bytes = journal_reserve(log) + 2 * log->checkpoint_bytes;
 }

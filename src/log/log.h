@@ -216,6 +216,8 @@ struct log_stats {
 	uint64_t commits, entries, bytes_appended, bytes_written, cold_reads, read_ahead;
 	uint64_t journal_segments, checkpoints;
 	uint64_t pending_bytes;         /* appended and not yet applied: the caller stops before this is too much */
+	uint64_t reserve_bytes;         /* of free space that the log may need by itself: the next journal file, what is
+					   to be moved, a checkpoint.  Below it publishers must wait */
 };
 void log_stats(const struct log *log, struct log_stats *ret);
 

@@ -39,5 +39,11 @@
 #ifndef MUTANT_sweep_leaves_gaps
 #define MUTANT_sweep_leaves_gaps 0      /* an extent that a sweep wrote does not answer for what the sweep has dropped */
 #endif
+#ifndef MUTANT_sync_again
+#define MUTANT_sync_again 0             /* a sync that says "no space" is tried again */
+#endif
+#ifndef MUTANT_index_moved
+#define MUTANT_index_moved 0            /* what is in a segment and still in the journal is entered twice */
+#endif
 
 #endif

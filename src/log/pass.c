@@ -50,12 +50,43 @@ static void pass_end(struct pass *x)
 	discard(x);
 }
 
-/* An operation of the pass has come back; false: the log has failed, and so has the pass. */
+/* Would a checkpoint now let something go? */
+static bool something_is_dead(const struct log *log)
+{
+	const struct journal *j = &log->journal;
+
+	return log->dead_bytes || (list_empty(&j->live[0]->partitions) && j->live[0]->generation < log->applied.generation);
+}
+
+/* The disk is full.  Nothing more is moved; but a checkpoint may let go of what is dead. */
+static void give_up(struct pass *x)
+{
+	struct log *log = x->log;
+
+	log_rest(log);
+	x->through = 0;
+	if (x->phase < PASS_CHECKPOINT && something_is_dead(log)) {
+		step_reset(&x->step);
+		x->phase = PASS_CHECKPOINT;
+		pass_next(x);
+		return;
+	}
+	if (x->phase == PASS_CHECKPOINT)
+		log->since_checkpoint += x->since_checkpoint;
+	for (struct node *n; (n = list_pop(&x->dead));)
+		segment_list(log, CONTAINER(struct segment, link, n));
+	pass_end(x);
+}
+
 bool pass_came_back(struct pass *x, const char *what)
 {
 	struct log *log = x->log;
 
 	log_done(log);
+	if (log_is_full(x->op.result)) {
+		give_up(x);
+		return false;
+	}
 	if (x->op.result < 0) {
 		int e = disk_error(x->op.result);
 		log_fail(log, e, "%s: %m", what);
@@ -79,7 +110,7 @@ static int64_t sync_journal(struct disk *disk, struct pass *x)
 	int64_t r = 0;
 
 	for (uint32_t i = 0; i < x->nunsynced && r >= 0; i++)
-		r = disk->calls->sync(disk, x->unsynced[i]);
+		r = log_final(disk->calls->sync(disk, x->unsynced[i]));
 	return r;
 }
 
@@ -91,7 +122,7 @@ static int64_t publish_checkpoint(struct disk *disk, struct pass *x)
 	checkpoint_path(path, x->number);
 	r = disk->calls->rename(disk, "checkpoint.new", path);
 	if (r >= 0 && !MUTANT_skip_dir_sync)
-		r = disk->calls->sync_dir(disk, ".");
+		r = log_final(disk->calls->sync_dir(disk, "."));
 	return r;
 }
 
@@ -110,7 +141,7 @@ static int64_t checkpoint_write(struct disk *disk, struct disk_op *op)
 	if (r >= 0)
 		r = disk->calls->write(disk, x->file, &(struct iovec){ x->bytes.p + x->written, n }, 1, (int64_t)x->written);
 	if (r >= 0)
-		r = disk->calls->sync(disk, x->file);
+		r = log_final(disk->calls->sync(disk, x->file));
 	x->written += n;
 	if (x->file >= 0 && (r < 0 || x->written == x->bytes.n)) {
 		disk->calls->close(disk, x->file);
@@ -118,6 +149,8 @@ static int64_t checkpoint_write(struct disk *disk, struct disk_op *op)
 	}
 	if (r >= 0 && x->written == x->bytes.n)
 		r = publish_checkpoint(disk, x);
+	if (log_is_full(r))
+		disk->calls->unlink(disk, "checkpoint.new");
 	return r;
 }
 
@@ -195,6 +228,7 @@ static bool begin_checkpoint(struct pass *x)
 {
 	find_place(x);
 	bury(x);
+	x->since_checkpoint = x->log->since_checkpoint;
 	x->log->since_checkpoint = 0;
 	x->number = x->log->checkpoint + 1;
 	checkpoint_encode(x->log, x->number, &x->place, &x->bytes);
@@ -400,7 +434,7 @@ void pass_flush(struct log *log)
 	struct pass *x;
 	uint64_t through;
 
-	if (log->pass || sweep_is_running(log))
+	if (log->pass || log->rest || sweep_is_running(log))
 		return;
 	through = choose_through(log);
 	if (!through && !checkpoint_due(log))

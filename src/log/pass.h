@@ -93,6 +93,7 @@ struct pass {
 	uint64_t number;
 	int file;
 	uint64_t written;
+	uint64_t since_checkpoint;      /* log->since_checkpoint before it */
 	int *unsynced;                  /* journal files, when commits are not synced */
 	uint32_t nunsynced;
 	/* tidying up */
@@ -123,7 +124,10 @@ int64_t step_put(struct disk *disk, struct step *s);
 
 /* pass.c */
 void pass_run(struct pass *x, int64_t (*function)(struct disk *, struct disk_op *), void (*done)(struct disk_op *));
-/* An operation of the pass has come back; false: the log has failed, and the pass is no more. */
+/*
+ * An operation of the pass has come back; false: it is not to be gone on with.  The log has failed, or the disk is full:
+ * then the pass has ended, or goes on with something else, and is tried again after a rest.
+ */
 bool pass_came_back(struct pass *x, const char *what);
 void pass_next(struct pass *x);
 void pass_no_memory(struct pass *x);            /* the log fails, and the pass is no more */

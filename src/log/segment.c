@@ -24,6 +24,15 @@ void segment_path(char path[LOG_PATH_SIZE], uint64_t number, const char *suffix)
 	snprintf(path, LOG_PATH_SIZE, "segments/%08" PRIx64 "%s", number, suffix);
 }
 
+void segment_list(struct log *log, struct segment *s)
+{
+	struct node *after = log->segments.prev;
+
+	while (after != &log->segments && CONTAINER(struct segment, link, after)->number > s->number)
+		after = after->prev;
+	list_push(after->next, &s->link);
+}
+
 struct segment *segment_new(struct log *log, uint64_t number, uint32_t slot, uint32_t partition, bool dedicated)
 {
 	struct segment *s = calloc(1, sizeof *s);
@@ -36,7 +45,7 @@ struct segment *segment_new(struct log *log, uint64_t number, uint32_t slot, uin
 	s->dedicated = dedicated;
 	s->size = BLOCK;
 	list_init(&s->kept);
-	list_push(&log->segments, &s->link);
+	segment_list(log, s);
 	if (number >= log->next_segment)
 		log->next_segment = number + 1;
 	return s;
@@ -349,45 +358,27 @@ struct scan {
 	struct log *log;
 	struct segment *s;
 	uint32_t seed;
-	struct index_record extent;     /* being gathered; size 0: none */
 	int64_t next;                   /* of a swept segment: the first offset that no extent answers for yet */
 	struct bytes records;
 };
 
-static void close_extent(struct scan *c)
+/*
+ * Each batch is an extent of its own.  Nobody knows any more where one ended, and what is newer takes the place of whole
+ * extents: a longer one would take batches with it that are nowhere else.  In a swept segment the first extent answers
+ * for the offsets before it, too.
+ */
+static void describe(struct scan *c, uint32_t partition, struct slice stored, const struct batch_info *info, uint64_t at)
 {
+	struct index_record e = { .partition = partition, .at = at, .size = (uint32_t)stored.n,
+				  .crc = crc32c(c->seed, stored.p, stored.n) };
 	uint8_t raw[INDEX_RECORD];
 
-	if (!c->extent.size)
-		return;
-	index_record_encode(&c->extent, c->seed, raw);
+	extent_grow(&e, info);
+	if (c->s->swept)
+		e.base = c->next;
+	c->next = e.last + 1;
+	index_record_encode(&e, c->seed, raw);
 	bytes_add(&c->records, raw, sizeof raw);
-	c->extent.size = 0;
-}
-
-/*
- * Offsets that are missing between two batches may be in another segment, so an extent does not reach over them.  Where a
- * sweep has been they are nowhere: then it must.
- */
-static bool is_beyond(const struct scan *c, int64_t base)
-{
-	return !c->s->swept && c->extent.last + 1 != base;
-}
-
-static void gather(struct scan *c, uint32_t partition, struct slice stored, const struct batch_info *info, uint64_t at)
-{
-	struct index_record *e = &c->extent;
-
-	if (e->size && (e->partition != partition || is_beyond(c, info->base_offset) || e->size + stored.n > EXTENT_BYTES))
-		close_extent(c);
-	if (!e->size)
-		*e = (struct index_record){ .partition = partition, .at = at, .crc = c->seed };
-	extent_grow(e, info);
-	if (c->s->swept && e->batches == 1)
-		e->base = c->next;
-	c->next = e->last + 1;
-	e->crc = crc32c(e->crc, stored.p, stored.n);
-	e->size += (uint32_t)stored.n;
 }
 
 /* Take the batches of [at, ...) as far as they are whole; returns where the first one begins that is not. */
@@ -407,7 +398,7 @@ static uint64_t scan_some(struct scan *c, struct slice s, uint64_t at)
 			partition = f.partition;
 		}
 		stored = slice_of(before.p, before.n - s.n);
-		gather(c, partition, stored, &info, at);
+		describe(c, partition, stored, &info, at);
 		at += stored.n;
 	}
 }
@@ -433,7 +424,6 @@ static int scan_segment(struct scan *c)
 		piece = next == at ? piece * 2 : 1 << 20;
 		at = next;
 	}
-	close_extent(c);
 	return c->records.failed ? -ERR_NO_MEMORY : 0;
 }
 

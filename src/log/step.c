@@ -194,9 +194,22 @@ static int64_t put_file(struct disk *disk, const struct segment *s, enum file_ki
 	if (r >= 0)
 		r = disk->calls->write(disk, file, &(struct iovec){ (void *)data.p, data.n }, 1, (int64_t)at);
 	if (r >= 0 && !MUTANT_checkpoint_before_move)
-		r = disk->calls->sync(disk, file);
+		r = log_final(disk->calls->sync(disk, file));
 	disk->calls->close(disk, file);
 	return r;
+}
+
+/* Nothing stays of a new segment for which there is no room; what an older one got is beyond its size, and does not count. */
+static void take_back(struct disk *disk, const struct segment *s)
+{
+	char path[LOG_PATH_SIZE];
+
+	if (s->created)
+		return;
+	segment_path(path, s->number, ".seg");
+	disk->calls->unlink(disk, path);
+	segment_path(path, s->number, ".idx");
+	disk->calls->unlink(disk, path);
 }
 
 int64_t step_put(struct disk *disk, struct step *s)
@@ -210,7 +223,9 @@ int64_t step_put(struct disk *disk, struct step *s)
 	if (r >= 0)
 		r = put_file(disk, s->to, FILE_INDEX, s->log_id, bytes_slice(&s->records), index_at);
 	if (r >= 0 && !s->to->created && !MUTANT_skip_dir_sync)
-		r = disk->calls->sync_dir(disk, "segments");
+		r = log_final(disk->calls->sync_dir(disk, "segments"));
+	if (log_is_full(r))
+		take_back(disk, s->to);
 	return r;
 }
 

@@ -119,16 +119,6 @@ static bool hand_over_source(struct sweep *s, const struct source *source, bool 
 	return true;
 }
 
-static void unlink_files(struct disk *disk, const struct segment *to)
-{
-	char path[LOG_PATH_SIZE];
-
-	segment_path(path, to->number, ".seg");
-	disk->calls->unlink(disk, path);
-	segment_path(path, to->number, ".idx");
-	disk->calls->unlink(disk, path);
-}
-
 static int64_t sweep_run(struct disk *disk, struct disk_op *op)
 {
 	struct sweep *s = CONTAINER(struct sweep, op, op);
@@ -144,10 +134,7 @@ static int64_t sweep_run(struct disk *disk, struct disk_op *op)
 	if (s->error || !s->client->rewrite)
 		return 0;
 	close_extent(s, s->step.out.n);
-	r = step_put(disk, &s->step);
-	if (r == -ENOSPC && !s->step.to->created)
-		unlink_files(disk, s->step.to);
-	return r;
+	return step_put(disk, &s->step);
 }
 
 /* ---- on the shard's thread: the index follows ---- */
@@ -244,7 +231,7 @@ static void refused(struct sweep *s)
 {
 	int error = disk_error(s->op.result);
 
-	if (s->op.result == -ENOSPC) {
+	if (log_is_full(s->op.result)) {
 		sweep_end(s, -ERR_BLOCKED);
 		return;
 	}

@@ -347,17 +347,19 @@ uint64_t runtime_resident_bytes(void)
 }
 
 /*
- * Above the limit; 0: below, and publishers must wait.  The next journal file of each shard counts as used: it is
- * written before it is needed, and the process could not go on without room for it.
+ * Above the limit; 0: below, and publishers must wait.  What the logs will need without any publisher counts as used:
+ * room for the next journal file, and for what is to be moved out of the journal.
  */
-static uint64_t disk_to_spare(const struct runtime *rt)
+static uint64_t disk_to_spare(struct runtime *rt)
 {
-	uint64_t limit = rt->options.disk_free_limit_bytes, bytes;
-	uint64_t next = (uint64_t)rt->options.broker.log.segment_bytes * rt->options.shards;
+	uint64_t limit = rt->options.disk_free_limit_bytes, bytes, next;
+	struct broker_stats stats;
 	struct statvfs st;
 
 	if (!limit || statvfs(rt->options.data, &st) < 0)
 		return UINT64_MAX;
+	runtime_stats(rt, &stats);
+	next = stats.disk_reserve_bytes;
 	bytes = (uint64_t)st.f_bavail * st.f_frsize;
 	limit = limit < UINT64_MAX - next ? limit + next : UINT64_MAX;
 	return bytes >= limit ? bytes - limit + 1 : 0;

@@ -708,6 +708,11 @@ static const struct disk_calls calls = {
 
 /* ---- the door ---- */
 
+void simdisk_resize(struct simdisk *d, int64_t capacity_bytes)
+{
+	d->capacity = capacity_bytes;
+}
+
 struct simdisk *simdisk_new(int64_t capacity_bytes)
 {
 	struct simdisk *d = need(calloc(1, sizeof *d));

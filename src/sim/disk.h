@@ -33,6 +33,7 @@ struct simdisk;
 struct simdisk *simdisk_new(int64_t capacity_bytes);
 void simdisk_free(struct simdisk *d);
 struct disk *simdisk_disk(struct simdisk *d);
+void simdisk_resize(struct simdisk *d, int64_t capacity_bytes);
 
 /* Let one submitted operation run, or report a finished one.  False: nothing was waiting. */
 bool simdisk_step(struct simdisk *d, uint64_t random);
