@@ -10,7 +10,11 @@
 #include "broker/core.h"
 #include "broker/state.gen.h"
 
-enum { PLAIN_MAX_BYTES = 128 << 20, ATTRIBUTE_APPEND_TIME = 1 << 3 };
+enum {
+	PLAIN_MAX_BYTES = 128 << 20,
+	LOOK_BYTES = 64 << 10,          /* read at once: about an extent, so that none is read twice */
+	ATTRIBUTE_APPEND_TIME = 1 << 3,
+};
 
 /* ------------------------------------------------------------------------------------------------- searching ---- */
 
@@ -92,7 +96,7 @@ static void on_read(struct log_read *r)
 static void read_from(struct lookup *l, const struct partition *p, int64_t offset)
 {
 	l->reading = true;
-	l->read = (struct log_read){ .partition = p->id, .offset = offset, .max_bytes = 1, .done = on_read, .ctx = l };
+	l->read = (struct log_read){ .partition = p->id, .offset = offset, .max_bytes = LOOK_BYTES, .done = on_read, .ctx = l };
 	log_read(l->b->log, &l->read);
 }
 

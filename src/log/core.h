@@ -5,6 +5,7 @@
  *   journal.c     the journal's files, and commits
  *   recovery.c    from bytes on disk to the state before the crash
  *   partition.c   where each batch is: references (in the journal), extents (in segments)
+ *   times.c       which offset has a time
  *   recent.c      the tail in memory
  *   read.h        reading by offset: read.c (what, and which way), cold.c (from disk), ahead.c (before it is asked for)
  *   segment.c     segment files and their indexes
@@ -98,6 +99,7 @@ struct segment;
 struct extent {
 	int64_t base, last;
 	int64_t max_time, latest;       /* and the base offset of the batch that has it */
+	int64_t top;                    /* the greatest max_time of this one and all before it */
 	uint64_t at;
 	uint32_t size, crc;
 	uint32_t batches;
@@ -111,6 +113,7 @@ struct places {
 	struct partition *partition;
 	struct node link;               /* in jfile.partitions of the oldest reference; or alone */
 	struct ref *refs;               /* a ring, oldest first */
+	int64_t *tops;                  /* of its blocks: see times.c; in the same allocation */
 	struct extent *extents;         /* extents[first .. first + n), oldest first */
 	uint32_t refs_first, refs_capacity;
 	uint32_t extents_first, extents_capacity;
@@ -317,6 +320,11 @@ static inline struct ref *partition_ref(const struct partition *p, uint32_t i)
 {
 	return &p->places->refs[(p->places->refs_first + i) & (p->places->refs_capacity - 1)];
 }
+
+/* times.c: log_find_time(), and what it is found with */
+void times_update(struct partition *p, uint32_t from, uint32_t least);         /* extents [from, from + least) are new */
+size_t times_blocks(uint32_t refs_capacity);
+void times_add_ref(struct partition *p, uint32_t i);            /* the newest reference, or all of them in order */
 
 /* Over all that a partition has, in the order of offsets. */
 struct walk {

@@ -172,7 +172,8 @@ void log_read_free(struct log_read *r);
 /*
  * Where to begin reading for the first record whose timestamp is >= `timestamp`: the base offset of the first batch whose
  * maxTimestamp is, or, in a segment, of the run of batches (64 KiB) that it is in; -1: there is none.  It may lie before
- * log_start().  INT64_MAX asks for the batch with the greatest maxTimestamp, and gets that batch.  From the index, no I/O.
+ * log_start().  INT64_MAX asks for the batch with the greatest maxTimestamp, and gets that batch.  From the index, no I/O;
+ * nearly logarithmic.
  */
 int64_t log_find_time(const struct log *log, uint32_t partition, int64_t timestamp);
 

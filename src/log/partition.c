@@ -86,19 +86,25 @@ void log_partition_drop(struct log *log, uint32_t id)
 static int refs_grow(struct partition *p)
 {
 	uint32_t capacity = p->places->refs_capacity ? p->places->refs_capacity * 2 : 4;
+	int64_t *tops;
 	struct ref *refs;
 
 	if (capacity < p->places->refs_capacity)
 		return -ERR_NO_MEMORY;
-	refs = malloc(capacity * sizeof *refs);
+	/* The times are behind the references. */
+	refs = malloc(capacity * sizeof *refs + times_blocks(capacity) * sizeof *tops);
 	if (!refs)
 		return -ERR_NO_MEMORY;
+	tops = (int64_t *)(refs + capacity);
 	for (uint32_t i = 0; i < p->refs_n; i++)
 		refs[i] = *partition_ref(p, i);
 	free(p->places->refs);
 	p->places->refs = refs;
+	p->places->tops = tops;
 	p->places->refs_first = 0;
 	p->places->refs_capacity = capacity;
+	for (uint32_t i = 0; i < p->refs_n; i++)
+		times_add_ref(p, i);
 	return 0;
 }
 
@@ -125,6 +131,7 @@ int partition_add_ref(struct log *log, struct partition *p, const struct ref *r,
 	if (need_places(p) < 0 || (p->refs_n == p->places->refs_capacity && refs_grow(p) < 0))
 		return -ERR_NO_MEMORY;
 	*partition_ref(p, p->refs_n++) = *r;
+	times_add_ref(p, p->refs_n - 1);
 	p->bytes += r->size;
 	if (p->refs_n == 1)
 		list_push(&f->partitions, &p->places->link);
@@ -196,6 +203,7 @@ int partition_add_extent(struct log *log, struct partition *p, const struct exte
 	memmove(partition_extent(p, at + 1), partition_extent(p, at), (p->extents_n - at) * sizeof *e);
 	*partition_extent(p, at) = *e;
 	p->extents_n++;
+	times_update(p, at, 1);
 	p->bytes += e->size;
 	e->segment->live += e->size;
 	return 0;
@@ -238,6 +246,7 @@ void partition_drop_extents(struct log *log, struct partition *p, uint32_t at, u
 	else
 		memmove(partition_extent(p, at), partition_extent(p, at + n), (p->extents_n - at - n) * sizeof *p->places->extents);
 	p->extents_n -= n;
+	times_update(p, at, 0);
 	if (!p->extents_n) {
 		free(p->places->extents);
 		p->places->extents = NULL;
@@ -345,31 +354,4 @@ void log_trim(struct log *log, uint32_t id, int64_t start)
 	p->start = start;
 	partition_drop_extents(log, p, 0, partition_find_extent(p, start));
 	partition_drop_refs(log, p, partition_find_ref(p, start));
-}
-
-/* The batch with the greatest time so far; the first one, if several have it. */
-struct latest {
-	int64_t base, time;
-};
-
-static bool look_at(struct latest *l, int64_t base, int64_t time, int64_t wanted)
-{
-	if (l->base < 0 || time > l->time)
-		*l = (struct latest){ base, time };
-	return wanted != INT64_MAX && time >= wanted;
-}
-
-int64_t log_find_time(const struct log *log, uint32_t id, int64_t timestamp)
-{
-	const struct partition *p = partition_find(log, id);
-	struct walk w = p ? partition_walk(p, 0) : (struct walk){ 0 };
-	struct latest latest = { -1, 0 };
-	const struct extent *e;
-	const struct ref *r;
-
-	while (p && walk_next(&w, &e, &r)) {
-		if (e ? look_at(&latest, e->latest, e->max_time, timestamp) : look_at(&latest, r->base, r->max_time, timestamp))
-			return e ? e->base : r->base;
-	}
-	return timestamp == INT64_MAX ? latest.base : -1;
 }
