@@ -254,8 +254,8 @@ static int check_attributes(const struct batch *b, struct why *why)
 		return fail(why, -ERR_BAD_RECORD, "reserved attribute bits are set: 0x%04x", b->attributes);
 	if (b->attributes & ATTR_CONTROL)
 		return fail(why, -ERR_BAD_RECORD, "clients may not write control records");
-	if (b->attributes & ATTR_TRANSACTIONAL)
-		return fail(why, -ERR_UNSUPPORTED, "transactions are not supported yet");
+	if (b->attributes & ATTR_TRANSACTIONAL && b->producer_id < 0)
+		return fail(why, -ERR_BAD_RECORD, "a transactional batch without a producer id");
 	if (b->attributes & ATTR_APPEND_TIME)
 		return fail(why, -ERR_BAD_TIMESTAMP, "a producer may not set the timestamp type LogAppendTime");
 	if (b->attributes & ATTR_HORIZON)

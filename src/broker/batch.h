@@ -37,6 +37,8 @@ struct batch {
 
 static inline enum codec batch_codec(const struct batch *b) { return (enum codec)(b->attributes & 7); }
 static inline enum origin batch_origin(const struct batch *b) { return (enum origin)(b->attributes >> 8 & 3); }
+static inline bool batch_is_transactional(const struct batch *b) { return b->attributes & 1 << 4; }
+static inline bool batch_is_control(const struct batch *b) { return b->attributes & 1 << 5; }
 
 /* Parse one batch at the start of `s` (more may follow: ret->size).  -ERR_BAD_RECORD, or -ERR_CORRUPT if check_crc. */
 int batch_parse(struct slice s, bool check_crc, struct batch *ret);
@@ -76,6 +78,17 @@ void batch_begin(struct batch_builder *bb, enum origin origin, size_t max_bytes)
 void batch_add(struct batch_builder *bb, int64_t timestamp_ms, struct slice key, struct slice value,
 	       const struct setting *headers, uint32_t nheaders);
 struct buf *batch_finish(struct batch_builder *bb);     /* NULL: memory, or over max_bytes */
+
+/* The end of a transaction in a partition: one control record, with Kafka's bytes.  NULL: no memory. */
+struct marker {
+	int64_t producer_id;
+	int16_t producer_epoch;
+	bool commit;
+	int32_t coordinator_epoch;
+};
+struct buf *batch_from_marker(const struct marker *m, int64_t now_ms);
+/* False: it is a control batch of another kind, or one that was emptied by compaction. */
+bool marker_read(const struct batch *b, struct marker *ret);
 
 /*
  * Native headers: the value of the one record header "h" of AMQP and SQS messages.  Encoded with the wire codec

@@ -158,7 +158,7 @@ TEST(batch_rules)
 		{ "unknown codec",              AT_ATTRIBUTES,     2, 5,          -ERR_BAD_COMPRESSION },
 		{ "not really compressed",      AT_ATTRIBUTES,     2, CODEC_GZIP, -ERR_BAD_RECORD },
 		{ "log append time",            AT_ATTRIBUTES,     2, 1 << 3,     -ERR_BAD_TIMESTAMP },
-		{ "transactional",              AT_ATTRIBUTES,     2, 1 << 4,     -ERR_UNSUPPORTED },
+		{ "transactional",              AT_ATTRIBUTES,     2, 1 << 4,     -ERR_BAD_RECORD },
 		{ "control",                    AT_ATTRIBUTES,     2, 1 << 5,     -ERR_BAD_RECORD },
 		{ "delete horizon",             AT_ATTRIBUTES,     2, 1 << 6,     -ERR_BAD_RECORD },
 		{ "reserved bit 7",             AT_ATTRIBUTES,     2, 1 << 7,     -ERR_BAD_RECORD },

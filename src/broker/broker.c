@@ -8,6 +8,7 @@
 #include "base/own.h"
 #include "cluster/cluster.h"
 #include "broker/core.h"
+#include "broker/stable.h"
 
 enum {
 	DEFAULT_MAX_PENDING_BYTES = 256 << 20,
@@ -58,6 +59,7 @@ static handler *const handlers[CMD_KINDS] = {
 	[CMD_DELETE_RECORDS]   = on_delete_records,
 	[CMD_PRODUCER_ID]      = on_producer_id,
 	[CMD_CHANNEL_STATS]    = on_channel_stats,
+	[CMD_PRODUCERS]        = on_producers,
 	[CMD_SUBSCRIBE]        = on_subscribe_if_open,
 	[CMD_CREDIT]           = on_credit,
 	[CMD_UNSUBSCRIBE]      = on_unsubscribe,
@@ -74,12 +76,19 @@ static handler *const handlers[CMD_KINDS] = {
 	[CMD_GROUP_DESCRIBE]   = on_group_describe,
 	[CMD_GROUP_LIST]       = on_group_list,
 	[CMD_GROUP_DELETE]     = on_group_delete,
+	[CMD_GROUP_PEND]       = on_group_pend,
+	[CMD_TRANSACTION_INIT]     = on_transaction_init,
+	[CMD_TRANSACTION_ENLIST]   = on_transaction_enlist,
+	[CMD_TRANSACTION_END]      = on_transaction_end,
+	[CMD_TRANSACTION_DESCRIBE] = on_transaction_describe,
+	[CMD_TRANSACTION_LIST]     = on_transaction_list,
 	[CMD_CANCEL]           = on_cancel,
 	[CMD_SESSION_GONE]     = on_session_gone,
 	[CMD_CLOSE_CONNECTION] = on_close_connection,
 	[SHARD_CATALOGUE]      = on_shard_catalogue,
 	[SHARD_RESYNC]         = on_shard_resync,
 	[SHARD_INSPECT]        = on_shard_inspect,
+	[SHARD_MARK]           = on_shard_mark,
 };
 
 /* These are not answered, and their work is done on the way out too. */
@@ -91,7 +100,7 @@ static bool is_notice(enum cmd_kind kind)
 /* What one shard needs of another goes on to the end. */
 static bool is_internal(enum cmd_kind kind)
 {
-	return kind == SHARD_CATALOGUE || kind == SHARD_RESYNC || kind == SHARD_INSPECT;
+	return kind == SHARD_CATALOGUE || kind == SHARD_RESYNC || kind == SHARD_INSPECT || kind == SHARD_MARK;
 }
 
 /* -------------------------------------------------------------------------------------- questions and answers ---- */
@@ -118,6 +127,7 @@ static void start(struct broker *b)
 	queues_start(b);
 	compaction_start(b);
 	catalogue_start(b);
+	transactions_start(b);
 }
 
 static void carry_out(struct broker *b, struct cmd *c)
@@ -250,6 +260,7 @@ static int (*const state_apply[STATE_KINDS])(struct broker *b, struct slice body
 	[STATE_GROUP]     = group_state_apply,
 	[STATE_PRODUCER]  = producer_state_apply,
 	[STATE_TRIM]      = trim_state_apply,
+	[STATE_TRANSACTION] = transaction_state_apply,
 };
 
 static int apply_state(struct broker *b, struct slice payload, struct why *why)
@@ -302,6 +313,8 @@ static bool on_wanted(void *ctx, uint32_t partition, int64_t first, int64_t last
 		return false;
 	if (channel_keeps_settled(ch) && last >= p->floor)
 		return true;
+	if (stable_has_marker(p, first, last))
+		return true;
 	return view_wants(b, p, first, last);
 }
 
@@ -321,6 +334,7 @@ static const struct part {
 	{ 2, "producers", producers_snapshot, producers_restore },
 	{ 3, "queues",    queues_snapshot,    queues_restore },
 	{ 4, "groups",    groups_snapshot,    groups_restore },
+	{ 5, "transactions", transactions_snapshot, transactions_restore },
 	{ 6, "compaction", compaction_snapshot, compaction_restore },
 };
 
@@ -387,6 +401,8 @@ static int open_parts(struct broker *b)
 		r = groups_open(b);
 	if (r == 0)
 		r = compaction_open(b);
+	if (r == 0)
+		r = transactions_open(b);
 	return r;
 }
 
@@ -476,6 +492,9 @@ static void broker_free(struct broker *b, void (*close)(struct cluster *c))
 	fetches_close(b);
 	lookups_close(b);
 	free_errands(b);
+	enlists_close(b);
+	if (b->transactions)
+		transactions_close(b);
 	if (b->queues)
 		queues_close(b);
 	if (b->groups)
@@ -510,6 +529,7 @@ void broker_stop(struct broker *b, int64_t now_ms)
 	fetches_stop(b);
 	queues_stop(b);
 	compaction_stop(b);
+	transactions_stop(b);
 	log_checkpoint(b->log);
 }
 

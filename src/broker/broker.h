@@ -36,6 +36,7 @@ struct broker_options {
 	uint16_t shard, shards;
 	struct log_options log;
 	uint32_t group_initial_rebalance_ms;    /* Kafka group.initial.rebalance.delay.ms; default 0 */
+	int64_t transaction_max_timeout_ms;     /* Kafka transaction.max.timeout.ms; 0: 15 minutes */
 	uint64_t max_pending_bytes;             /* appended and not yet durable; 0: 256 MiB */
 	uint32_t compaction_map_bytes;          /* memory of a round for the keys that it sees; 0: 128 MiB */
 	const struct topic_policy *topic_defaults;      /* of channels that do not say; NULL: topic_policy_default */

@@ -178,6 +178,46 @@ struct buf *batch_finish(struct batch_builder *bb)
 	return b;
 }
 
+/* ------------------------------------------------------------------------------------------------- markers ---- */
+
+enum { MARKER_ABORT = 0, MARKER_COMMIT = 1, MARKER_KEY = 4, MARKER_VALUE = 6, MARKER_ATTRIBUTES = 1 << 4 | 1 << 5 };
+
+struct buf *batch_from_marker(const struct marker *m, int64_t now_ms)
+{
+	uint8_t key[MARKER_KEY] = { 0 }, value[MARKER_VALUE] = { 0 };       /* both of version 0 */
+	struct batch_builder bb;
+	struct buf *b;
+
+	put_be16(key + 2, m->commit ? MARKER_COMMIT : MARKER_ABORT);
+	put_be32(value + 2, (uint32_t)m->coordinator_epoch);
+	batch_begin(&bb, ORIGIN_KAFKA, 4096);
+	batch_add(&bb, now_ms, slice_of(key, sizeof key), slice_of(value, sizeof value), NULL, 0);
+	b = batch_finish(&bb);
+	if (!b)
+		return NULL;
+	put_be16(b->data + AT_ATTRIBUTES, MARKER_ATTRIBUTES);
+	put_be64(b->data + AT_PRODUCER_ID, (uint64_t)m->producer_id);
+	put_be16(b->data + AT_PRODUCER_EPOCH, (uint16_t)m->producer_epoch);
+	put_be32(b->data + AT_CRC, crc32c(0, b->data + AT_ATTRIBUTES, b->size - AT_ATTRIBUTES));
+	return b;
+}
+
+bool marker_read(const struct batch *b, struct marker *ret)
+{
+	struct slice at = b->records;
+	struct record r;
+
+	if (!batch_is_control(b) || batch_codec(b) != CODEC_NONE || record_next(&at, &r) != 1)
+		return false;
+	if (r.key.n < MARKER_KEY || r.value.n < MARKER_VALUE || get_be16(r.key.p + 2) > MARKER_COMMIT)
+		return false;
+	*ret = (struct marker){
+		.producer_id = b->producer_id, .producer_epoch = b->producer_epoch,
+		.commit = get_be16(r.key.p + 2) == MARKER_COMMIT, .coordinator_epoch = (int32_t)get_be32(r.value.p + 2),
+	};
+	return true;
+}
+
 /* ------------------------------------------------------------------------------------------ native messages ---- */
 
 static void put_text(struct out *o, struct slice s)

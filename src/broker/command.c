@@ -17,6 +17,7 @@ static const struct { const char *name; size_t size; } kinds[CMD_KINDS] = {
 	[CMD_DELETE_RECORDS]   = { "delete-records", sizeof(struct cmd_delete_records) },
 	[CMD_PRODUCER_ID]      = { "producer-id", sizeof(struct cmd_producer_id) },
 	[CMD_CHANNEL_STATS]    = { "channel-stats", sizeof(struct cmd_channel_stats) },
+	[CMD_PRODUCERS]        = { "producers", sizeof(struct cmd_producers) },
 	[CMD_SUBSCRIBE]        = { "subscribe", sizeof(struct cmd_subscribe) },
 	[CMD_CREDIT]           = { "credit", sizeof(struct cmd_credit) },
 	[CMD_UNSUBSCRIBE]      = { "unsubscribe", sizeof(struct cmd_unsubscribe) },
@@ -33,6 +34,12 @@ static const struct { const char *name; size_t size; } kinds[CMD_KINDS] = {
 	[CMD_GROUP_DESCRIBE]   = { "group-describe", sizeof(struct cmd_group_describe) },
 	[CMD_GROUP_LIST]       = { "group-list", sizeof(struct cmd_group_list) },
 	[CMD_GROUP_DELETE]     = { "group-delete", sizeof(struct cmd_group_delete) },
+	[CMD_GROUP_PEND]       = { "group-pend", sizeof(struct cmd_group_commit) },
+	[CMD_TRANSACTION_INIT]     = { "transaction-init", sizeof(struct cmd_transaction_init) },
+	[CMD_TRANSACTION_ENLIST]   = { "transaction-enlist", sizeof(struct cmd_transaction_enlist) },
+	[CMD_TRANSACTION_END]      = { "transaction-end", sizeof(struct cmd_transaction_end) },
+	[CMD_TRANSACTION_DESCRIBE] = { "transaction-describe", sizeof(struct cmd_transaction_describe) },
+	[CMD_TRANSACTION_LIST]     = { "transaction-list", sizeof(struct cmd_transaction_list) },
 	[CMD_CANCEL]           = { "cancel", sizeof(struct cmd_cancel) },
 	[CMD_SESSION_GONE]     = { "session-gone", sizeof(struct cmd) },
 	[CMD_CLOSE_CONNECTION] = { "close-connection", sizeof(struct cmd) },
@@ -41,6 +48,7 @@ static const struct { const char *name; size_t size; } kinds[CMD_KINDS] = {
 	[SHARD_CATALOGUE]      = { "shard-catalogue", sizeof(struct shard_catalogue) },
 	[SHARD_RESYNC]         = { "shard-resync", sizeof(struct shard_catalogue) },
 	[SHARD_INSPECT]        = { "shard-inspect", sizeof(struct shard_inspect) },
+	[SHARD_MARK]           = { "shard-mark", sizeof(struct shard_mark) },
 };
 
 struct cmd *cmd_new(enum cmd_kind kind)
@@ -144,4 +152,10 @@ int cmd_fail(struct cmd *c, int e, const char *format, ...)
 uint16_t group_shard(struct slice group, uint16_t shards)
 {
 	return (uint16_t)(hash_bytes(group.p, group.n, 0x67726f75) % shards);
+}
+
+/* Nor this one: transactional ids are kept there. */
+uint16_t transaction_shard(struct slice id, uint16_t shards)
+{
+	return (uint16_t)(hash_bytes(id.p, id.n, 0x7472616e) % shards);
 }

@@ -11,7 +11,7 @@
  * views hold buffer references that cmd_free drops.
  *
  * Which shard: catalogue changes go to shard 0, its only writer; what concerns a channel goes to channel->shard;
- * groups to group_shard(); producer ids to the session's own shard.
+ * groups to group_shard(); transactional ids to transaction_shard(); producer ids to the session's own shard.
  */
 #ifndef BROKER_COMMAND_H
 #define BROKER_COMMAND_H
@@ -36,6 +36,7 @@ enum cmd_kind {
 	CMD_DELETE_RECORDS,
 	CMD_PRODUCER_ID,
 	CMD_CHANNEL_STATS,
+	CMD_PRODUCERS,
 	/* by delivery */
 	CMD_SUBSCRIBE,
 	CMD_CREDIT,
@@ -54,6 +55,13 @@ enum cmd_kind {
 	CMD_GROUP_DESCRIBE,
 	CMD_GROUP_LIST,
 	CMD_GROUP_DELETE,
+	CMD_GROUP_PEND,         /* a CMD_GROUP_COMMIT that counts when a transaction commits */
+	/* transactions */
+	CMD_TRANSACTION_INIT,
+	CMD_TRANSACTION_ENLIST, /* also from the shard of a partition or group */
+	CMD_TRANSACTION_END,
+	CMD_TRANSACTION_DESCRIBE,
+	CMD_TRANSACTION_LIST,
 	/* sessions */
 	CMD_CANCEL,             /* answer the waiting command of this session with this tag now, with what there is */
 	CMD_SESSION_GONE,       /* requeue what the session holds, drop its consumers and waiting commands; no answer */
@@ -65,6 +73,7 @@ enum cmd_kind {
 	SHARD_CATALOGUE,        /* shard 0 tells the others a catalogue change; answered when it is durable there */
 	SHARD_RESYNC,
 	SHARD_INSPECT,          /* shard 0 asks the owner: may this queue be deleted? */
+	SHARD_MARK,             /* a coordinator ends a transaction in its participants; answered when that is durable */
 	CMD_KINDS
 };
 
@@ -197,6 +206,8 @@ struct cmd_publish {
 	bool wait_durable;              /* answer when committed; else when accepted in memory */
 	bool from_queue;                /* dead-lettering and moves: not refused by alarms or limits */
 	uint32_t messages;              /* the sender's own: how many it put into the batch */
+	struct slice transaction;       /* a transactional batch's transactional id; it has one target */
+	bool enlists;                   /* the partition may be added to the transaction now; else it must have been */
 	/* back */
 	int64_t ret_append_ms;
 	struct slice ret_sqs_id;        /* FIFO duplicate: the original message id and sequence number */
@@ -225,8 +236,15 @@ struct fetch_item {
 	/* back */
 	int error;
 	int64_t committed, log_start;   /* high watermark, log start */
+	int64_t stable;                 /* last stable offset */
 	struct fetched *batches;
 	uint32_t nbatches;
+	struct fetch_aborted *aborted;        /* only_stable: the aborted transactions among them, by first offset */
+	uint32_t naborted;
+};
+
+struct fetch_aborted {
+	int64_t producer, first;
 };
 
 struct cmd_fetch {
@@ -237,6 +255,7 @@ struct cmd_fetch {
 	uint32_t min_bytes;             /* answered as soon as there are this many... */
 	int64_t deadline_ms;            /* ...or at this time (unix ms), or when an item has an error */
 	bool takes_spans;
+	bool only_stable;               /* Kafka's read_committed */
 };
 
 enum { OFFSET_LATEST = -1, OFFSET_EARLIEST = -2, OFFSET_MAX_TIMESTAMP = -3 };
@@ -251,6 +270,7 @@ struct offset_item {
 
 struct cmd_offsets {
 	struct cmd head;
+	bool only_stable;               /* nothing at or behind the last stable offset */
 	struct offset_item *items;
 	uint32_t nitems;
 };
@@ -283,6 +303,21 @@ struct cmd_channel_stats {
 	struct partition_stats *ret_partitions;
 	uint32_t ret_npartitions;
 	int64_t ret_records, ret_bytes; /* of all; offsets that nothing is at any more count as records */
+};
+
+struct producer_listing {
+	int64_t id;
+	int16_t epoch;
+	int32_t last_sequence, coordinator_epoch;       /* -1: none */
+	int64_t last_ms;
+	int64_t open;                   /* first offset of its transaction; -1: none is open */
+};
+
+struct cmd_producers {                  /* who has written to a partition lately */
+	struct cmd head;
+	uint32_t channel, partition;
+	struct producer_listing *ret_producers;
+	uint32_t ret_n;
 };
 
 /* ---------------------------------------------------------------------------------------------- by delivery ---- */
@@ -470,6 +505,11 @@ struct cmd_group_commit {
 	int32_t generation;
 	struct group_offset *offsets;
 	uint32_t noffsets;
+	/* PEND */
+	struct slice transaction;       /* the transactional id */
+	int64_t producer_id;
+	int16_t producer_epoch;
+	bool enlists;                   /* the group may be added to the transaction now; else it must have been */
 };
 
 struct cmd_group_offsets {
@@ -477,6 +517,7 @@ struct cmd_group_offsets {
 	struct slice group, member;
 	int32_t member_epoch;
 	bool all;                       /* every offset of the group by topic and partition, instead of those listed */
+	bool require_stable;            /* -ERR_UNSTABLE_OFFSET where a transaction has one pending */
 	struct group_offset *offsets;   /* in: those asked for; out: with values (all: filled) */
 	uint32_t noffsets;
 };
@@ -506,11 +547,75 @@ struct cmd_group_delete {
 	struct slice group;
 };
 
+/* -------------------------------------------------------------------------------------------- transactions ---- */
+
+/* What takes part in a transaction: a partition, or a group whose offsets are committed with it. */
+struct participant {
+	struct slice group;             /* null: a partition */
+	uint32_t channel, partition;
+	uint16_t shard;                 /* of the partition */
+};
+
+struct cmd_transaction_init {
+	struct cmd head;
+	struct slice id;
+	int32_t timeout_ms;
+	int64_t producer_id;            /* what the producer had; -1: it is new */
+	int16_t producer_epoch;
+	int64_t ret_producer_id;
+	int16_t ret_epoch;
+};
+
+struct cmd_transaction_enlist {
+	struct cmd head;
+	struct slice id;
+	int64_t producer_id;
+	int16_t producer_epoch;
+	bool verify;                    /* they must be there: -ERR_NOT_ENLISTED */
+	struct participant *participants;
+	uint32_t nparticipants;
+};
+
+struct cmd_transaction_end {            /* answered when it is decided, and that is durable */
+	struct cmd head;
+	struct slice id;
+	int64_t producer_id;
+	int16_t producer_epoch;
+	bool commit;
+	bool bumps;                     /* the producer goes on with the epoch that comes back (transactions version 2) */
+	int64_t ret_producer_id;
+	int16_t ret_epoch;
+};
+
+struct cmd_transaction_describe {
+	struct cmd head;
+	struct slice id;
+	const char *ret_state;          /* Kafka's word */
+	int64_t ret_producer_id, ret_started_ms;        /* -1: no transaction yet */
+	int16_t ret_epoch;
+	int32_t ret_timeout_ms;
+	struct participant *ret_partitions;
+	uint32_t ret_npartitions;
+};
+
+struct transaction_listing {
+	struct slice id;
+	int64_t producer_id, started_ms;
+	const char *state;
+};
+
+struct cmd_transaction_list {           /* to every shard */
+	struct cmd head;
+	struct transaction_listing *ret_transactions;
+	uint32_t ret_n;
+};
+
 struct cmd_cancel {
 	struct cmd head;                /* not answered: freed by the shard */
 	uint64_t waiting;               /* the tag of the command that waits */
 };
 
 uint16_t group_shard(struct slice group, uint16_t shards);
+uint16_t transaction_shard(struct slice id, uint16_t shards);
 
 #endif

@@ -37,6 +37,7 @@ enum state_kind {               /* the first byte of every STATE payload; never 
 	STATE_GROUP     = 3,
 	STATE_PRODUCER  = 4,    /* a block of producer ids was taken */
 	STATE_TRIM      = 5,    /* DeleteRecords */
+	STATE_TRANSACTION = 6,
 	STATE_KINDS
 };
 
@@ -56,6 +57,8 @@ struct queues;                  /* queue.c */
 struct groups;                  /* group.c */
 struct producers;               /* producer.c: idempotence windows per partition */
 struct compaction;              /* compaction.c */
+struct stable;                  /* stable.c: open and aborted transactions per partition */
+struct transactions;            /* transaction.c: the coordinator */
 
 /* ---- timers: one-shot, on b->now_ms ---- */
 struct timer {
@@ -81,6 +84,8 @@ struct broker {
 	struct queues *queues;
 	struct groups *groups;
 	struct compaction *compaction;
+	struct transactions *transactions;
+	struct map enlists;             /* enlist.c: commands that wait for a transaction's coordinator */
 	struct heap timers;             /* struct timer */
 	struct node inbox;              /* commands and answers to this very broker: handled at the next flush */
 	struct map asks;                /* tag -> struct ask: core_ask()s under way */
@@ -111,6 +116,7 @@ struct partition {
 	bool folded;                    /* ...and that is folded: `owed` counts, not `queue` (queue_fold.c) */
 	bool closing;                   /* a delete with conditions is under way: nothing new may come */
 	struct producers *producers;    /* NULL until an idempotent producer writes */
+	struct stable *stable;          /* NULL until a transaction writes */
 	union {
 		struct queue *queue;    /* the channel's queue view, if it has one that is not folded */
 		int64_t owed;           /* folded: the first offset that it owes; nothing from there on has been touched */
@@ -209,6 +215,22 @@ void compaction_forget(struct broker *b, struct partition *p);
 void compaction_appended(struct broker *b, struct partition *p, int64_t base_offset, uint32_t size);   /* it is durable */
 void compaction_snapshot(struct broker *b, struct bytes *out);
 int  compaction_restore(struct broker *b, struct slice in, struct why *why);
+/* ---- transactions (transaction*.c; the participants' side is stable.h, enlist.c and group_transaction.c) ---- */
+int  transactions_open(struct broker *b);                               /* b->transactions */
+void transactions_close(struct broker *b);
+void transactions_start(struct broker *b);      /* the first turn: what was decided is carried out, clocks run */
+void transactions_stop(struct broker *b);       /* answer those that wait */
+int  transaction_state_apply(struct broker *b, struct slice body, struct why *why);
+void transactions_snapshot(struct broker *b, struct bytes *out);
+int  transactions_restore(struct broker *b, struct slice in, struct why *why);
+void on_transaction_init(struct broker *b, struct cmd *c);
+void on_transaction_enlist(struct broker *b, struct cmd *c);
+void on_transaction_end(struct broker *b, struct cmd *c);
+void on_transaction_describe(struct broker *b, struct cmd *c);
+void on_transaction_list(struct broker *b, struct cmd *c);
+void on_shard_mark(struct broker *b, struct cmd *c);
+void on_producers(struct broker *b, struct cmd *c);
+void enlists_close(struct broker *b);
 
 /* ---- commands between shards ---- */
 struct shard_catalogue {        /* SHARD_CATALOGUE: one change; SHARD_RESYNC: the whole, or a null body that asks "are you at `version`?" */
@@ -223,6 +245,13 @@ struct shard_inspect {          /* SHARD_INSPECT: of a channel whose queue is to
 	bool if_unused, if_empty;       /* with these, and if they hold, the channel is closed to newcomers */
 	bool reopen;                    /* the delete was refused after all */
 	uint64_t ret_ready;
+};
+
+struct shard_mark {             /* SHARD_MARK */
+	struct cmd head;
+	struct marker marker;
+	struct participant *participants;       /* of this shard */
+	uint32_t nparticipants;
 };
 
 /* ---- the delivery engine (queue.c); all for channels that this shard owns ---- */
@@ -245,6 +274,11 @@ bool view_wants(struct broker *b, struct partition *p, int64_t first, int64_t la
 int  queue_admit(struct broker *b, struct queue *q, const struct batch *batch, struct cmd_publish *c, struct publish_target *t);
 /* A batch of a channel with a queue was applied (live or recovering). */
 void queue_appended(struct broker *b, struct queue *q, uint32_t number, int64_t base_offset, const struct batch *batch, struct view bytes);
+/* The end of what is decided has moved (or may have): what was held back is taken in. */
+void queue_stable(struct broker *b, struct queue *q, uint32_t number);
+void queues_held_snapshot(struct broker *b, struct bytes *out);         /* for transactions_snapshot() */
+struct held_messages;
+int  queue_held_restore(struct broker *b, const struct held_messages *m);
 /* Must the log keep [first, last] of this partition for the queue? */
 bool queue_wanted(struct broker *b, struct queue *q, uint32_t number, int64_t first, int64_t last);
 int  queue_state_apply(struct broker *b, struct slice body, struct why *why);
@@ -286,5 +320,6 @@ void on_group_offsets(struct broker *b, struct cmd *c);
 void on_group_describe(struct broker *b, struct cmd *c);
 void on_group_list(struct broker *b, struct cmd *c);
 void on_group_delete(struct broker *b, struct cmd *c);
+void on_group_pend(struct broker *b, struct cmd *c);                   /* offsets of a transaction */
 
 #endif

@@ -29,6 +29,18 @@
 #ifndef MUTANT_reuse_producer_ids
 #define MUTANT_reuse_producer_ids 0             /* a restart begins its block of producer ids again */
 #endif
+#ifndef MUTANT_serve_above_lso
+#define MUTANT_serve_above_lso 0                /* what a transaction has written is seen before it is decided */
+#endif
+#ifndef MUTANT_commit_before_markers
+#define MUTANT_commit_before_markers 0          /* a transaction is over before its markers are in every partition */
+#endif
+#ifndef MUTANT_forget_prepared
+#define MUTANT_forget_prepared 0                /* a transaction that was decided before a restart is left half done */
+#endif
+#ifndef MUTANT_show_aborted
+#define MUTANT_show_aborted 0                   /* queues get what was aborted */
+#endif
 #ifndef MUTANT_route_twice
 #define MUTANT_route_twice 0                    /* a queue gets a copy for each of its bindings */
 #endif

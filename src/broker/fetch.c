@@ -8,11 +8,14 @@
  *
  * A fetch that waits has everything that is committed in its partitions, so the next batch of each is the one that
  * publish_apply() brings by.  What became ripe is answered at the end of the turn, with all that the turn brought.
+ *
+ * A fetch of committed records (only_stable) goes as far as the last stable offset.  When that moves over more than
+ * the batch that is brought by, the fetch reads again at the end of the turn.
  */
 #include <assert.h>
 #include <stdlib.h>
 
-#include "broker/core.h"
+#include "broker/stable.h"
 
 struct item_state {
 	struct node link;               /* in its partition's `fetchers` while waiting */
@@ -31,10 +34,11 @@ struct fetch {
 	struct timer deadline;
 	struct log_read read;
 	uint32_t at;                    /* the item that is being read... */
-	int64_t committed;              /* ...and how far it could go */
+	int64_t committed;              /* ...and how far it may go */
 	uint32_t bytes;                 /* in all */
 	bool reading;
 	bool looping;                   /* read_on() is on the stack: do not enter it again */
+	bool again;                     /* in b->ripe to read what has become stable, not to be answered */
 	bool hurry;                     /* answer as soon as the read is over... */
 	bool gone;                      /* ...or rather not at all */
 	struct item_state items[];
@@ -100,6 +104,40 @@ static void fetch_free(struct fetch *f)
 	free(f);
 }
 
+/* How far this fetch may go. */
+static int64_t limit_of(const struct fetch *f, const struct partition *p)
+{
+	return f->cmd->only_stable ? stable_end(f->b, p) : log_committed(f->b->log, p->id);
+}
+
+static int by_first(const void *x, const void *y)
+{
+	const struct fetch_aborted *a = x, *b = y;
+
+	return (a->first > b->first) - (a->first < b->first);
+}
+
+/* What the reader must leave out of the batches that it gets. */
+static int list_aborted(struct fetch *f, uint32_t i, const struct partition *p)
+{
+	struct fetch_item *item = &f->cmd->items[i];
+	int64_t from = item->offset, to = f->items[i].next;
+	const struct aborted_transaction *t;
+	uint32_t n = 0;
+
+	for (uint32_t at = 0; stable_next_aborted(p, from, to, &at);)
+		n++;
+	if (n == 0 || item->nbatches == 0)
+		return 0;
+	item->aborted = cmd_alloc(&f->cmd->head, n * sizeof *item->aborted);
+	if (!item->aborted)
+		return -ERR_NO_MEMORY;
+	for (uint32_t at = 0; (t = stable_next_aborted(p, from, to, &at));)
+		item->aborted[item->naborted++] = (struct fetch_aborted){ t->producer, t->first };
+	qsort(item->aborted, n, sizeof *item->aborted, by_first);
+	return 0;
+}
+
 static void finish(struct fetch *f)
 {
 	struct broker *b = f->b;
@@ -110,7 +148,10 @@ static void finish(struct fetch *f)
 		if (!p)
 			continue;
 		c->items[i].committed = log_committed(b->log, p->id);
+		c->items[i].stable = stable_end(b, p);
 		c->items[i].log_start = core_start(b, p);
+		if (c->only_stable && list_aborted(f, i, p) < 0)
+			c->items[i].error = -ERR_NO_MEMORY;
 	}
 	b->stats.fetched_bytes_total += f->bytes;
 	fetch_free(f);
@@ -119,14 +160,9 @@ static void finish(struct fetch *f)
 
 static void ripen(struct fetch *f)
 {
+	f->again = false;
 	if (list_empty(&f->ripe))
 		list_push(&f->b->ripe, &f->ripe);
-}
-
-void fetches_answer_ripe(struct broker *b)
-{
-	for (struct node *n; (n = list_pop(&b->ripe));)
-		finish(CONTAINER(struct fetch, ripe, n));
 }
 
 /* -------------------------------------------------------------------------------------------------- gathering ---- */
@@ -213,10 +249,9 @@ static bool wants_read(struct fetch *f, uint32_t i)
 
 	if (!p || s->full)
 		return false;
-	int64_t committed = log_committed(f->b->log, p->id);
-	if (s->next < core_start(f->b, p) || s->next > committed)
+	if (s->next < core_start(f->b, p) || s->next > log_committed(f->b->log, p->id))
 		item->error = -ERR_OUT_OF_RANGE;
-	if (item->error || s->next == committed)
+	if (item->error || s->next >= limit_of(f, p))
 		return false;
 	s->full = room(f, i) == 0 && f->bytes > 0;
 	return !s->full;
@@ -267,10 +302,10 @@ static void read_item(struct fetch *f, uint32_t i)
 	const struct partition *p = item_partition(f, i);
 
 	f->at = i;
-	f->committed = log_committed(f->b->log, p->id);
+	f->committed = limit_of(f, p);
 	f->reading = true;
 	f->read = (struct log_read){
-		.partition = p->id, .offset = f->items[i].next, .max_bytes = room(f, i),
+		.partition = p->id, .offset = f->items[i].next, .max_bytes = room(f, i), .limit = f->committed,
 		.takes_spans = f->cmd->takes_spans, .looked_at = ATTRIBUTE_ORIGIN, .done = on_read, .ctx = f,
 	};
 	log_read(f->b->log, &f->read);
@@ -308,6 +343,27 @@ static void read_on(struct fetch *f)
 		wait(f);
 }
 
+/* More has become stable than waited with it. */
+static void read_again(struct fetch *f)
+{
+	for (uint32_t i = 0; i < f->cmd->nitems; i++)
+		list_remove(&f->items[i].link);
+	timer_cancel(f->b, &f->deadline);
+	f->again = false;
+	read_on(f);
+}
+
+void fetches_answer_ripe(struct broker *b)
+{
+	for (struct node *n; (n = list_pop(&b->ripe));) {
+		struct fetch *f = CONTAINER(struct fetch, ripe, n);
+		if (f->again)
+			read_again(f);
+		else
+			finish(f);
+	}
+}
+
 void on_fetch(struct broker *b, struct cmd *cmd)
 {
 	struct cmd_fetch *c = (struct cmd_fetch *)cmd;
@@ -336,6 +392,20 @@ void on_fetch(struct broker *b, struct cmd *cmd)
 
 /* ------------------------------------------------------------------------------------------------------ news ---- */
 
+/* Something waits in the partition that this fetch may have now, and not only the batch that is brought by. */
+static bool must_read(const struct fetch *f, const struct item_state *s, const struct partition *p, const struct log_target *t)
+{
+	return f->cmd->only_stable && s->next != t->base_offset && s->next < stable_end(f->b, p);
+}
+
+static void look_again(struct fetch *f)
+{
+	if (!list_empty(&f->ripe))
+		return;
+	f->again = true;
+	list_push(&f->b->ripe, &f->ripe);
+}
+
 void fetches_appended(struct broker *b, struct partition *p, const struct log_target *t, const struct log_entry *entry,
 		      const struct batch *batch)
 {
@@ -346,7 +416,12 @@ void fetches_appended(struct broker *b, struct partition *p, const struct log_ta
 		struct fetch *f = s->fetch;
 		uint32_t i = (uint32_t)(s - f->items);
 
-		assert(s->next <= t->base_offset);
+		if (must_read(f, s, p, t)) {
+			look_again(f);
+			continue;
+		}
+		if (s->next != t->base_offset || limit_of(f, p) <= t->base_offset)
+			continue;       /* behind an open transaction */
 		if (s->full || (f->bytes > 0 && room(f, i) < entry->payload.size)) {
 			s->full = true;
 			ripen(f);

@@ -57,6 +57,9 @@ static void group_free(struct broker *b, struct group *g)
 	}
 	timer_cancel(b, &g->timer);
 	group_clear_offsets(g);
+	MAP_EACH(&g->promises, e)
+		promise_free(g, e->value);
+	map_free(&g->promises);
 	map_free(&g->offsets);
 	map_free(&g->by_id);
 	map_free(&g->by_instance);
@@ -92,7 +95,8 @@ struct group *group_make(struct broker *b, struct slice name)
 
 static bool is_idle(const struct group *g)
 {
-	return g->state == GROUP_EMPTY && g->nmembers == 0 && g->npending == 0 && g->offsets.count == 0 && g->flights == 0;
+	return g->state == GROUP_EMPTY && g->nmembers == 0 && g->npending == 0 && g->offsets.count == 0 &&
+	       g->promises.count == 0 && g->flights == 0;
 }
 
 void group_forget_if_idle(struct broker *b, struct group *g)

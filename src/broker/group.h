@@ -19,6 +19,7 @@
  *   group_member.c   members and the protocols that they share
  *   group_join.c     join, sync, heartbeat, leave, and the timers: the rebalance
  *   group_offsets.c  commits and their reading
+ *   group_transaction.c  offsets that count when a transaction commits
  *   group_state.c    records and snapshots
  */
 #ifndef BROKER_GROUP_H
@@ -71,6 +72,7 @@ struct group {
 	struct flight *reserving;       /* the next generation's number is on its way to the disk */
 
 	struct map offsets;             /* topic, be32 partition -> struct committed */
+	struct map promises;            /* producer id -> struct promise */
 	uint32_t flights;               /* on their way to the disk, for this group: it must not be freed */
 	bool stored;                    /* there is something of it on disk */
 };
@@ -103,6 +105,14 @@ struct committed {
 	int64_t time_ms;
 	uint16_t nmetadata;
 	uint8_t metadata[];
+};
+
+/* Offsets that count when the producer's transaction commits. */
+struct promise {
+	int64_t producer;
+	int16_t epoch;
+	bool ended;                     /* the record of its end is on its way */
+	struct map offsets;             /* as a group's: those that are durable */
 };
 
 /* Something on its way to the disk; `landed` is called when it is applied, and need not free it. */
@@ -149,6 +159,25 @@ void member_heard(struct broker *b, struct member *m);                 /* starts
 /* ---- group_offsets.c ---- */
 int  group_set_offset(struct group *g, const struct group_offset *o, int64_t time_ms);
 void group_clear_offsets(struct group *g);
+/* Put an offset into a map of struct committed.  0, -ERR_NO_MEMORY. */
+int  offsets_set(struct map *offsets, const struct group_offset *o, int64_t time_ms);
+void promise_free(struct group *g, struct promise *p);
+/* Is a transaction about to commit this offset?  Then it may not be given to who wants a stable one, nor expire. */
+bool group_is_promised(const struct group *g, struct slice topic, uint32_t partition);
+/* May these offsets be committed?  *ret is the member, or NULL. */
+int  group_check_commit(const struct group *g, const struct cmd_group_commit *c, struct member **ret);
+/* Note in each offset what is wrong with it; returns how many are good. */
+uint32_t group_check_offsets(struct cmd_group_commit *c);
+
+/* ---- group_transaction.c ---- */
+struct marker;
+bool group_has_pending(const struct group *g, int64_t producer);
+/* The producer's transaction ends: append that; `p` is called when it is durable. */
+int  group_settle(struct broker *b, struct group *g, const struct marker *m, struct pending *p);
+struct pending_offsets;
+int  group_pending_apply(struct broker *b, const struct pending_offsets *r);
+int  group_settled_apply(struct broker *b, const struct pending_offsets *r);
+void groups_pending_snapshot(struct broker *b, struct bytes *out);
 
 /* ---- group_state.c ---- */
 enum group_record_kind { GROUP_RECORD_GENERATION = 0, GROUP_RECORD_OFFSETS = 1, GROUP_RECORD_DELETED = 2 };

@@ -14,7 +14,7 @@ static bool make_key(struct bytes *key, struct slice topic, uint32_t partition)
 	return !key->failed;
 }
 
-int group_set_offset(struct group *g, const struct group_offset *o, int64_t time_ms)
+int offsets_set(struct map *offsets, const struct group_offset *o, int64_t time_ms)
 {
 	OWN(bytes) struct bytes key = BYTES_MAX(KEY_MAX);
 	OWN(free) struct committed *c = malloc(sizeof *c + o->metadata.n);
@@ -27,11 +27,37 @@ int group_set_offset(struct group *g, const struct group_offset *o, int64_t time
 	};
 	if (o->metadata.n)
 		memcpy(c->metadata, o->metadata.p, o->metadata.n);
-	if (map_put(&g->offsets, bytes_slice(&key), c, &old) < 0)
+	if (map_put(offsets, bytes_slice(&key), c, &old) < 0)
 		return -ERR_NO_MEMORY;
 	c = NULL;
 	free(old);
 	return 0;
+}
+
+int group_set_offset(struct group *g, const struct group_offset *o, int64_t time_ms)
+{
+	return offsets_set(&g->offsets, o, time_ms);
+}
+
+void promise_free(struct group *g, struct promise *p)
+{
+	map_remove_number(&g->promises, (uint64_t)p->producer);
+	MAP_EACH(&p->offsets, e)
+		free(e->value);
+	map_free(&p->offsets);
+	free(p);
+}
+
+bool group_is_promised(const struct group *g, struct slice topic, uint32_t partition)
+{
+	OWN(bytes) struct bytes key = BYTES_MAX(KEY_MAX);
+
+	if (g->promises.count == 0 || !make_key(&key, topic, partition))
+		return false;
+	MAP_EACH(&g->promises, e)
+		if (map_get(&((const struct promise *)e->value)->offsets, bytes_slice(&key)))
+			return true;
+	return false;
 }
 
 void group_clear_offsets(struct group *g)
@@ -48,17 +74,20 @@ void group_clear_offsets(struct group *g)
 
 /*
  * Kafka's ClassicGroup.validateOffsetCommit: a group without members takes commits of simple consumers and of
- * administrators; any other wants a member and the current generation.  *ret is the member, or NULL.
+ * administrators; any other wants a member and the current generation.  A transaction is not stopped by a rebalance, and
+ * may come from one who does not say which member he is.
  */
-static int check_commit(const struct group *g, const struct cmd_group_commit *c, struct member **ret)
+int group_check_commit(const struct group *g, const struct cmd_group_commit *c, struct member **ret)
 {
+	bool transactional = c->transaction.p, says_who = c->member.n > 0 || c->instance.p;
+
 	*ret = NULL;
 	if (c->generation < 0 && (!g || g->state == GROUP_EMPTY))
 		return 0;
 	if (!g)
 		return -ERR_OLD_GENERATION;
-	if (c->generation < 0 && c->member.n == 0 && !c->instance.p)
-		return -ERR_UNKNOWN_MEMBER;
+	if (c->generation < 0 && !says_who)
+		return transactional ? 0 : -ERR_UNKNOWN_MEMBER;
 
 	int r = member_check(g, c->member, c->instance, ret);
 #if MUTANT_accept_strangers     /* who was thrown out of the group may still commit */
@@ -70,10 +99,10 @@ static int check_commit(const struct group *g, const struct cmd_group_commit *c,
 	if (c->generation != g->generation)
 		return -ERR_OLD_GENERATION;
 #endif
-	return g->state == GROUP_COMPLETING ? -ERR_REBALANCING : 0;
+	return g->state == GROUP_COMPLETING && !transactional ? -ERR_REBALANCING : 0;
 }
 
-static uint32_t check_offsets(struct cmd_group_commit *c)
+uint32_t group_check_offsets(struct cmd_group_commit *c)
 {
 	uint32_t good = 0;
 
@@ -99,7 +128,7 @@ static int commit(struct broker *b, struct cmd_group_commit *c)
 {
 	struct group *g = group_find(b, c->group);
 	struct member *m;
-	int r = check_commit(g, c, &m);
+	int r = group_check_commit(g, c, &m);
 
 	if (r < 0)
 		return r;
@@ -108,13 +137,13 @@ static int commit(struct broker *b, struct cmd_group_commit *c)
 	if (m)
 		member_heard(b, m);
 #if MUTANT_commit_before_durable      /* an offset commit is answered before it is durable */
-	g = check_offsets(c) ? group_make(b, c->group) : NULL;
+	g = group_check_offsets(c) ? group_make(b, c->group) : NULL;
 	if (g && group_append(b, g, GROUP_RECORD_OFFSETS, c, NULL, NULL, NULL) == 0) {
 		core_answer(b, &c->head, 0);
 		return 0;
 	}
 #endif
-	if (check_offsets(c) == 0) {
+	if (group_check_offsets(c) == 0) {
 		core_answer(b, &c->head, 0);
 		return 0;
 	}
@@ -163,6 +192,12 @@ static int by_topic(const void *x, const void *y)
 }
 
 /* Ordered by topic and partition, so that a session can write topic after topic. */
+static void check_stable(const struct cmd_group_offsets *c, const struct group *g, struct group_offset *o)
+{
+	if (c->require_stable && g && group_is_promised(g, o->topic, o->partition))
+		o->error = -ERR_UNSTABLE_OFFSET;
+}
+
 static int show_all(struct cmd_group_offsets *c, const struct group *g)
 {
 	uint32_t n = g ? g->offsets.count : 0;
@@ -181,6 +216,7 @@ static int show_all(struct cmd_group_offsets *c, const struct group *g)
 		o->partition = get_be32(key.p + key.n - 4);
 		if (!o->topic.p || !show(&c->head, e->value, o))
 			return -ERR_NO_MEMORY;
+		check_stable(c, g, o);
 	}
 	qsort(c->offsets, n, sizeof *c->offsets, by_topic);
 	return 0;
@@ -188,9 +224,11 @@ static int show_all(struct cmd_group_offsets *c, const struct group *g)
 
 static int show_those(struct cmd_group_offsets *c, const struct group *g)
 {
-	for (uint32_t i = 0; i < c->noffsets; i++)
+	for (uint32_t i = 0; i < c->noffsets; i++) {
 		if (!show(&c->head, find_offset(g, &c->offsets[i]), &c->offsets[i]))
 			return -ERR_NO_MEMORY;
+		check_stable(c, g, &c->offsets[i]);
+	}
 	return 0;
 }
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/own.h"
-#include "broker/core.h"
+#include "broker/stable.h"
 #include "broker/state.gen.h"
 
 enum {
@@ -34,6 +34,12 @@ static bool is_greatest(const struct offset_item *item)
 	return item->timestamp == OFFSET_MAX_TIMESTAMP;
 }
 
+/* How far this look-up may see. */
+static int64_t limit_of(const struct lookup *l, const struct partition *p)
+{
+	return l->cmd->only_stable ? stable_end(l->b, p) : log_committed(l->b->log, p->id);
+}
+
 static bool found(const struct offset_item *item)
 {
 	return item->ret_offset >= 0;
@@ -51,8 +57,8 @@ static void consider(struct offset_item *item, int64_t offset, int64_t timestamp
 	item->ret_epoch = (uint32_t)term;
 }
 
-/* Every record of a batch; those before `first` do not count. */
-static int scan(struct offset_item *item, const struct log_batch *from, int64_t first)
+/* Every record of a batch; those outside [first, end) do not count. */
+static int scan(struct offset_item *item, const struct log_batch *from, int64_t first, int64_t end)
 {
 	struct view plain = { 0 };
 	struct batch batch;
@@ -68,7 +74,7 @@ static int scan(struct offset_item *item, const struct log_batch *from, int64_t 
 		int64_t offset = from->base_offset + record.offset_delta;
 		int64_t timestamp = batch.attributes & ATTRIBUTE_APPEND_TIME
 			? batch.max_timestamp : batch.base_timestamp + record.timestamp_delta;
-		if (offset >= first)
+		if (offset >= first && offset < end)
 			consider(item, offset, timestamp, from->term);
 	}
 	buf_unref(plain.buf);
@@ -81,11 +87,13 @@ static void on_read(struct log_read *r)
 {
 	struct lookup *l = r->ctx;
 	struct offset_item *item = &l->cmd->items[l->at];
+	const struct partition *p = core_partition(l->b, r->partition);
+	int64_t end = p ? limit_of(l, p) : 0;
 
 	l->reading = false;
 	item->error = r->error == -ERR_OUT_OF_RANGE ? 0 : r->error;     /* deleted meanwhile: none that late */
 	for (uint32_t i = 0; i < r->nbatches && !item->error; i++)
-		item->error = scan(item, &r->batches[i], l->first);
+		item->error = scan(item, &r->batches[i], l->first, end);
 	if (r->error)
 		r->next = INT64_MAX;
 	log_read_free(r);
@@ -103,11 +111,13 @@ static void read_from(struct lookup *l, const struct partition *p, int64_t offse
 /* Begin with the batch that the index names, or with what is left of the partition if that batch is deleted. */
 static void search(struct lookup *l, const struct partition *p, const struct offset_item *item)
 {
-	int64_t at = log_find_time(l->b->log, p->id, is_greatest(item) ? INT64_MAX : item->timestamp);
+	int64_t at = log_find_time(l->b->log, p->id, is_greatest(item) ? INT64_MAX : item->timestamp), end = limit_of(l, p);
 
 	l->first = core_start(l->b, p);
-	l->all = is_greatest(item) && at < l->first;
-	if (at >= 0 && l->first < log_committed(l->b->log, p->id))
+	l->all = is_greatest(item) && (at < l->first || at >= end);
+	if (l->all && at >= end)
+		at = l->first;
+	if (at >= 0 && at < end && l->first < end)
 		read_from(l, p, at > l->first ? at : l->first);
 }
 
@@ -118,7 +128,7 @@ static bool is_settled(struct lookup *l)
 	int error;
 	const struct partition *p = core_partition_of(l->b, item->channel, item->partition, &error);
 
-	if (!p || item->error || (found(item) && !l->all) || l->read.next >= log_committed(l->b->log, p->id))
+	if (!p || item->error || (found(item) && !l->all) || l->read.next >= limit_of(l, p))
 		return true;
 	read_from(l, p, l->read.next);
 	return false;
@@ -135,7 +145,7 @@ static void begin_item(struct lookup *l, struct offset_item *item)
 	if (!p)
 		return;
 	if (item->timestamp == OFFSET_LATEST)
-		item->ret_offset = log_committed(l->b->log, p->id);
+		item->ret_offset = limit_of(l, p);
 	else if (item->timestamp == OFFSET_EARLIEST)
 		item->ret_offset = core_start(l->b, p);
 	else

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "broker/catalogue_parts.h"
+#include "broker/stable.h"
 
 struct partition *core_partition(struct broker *b, uint32_t log_partition)
 {
@@ -44,6 +45,7 @@ void partition_trim(struct broker *b, struct partition *p)
 void partition_forget(struct partition *p)
 {
 	producers_free(p->producers);
+	stable_free(p->stable);
 	free(p->fetchers);
 	free(p);
 }

@@ -4,6 +4,7 @@
 
 #include "base/own.h"
 #include "broker/core_mutants.h"
+#include "broker/stable.h"
 #include "broker/state.gen.h"
 
 enum {
@@ -19,7 +20,10 @@ enum {
 struct producer {
 	int64_t id;
 	int64_t seen_ms;
+	int64_t open;                   /* first offset of its transaction; -1: none is open */
 	int16_t epoch;
+	int32_t coordinator_epoch;      /* of the last marker; -1: none since the start */
+	bool fresh;                     /* a marker brought this epoch: its sequence begins at 0 */
 	uint8_t n;
 	struct producer_batch batches[WINDOW];  /* oldest first */
 };
@@ -52,7 +56,9 @@ int producer_check(const struct partition *p, const struct batch *batch, struct 
 		return 0;
 	if (batch->producer_epoch < known->epoch)
 		return -ERR_OLD_PRODUCER;
-	if (batch->producer_epoch > known->epoch)
+	if (known->open >= 0 && !batch_is_transactional(batch))
+		return -ERR_TRANSACTION_STATE;
+	if (batch->producer_epoch > known->epoch || (known->n == 0 && known->fresh))
 		return batch->base_sequence == 0 ? 0 : -ERR_OUT_OF_ORDER;
 	if (known->n == 0)
 		return 0;
@@ -66,6 +72,18 @@ int producer_check(const struct partition *p, const struct batch *batch, struct 
 	return batch->base_sequence == sequence_after(known->batches[known->n - 1].last, 1) ? 0 : -ERR_OUT_OF_ORDER;
 }
 
+/* Make room: the one that came first goes, unless its transaction is open. */
+static void forget_first(struct producers *ps)
+{
+	MAP_EACH(&ps->by_id, e) {
+		struct producer *known = e->value;
+		if (known->open < 0) {
+			free(map_remove_number(&ps->by_id, (uint64_t)known->id));
+			return;
+		}
+	}
+}
+
 static struct producer *add(struct partition *p, int64_t id)
 {
 	OWN(free) struct producer *made = calloc(1, sizeof *made);
@@ -74,12 +92,10 @@ static struct producer *add(struct partition *p, int64_t id)
 		p->producers = calloc(1, sizeof *p->producers);
 	if (!made || !p->producers)
 		return NULL;
-	if (p->producers->by_id.count >= PRODUCERS_MAX) {
-		uint32_t at = 0;
-		const struct map_entry *first = map_next(&p->producers->by_id, &at);
-		free(map_remove_number(&p->producers->by_id, first->number));
-	}
+	if (p->producers->by_id.count >= PRODUCERS_MAX)
+		forget_first(p->producers);
 	made->id = id;
+	made->open = made->coordinator_epoch = -1;
 	if (map_put_number(&p->producers->by_id, (uint64_t)id, made, NULL) < 0)
 		return NULL;
 	return TAKE(made);
@@ -94,21 +110,51 @@ static void remember(struct producer *known, struct producer_batch batch)
 	known->batches[known->n - 1] = batch;
 }
 
+static struct producer *find_or_add(struct partition *p, int64_t id)
+{
+	struct producer *known = find(p, id);
+
+	return known ? known : add(p, id);
+}
+
+/* A marker ends the transaction, and may bring the epoch in which the producer goes on. */
+static void note_marker(struct producer *known, const struct batch *batch)
+{
+	struct marker marker;
+
+	known->open = -1;
+	if (marker_read(batch, &marker))
+		known->coordinator_epoch = marker.coordinator_epoch;
+	if (batch->producer_epoch <= known->epoch)
+		return;
+	known->epoch = batch->producer_epoch;
+	known->n = 0;
+	known->fresh = true;
+}
+
+static void note_batch(struct producer *known, const struct batch *batch, int64_t offset, int64_t now_ms)
+{
+	if (batch->producer_epoch != known->epoch)
+		known->n = 0;
+	known->epoch = batch->producer_epoch;
+	if (batch_is_transactional(batch) && known->open < 0)
+		known->open = offset;
+	remember(known, (struct producer_batch){ offset, batch->base_sequence, last_sequence(batch), now_ms });
+}
+
 int producer_note(struct broker *b, struct partition *p, const struct batch *batch, int64_t offset)
 {
-	struct producer *known = find(p, batch->producer_id);
+	struct producer *known = find_or_add(p, batch->producer_id);
 
-	if (!known)
-		known = add(p, batch->producer_id);
 	if (!known)
 		return -ERR_NO_MEMORY;
 	if (known->n && known->batches[known->n - 1].offset >= offset)
 		return 0;       /* replayed over a snapshot that has it */
-	if (batch->producer_epoch != known->epoch)
-		known->n = 0;
-	known->epoch = batch->producer_epoch;
 	known->seen_ms = b->now_ms;
-	remember(known, (struct producer_batch){ offset, batch->base_sequence, last_sequence(batch), b->now_ms });
+	if (batch_is_control(batch))
+		note_marker(known, batch);
+	else
+		note_batch(known, batch, offset, b->now_ms);
 	core_need_housekeeping(b);
 	return 0;
 }
@@ -141,6 +187,32 @@ int producers_last_batches(const struct partition *p, int64_t **ret, uint32_t *r
 	return 0;
 }
 
+bool producer_is_open(const struct partition *p, int64_t producer, int16_t epoch)
+{
+	const struct producer *known = find(p, producer);
+
+	return known && known->open >= 0 && known->epoch == epoch;
+}
+
+bool producer_wants_marker(const struct partition *p, int64_t producer)
+{
+	const struct producer *known = find(p, producer);
+
+	return known && known->open >= 0;
+}
+
+int producer_reopen(struct partition *p, const struct open_transaction *t)
+{
+	struct producer *known = find_or_add(p, t->producer);
+
+	if (!known)
+		return -ERR_NO_MEMORY;
+	known->open = t->first;
+	if (known->epoch < t->epoch)
+		known->epoch = t->epoch;
+	return 0;
+}
+
 void producers_free(struct producers *ps)
 {
 	if (!ps)
@@ -157,7 +229,7 @@ static void forget_the_silent(struct broker *b, struct partition *p)
 {
 	MAP_EACH(&p->producers->by_id, e) {
 		struct producer *known = e->value;
-		if (known->seen_ms + EXPIRY_MS <= b->now_ms)
+		if (known->seen_ms + EXPIRY_MS <= b->now_ms && known->open < 0)
 			free(map_remove_number(&p->producers->by_id, (uint64_t)known->id));
 	}
 	if (p->producers->by_id.count == 0) {
@@ -255,6 +327,34 @@ int producer_state_apply(struct broker *b, struct slice body, struct why *why)
 	b->next_producer_id = b->recovering && !MUTANT_reuse_producer_ids ? block.end : block.end - BLOCK;
 	b->producer_ids_end = block.end;
 	return 0;
+}
+
+/* --------------------------------------------------------------------------------------------------- showing ---- */
+
+static struct producer_listing listing_of(const struct producer *known)
+{
+	const struct producer_batch *last = known->n ? &known->batches[known->n - 1] : NULL;
+
+	return (struct producer_listing){
+		.id = known->id, .epoch = known->epoch, .last_sequence = last ? last->last : -1,
+		.last_ms = last ? last->time_ms : known->seen_ms, .open = known->open,
+		.coordinator_epoch = known->coordinator_epoch,
+	};
+}
+
+void on_producers(struct broker *b, struct cmd *cmd)
+{
+	struct cmd_producers *c = (struct cmd_producers *)cmd;
+	int r;
+	const struct partition *p = core_partition_of(b, c->channel, c->partition, &r);
+	uint32_t n = p && p->producers ? p->producers->by_id.count : 0;
+
+	c->ret_producers = cmd_alloc(cmd, n * sizeof *c->ret_producers);
+	if (n && c->ret_producers) {
+		MAP_EACH(&p->producers->by_id, e)
+			c->ret_producers[c->ret_n++] = listing_of(e->value);
+	}
+	core_answer(b, cmd, r < 0 ? r : c->ret_producers ? 0 : -ERR_NO_MEMORY);
 }
 
 /* ------------------------------------------------------------------------------------------------- snapshots ---- */

@@ -4,6 +4,7 @@
  *      check ──> choose partition ──> producer window ──> queue_admit ──> one log entry ──durable──> publish_apply ──> answer
  *                (per target; what is refused or a repeat drops out)                        queues and fetches are told
  *
+ * A transactional batch waits until its partition is enlisted (enlist.h), unless the transaction is open there already.
  * A repeat of a batch that is not durable yet must not be answered before the original is: it waits in b->repeats.
  */
 #include <assert.h>
@@ -13,7 +14,9 @@
 #include "base/own.h"
 #include "broker/catalogue_parts.h"
 #include "broker/core_mutants.h"
+#include "broker/enlist.h"
 #include "broker/producer.h"
+#include "broker/stable.h"
 
 enum { PLAIN_MAX_BYTES = 128 << 20 };   /* a batch's records, unpacked to find their key */
 
@@ -244,20 +247,15 @@ static bool is_blocked(const struct broker *b, const struct cmd_publish *c)
 	return !c->from_queue && (b->blocked || b->pending_bytes + c->batch.size > b->options.max_pending_bytes);
 }
 
-void on_publish(struct broker *b, struct cmd *cmd)
+static void publish(struct broker *b, struct cmd_publish *c, const struct batch *batch)
 {
-	struct cmd_publish *c = (struct cmd_publish *)cmd;
-	struct batch batch;
+	struct publish *p;
 
 	if (is_blocked(b, c)) {
 		refuse_all(b, c, -ERR_BLOCKED);
 		return;
 	}
-	if (batch_parse(view_slice(c->batch), /* check_crc = */ false, &batch) < 0 || batch.size != (int64_t)c->batch.size) {
-		refuse_all(b, c, -ERR_BAD_RECORD);
-		return;
-	}
-	struct publish *p = publish_new(b, c);
+	p = publish_new(b, c);
 	if (!p) {
 		refuse_all(b, c, -ERR_NO_MEMORY);
 		return;
@@ -266,7 +264,7 @@ void on_publish(struct broker *b, struct cmd *cmd)
 	b->publishes++;
 	c->ret_append_ms = b->now_ms;
 	for (uint32_t i = 0; i < c->ntargets; i++)
-		c->targets[i].error = admit(b, p, &batch, &c->targets[i]);
+		c->targets[i].error = admit(b, p, batch, &c->targets[i]);
 
 	bool wait = c->wait_durable && !MUTANT_publish_before_durable;
 	int r = p->n ? core_append_batch(b, p->targets, p->n, c->batch, wait ? &p->errand.pending : NULL) : 0;
@@ -275,10 +273,63 @@ void on_publish(struct broker *b, struct cmd *cmd)
 		refuse_all(b, c, r);
 		return;
 	}
-	note_producers(b, p, &batch);
-	b->stats.published_total += p->n ? (uint64_t)batch.count : 0;
+	note_producers(b, p, batch);
+	b->stats.published_total += p->n ? (uint64_t)batch->count : 0;
 	if (!p->n || !wait)
 		answer_or_wait(b, p);
+}
+
+static bool parse(const struct cmd_publish *c, struct batch *ret)
+{
+	return batch_parse(view_slice(c->batch), /* check_crc = */ false, ret) == 0 && ret->size == (int64_t)c->batch.size;
+}
+
+static bool is_open(struct broker *b, const struct cmd *cmd)
+{
+	const struct cmd_publish *c = (const struct cmd_publish *)cmd;
+	const struct partition *p = target_partition(b, &c->targets[0]);
+	struct batch batch;
+
+	/* What is gone is refused by admit(). */
+	return !p || (parse(c, &batch) && producer_is_open(p, batch.producer_id, batch.producer_epoch));
+}
+
+static void enlisted(struct broker *b, struct cmd *cmd, int error)
+{
+	struct cmd_publish *c = (struct cmd_publish *)cmd;
+	struct batch batch;
+
+	if (error == -ERR_FENCED_PRODUCER)      /* as Kafka says it to who produces: it may abort and go on */
+		error = -ERR_OLD_PRODUCER;
+	if (error == 0 && parse(c, &batch))
+		publish(b, c, &batch);
+	else
+		refuse_all(b, c, error);
+}
+
+static int join_transaction(struct broker *b, struct cmd_publish *c, const struct batch *batch)
+{
+	if (!c->transaction.p || c->ntargets != 1 || c->targets[0].partition < 0)
+		return -ERR_TRANSACTION_STATE;
+	return enlist(b, &(struct enlist){
+		.cmd = &c->head, .id = c->transaction, .producer = batch->producer_id, .epoch = batch->producer_epoch,
+		.verify = !c->enlists, .is_open = is_open, .go_on = enlisted,
+		.who = { .channel = c->targets[0].channel, .partition = (uint32_t)c->targets[0].partition },
+	});
+}
+
+void on_publish(struct broker *b, struct cmd *cmd)
+{
+	struct cmd_publish *c = (struct cmd_publish *)cmd;
+	struct batch batch;
+	int r = parse(c, &batch) ? 0 : -ERR_BAD_RECORD;
+
+	if (r == 0 && batch_is_transactional(&batch))
+		r = join_transaction(b, c, &batch);
+	if (r < 0)
+		refuse_all(b, c, r);
+	else if (r == 0)
+		publish(b, c, &batch);
 }
 
 /* -------------------------------------------------------------------------------------------------- applying ---- */
@@ -290,6 +341,8 @@ static int apply_target(struct broker *b, const struct log_target *t, const stru
 	if (!p)                 /* its channel was deleted meanwhile */
 		return 0;
 	if (b->recovering && batch_is_idempotent(batch) && producer_note(b, p, batch, t->base_offset) < 0)
+		return -ERR_NO_MEMORY;
+	if (stable_note(b, p, batch, t->base_offset) < 0)
 		return -ERR_NO_MEMORY;
 	if (p->viewed) {
 		struct queue *q = queue_at(b, p, t->base_offset);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "broker/queue_parts.h"
+#include "broker/stable.h"
 
 enum { MARKS_PER_TTL = 256 };
 
@@ -189,7 +190,8 @@ static void adopt(struct queue *q, const struct channel *ch)
 static int64_t first_owed(struct broker *b, const struct channel *ch, uint32_t number)
 {
 	uint32_t partition = channel_partition(ch, number);
-	int64_t start = log_start(b->log, partition), end = log_committed(b->log, partition), at = ch->queue->spec->start;
+	const struct partition *p = core_partition(b, partition);
+	int64_t start = log_start(b->log, partition), end = stable_end(b, p), at = ch->queue->spec->start;
 
 	start = start < 0 ? 0 : start;
 	end = end < start ? start : end;
@@ -204,6 +206,7 @@ static int64_t first_owed(struct broker *b, const struct channel *ch, uint32_t n
 
 static void queue_free(struct queue *q)
 {
+	queue_held_free(q);
 	ledger_free(&q->ledger);
 	if (q->dedup)
 		dedup_free(q->dedup);
@@ -292,7 +295,7 @@ struct queue *queue_new(struct broker *b, const struct channel *ch)
 static void view_begin(struct broker *b, const struct channel *ch, uint32_t number, bool created)
 {
 	struct partition *p = core_partition(b, channel_partition(ch, number));
-	int64_t end = log_committed(b->log, p->id);
+	int64_t end = stable_end(b, p);
 
 	if (p->viewed)
 		return;
@@ -304,14 +307,24 @@ static void view_begin(struct broker *b, const struct channel *ch, uint32_t numb
 	b->stats.messages_ready += (uint64_t)(end - p->owed);
 }
 
+static bool is_undecided(struct broker *b, const struct channel *ch)
+{
+	for (uint32_t i = 0; i < ch->partitions; i++) {
+		const struct partition *p = core_partition(b, channel_partition(ch, i));
+		if (stable_end(b, p) < log_committed(b->log, p->id))
+			return true;
+	}
+	return false;
+}
+
 int queue_create(struct broker *b, const struct channel *ch)
 {
 	const struct queue_policy *policy = &ch->queue->spec->policy;
 
 	for (uint32_t i = 0; i < ch->partitions; i++)
 		view_begin(b, ch, i, /* created = */ true);
-	/* Time counts for these. */
-	if (policy->expires_ms >= 0 || (policy->ttl_ms >= 0 && view_ready(b, ch)))
+	/* Time counts for these, and what is not decided yet. */
+	if (policy->expires_ms >= 0 || (policy->ttl_ms >= 0 && view_ready(b, ch)) || is_undecided(b, ch))
 		return queue_of(b, ch->id) ? 0 : -ERR_NO_MEMORY;
 	return 0;
 }

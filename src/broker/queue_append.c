@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "broker/queue_parts.h"
+#include "broker/stable.h"
 
 static uint64_t on_their_way(struct broker *b, const struct queue *q)
 {
@@ -77,6 +78,11 @@ static bool needs_objects(const struct queue *q)
 	return q->ledger.fifo || q->policy.max_priority > 0 || q->policy.max_bytes >= 0 || q->policy.delay_ms > 0;
 }
 
+bool queue_needs_objects(const struct queue *q, const struct batch *batch)
+{
+	return needs_objects(q) || batch_origin(batch) != ORIGIN_KAFKA;
+}
+
 /* What the message is born with; false: it is plain. */
 static bool birth_of(struct queue *q, const struct record *r, enum origin origin, int64_t now_ms, struct birth *ret)
 {
@@ -99,26 +105,65 @@ static bool birth_of(struct queue *q, const struct record *r, enum origin origin
 	return needs_objects(q) || ret->ready_ms || ret->expires_ms != LEDGER_NEVER;
 }
 
-static int append_each(struct queue *q, uint32_t number, int64_t base, int64_t last, const struct batch *batch,
-		       struct view bytes, int64_t now_ms)
+int queue_each_record(struct queue *q, int64_t base, const struct batch *batch, struct view bytes, int64_t now_ms,
+		      record_sink *sink, void *ctx)
 {
 	enum { OPEN_MAX = 128 << 20 };
-	struct ledger *l = &q->ledger;
+	int64_t last = base + batch->last_delta;
 	struct view plain = { 0 };
 	struct record r;
 	int e = 0;
 
 	if (batch_open(batch, bytes, OPEN_MAX, &plain) < 0)
-		return ledger_leave_out(l, number, last + 1);   /* checked when it came: nobody can read it now */
+		return 0;       /* checked when it came: nobody can read it now */
 	for (struct slice at = view_slice(plain); e == 0 && record_next(&at, &r) == 1;) {
 		int64_t offset = base + r.offset_delta;
 		struct birth birth;
 		bool born = birth_of(q, &r, batch_origin(batch), now_ms, &birth);
 		if (offset <= last)
-			e = ledger_append(l, number, offset, offset, born ? &birth : NULL, now_ms);
+			e = sink(ctx, offset, born ? &birth : NULL);
 	}
 	buf_unref(plain.buf);
-	return e < 0 ? e : ledger_leave_out(l, number, last + 1);
+	return e;
+}
+
+struct append {
+	struct queue *queue;
+	uint32_t number;
+	int64_t now_ms;
+};
+
+static int append_record(void *ctx, int64_t offset, const struct birth *birth)
+{
+	const struct append *a = ctx;
+
+	return ledger_append(&a->queue->ledger, a->number, offset, offset, birth, a->now_ms);
+}
+
+static int append_each(struct queue *q, uint32_t number, int64_t base, const struct batch *batch, struct view bytes, int64_t now_ms)
+{
+	int e = queue_each_record(q, base, batch, bytes, now_ms, append_record, &(struct append){ q, number, now_ms });
+
+	return e < 0 ? e : ledger_leave_out(&q->ledger, number, base + batch->last_delta + 1);
+}
+
+static int take_in(struct queue *q, uint32_t number, int64_t base, const struct batch *batch, struct view bytes, int64_t now_ms)
+{
+	int64_t last = base + batch->last_delta;
+
+	if (batch_is_control(batch))
+		return ledger_leave_out(&q->ledger, number, last + 1);
+	if (queue_needs_objects(q, batch))
+		return append_each(q, number, base, batch, bytes, now_ms);
+	return ledger_append(&q->ledger, number, base, last, NULL, now_ms);
+}
+
+/* Not decided: an open transaction is in front of it, or it is one's own. */
+static bool must_wait(struct broker *b, const struct queue *q, uint32_t number, int64_t last)
+{
+	const struct partition *p = core_partition(b, q->log_ids[number]);
+
+	return queue_holds(q, number) || (p && stable_end(b, p) <= last);
 }
 
 /* When was it appended?  In recovery the batch's own time is the best that is known. */
@@ -131,18 +176,15 @@ static int64_t append_time(const struct broker *b, const struct batch *batch)
 
 void queue_appended(struct broker *b, struct queue *q, uint32_t number, int64_t base_offset, const struct batch *batch, struct view bytes)
 {
-	enum { ATTRIBUTE_CONTROL = 1 << 5 };
-	int64_t last = base_offset + batch->last_delta, now_ms = append_time(b, batch);
+	int64_t now_ms = append_time(b, batch);
 	int r;
 
 	if (number >= q->ledger.npartitions)
 		return;
-	if (batch->attributes & ATTRIBUTE_CONTROL)
-		r = ledger_leave_out(&q->ledger, number, last + 1);
-	else if (needs_objects(q) || batch_origin(batch) != ORIGIN_KAFKA)
-		r = append_each(q, number, base_offset, last, batch, bytes, now_ms);
+	if (must_wait(b, q, number, base_offset + batch->last_delta))
+		r = queue_hold(q, number, base_offset, batch, bytes, now_ms);
 	else
-		r = ledger_append(&q->ledger, number, base_offset, last, NULL, now_ms);
+		r = take_in(q, number, base_offset, batch, bytes, now_ms);
 
 #if !MUTANT_forget_dedup      /* deduplication begins anew at a start */
 	struct dedup_key key;
@@ -153,6 +195,7 @@ void queue_appended(struct broker *b, struct queue *q, uint32_t number, int64_t 
 #endif
 	if (r < 0)
 		queue_give_up(q);
+	queue_stable(b, q, number);
 	if (!b->recovering)
 		queue_wake(q);
 }

@@ -337,7 +337,7 @@ void queue_bury(struct queue *q)
 	while (!list_empty(&l->dying) && q->nburials < BURIALS_MAX && q->bury_after_ms <= q->broker->now_ms) {
 		struct message *m = CONTAINER(struct message, held, l->dying.next);
 		bool done = true;
-		switch (reader_get(q->dead_reader, q->broker->log, q->log_ids[m->partition], m->offset, &r)) {
+		switch (queue_read(q, q->dead_reader, m->partition, m->offset, &r)) {
 		case READ_LATER:
 			return;
 		case READ_MISSING:

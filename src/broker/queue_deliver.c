@@ -186,7 +186,7 @@ static enum read_result read_spot(struct queue *q, const struct spot *s, struct 
 		q->reader = reader_new(&q->broker->queues->readings, wake_from_read, q);
 	if (!q->reader)
 		return READ_BROKEN;
-	return reader_get(q->reader, q->broker->log, q->log_ids[s->partition], s->offset, ret);
+	return queue_read(q, q->reader, s->partition, s->offset, ret);
 }
 
 /* There is no such record, and maybe nothing else up to the log's start: the queue does not owe it. */

@@ -12,6 +12,7 @@
  * Queues are looked at in turn, a share of them each time, so that many busy ones cost little.
  */
 #include "broker/queue_parts.h"
+#include "broker/stable.h"
 
 enum {
 	FOLD_AFTER_MS = 1000,
@@ -126,10 +127,15 @@ void queue_settle_in(struct queue *q, uint32_t number)
 
 static int unfold_partition(struct queue *q, uint32_t number, int64_t end)
 {
-	int64_t owed = core_partition(q->broker, q->log_ids[number])->owed;
+	const struct partition *p = core_partition(q->broker, q->log_ids[number]);
+	int64_t owed = p->owed, stable = stable_end(q->broker, p);
+	int64_t ready = stable < end ? stable : end;
 
 	ledger_begin(&q->ledger, number, owed);
-	return owed < end ? ledger_append(&q->ledger, number, owed, end - 1, NULL, q->broker->now_ms) : 0;
+	if (owed < ready && ledger_append(&q->ledger, number, owed, ready - 1, NULL, q->broker->now_ms) < 0)
+		return -ERR_NO_MEMORY;
+	ready = owed > ready ? owed : ready;
+	return ready < end ? queue_hold_unknown(q, number, ready, end - 1) : 0;
 }
 
 static struct queue *unfold(struct broker *b, const struct channel *ch, const struct partition *at, int64_t end)

@@ -7,6 +7,7 @@
  *   queue.c                      life of a queue: created, restored, given its turn, dropped
  *   queue_append.c               what happens to a message when it comes
  *   queue_fold.c                 queues that nothing happens to cost nothing here
+ *   queue_hold.c                 what waits until transactions before it are decided
  *   queue_record.c               the record of a turn, and who waits for it
  *   queue_commands.c             subscribe, credit, receive, settle, purge, stats
  *   queue_deliver.c              from ready to consumers and receivers
@@ -107,6 +108,22 @@ struct waiter {
 	struct lane *lane;              /* fifo: the group that it drains */
 };
 
+/* What has come behind an open transaction, and is taken in when that is decided. */
+struct held {
+	struct node link;               /* in q->held[number] */
+	int64_t first, last;
+	int64_t producer;               /* of the transaction that wrote it; HELD_ALONE, HELD_MIXED */
+	bool control;
+	int64_t at_ms;
+	uint32_t nbirths, capacity;
+	struct held_birth *births;      /* if its messages are objects */
+};
+struct held_birth {
+	int64_t offset;
+	struct birth birth;             /* its group is owned */
+};
+enum { HELD_ALONE = -1, HELD_MIXED = -2 };
+
 /* A record on its way to the disk, and who is answered then. */
 struct written {
 	struct pending pending;
@@ -133,6 +150,8 @@ struct queue {
 	bool reading;                   /* deliveries wait for the reader */
 	struct queue_policy policy;     /* its strings are the catalogue's: see queue_policy() */
 	uint32_t *log_ids;              /* of the partitions, in the log */
+	struct node *held;              /* [nheld] lists of struct held; NULL until something is held back */
+	uint32_t nheld;
 	struct ledger ledger;
 	struct dedup *dedup;            /* fifo */
 	struct reader *reader, *dead_reader;
@@ -176,6 +195,19 @@ void queue_fold(struct queue *q);       /* if it can be; then it is gone */
 void queue_settle_in(struct queue *q, uint32_t number);  /* from now on the partition knows it */
 void queue_had_turn(struct queue *q);   /* some time after the last one, it may be folded */
 void view_snapshot(struct broker *b, const struct channel *ch, struct bytes *out);      /* of a folded one */
+/* ---- queue_append.c, queue_hold.c ---- */
+typedef int record_sink(void *ctx, int64_t offset, const struct birth *birth);
+bool queue_needs_objects(const struct queue *q, const struct batch *batch);
+/* Each message of a batch with what it is born with (NULL: it is plain).  What the sink fails with. */
+int  queue_each_record(struct queue *q, int64_t base, const struct batch *batch, struct view bytes, int64_t now_ms,
+		       record_sink *sink, void *ctx);
+bool queue_holds(const struct queue *q, uint32_t number);
+int  queue_hold(struct queue *q, uint32_t number, int64_t base, const struct batch *batch, struct view bytes, int64_t now_ms);
+/* Messages of which nothing is known are held too, when a view begins in front of an open transaction. */
+int  queue_hold_unknown(struct queue *q, uint32_t number, int64_t first, int64_t last);
+void queue_held_free(struct queue *q);
+/* The record at `offset`; what was aborted is READ_MISSING. */
+enum read_result queue_read(struct queue *q, struct reader *reader, uint32_t number, int64_t offset, struct reader_record *ret);
 
 /* ---- lease.c ---- */
 struct party *party_find(struct broker *b, uint16_t shard, uint32_t session);

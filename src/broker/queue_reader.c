@@ -132,10 +132,9 @@ static int open_batch(struct reader *r, const struct log_batch *stored)
 
 static enum read_result find_record(struct reader *r, int64_t offset, struct reader_record *ret)
 {
-	enum { ATTRIBUTE_CONTROL = 1 << 5 };
 	bool again = false;
 
-	if (r->batch.attributes & ATTRIBUTE_CONTROL)
+	if (batch_is_control(&r->batch))
 		return READ_MISSING;
 	for (;;) {
 		int n = record_next(&r->rest, &ret->record);
@@ -154,6 +153,7 @@ static enum read_result find_record(struct reader *r, int64_t offset, struct rea
 	ret->origin = batch_origin(&r->batch);
 	ret->timestamp_ms = r->batch.base_timestamp + ret->record.timestamp_delta;
 	ret->hold = r->plain;
+	ret->transaction = batch_is_transactional(&r->batch) ? r->batch.producer_id : -1;
 	return READ_DONE;
 }
 

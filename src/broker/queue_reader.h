@@ -24,6 +24,7 @@ struct reader_record {
 	enum origin origin;
 	int64_t timestamp_ms;
 	struct view hold;               /* the reader's: take a reference to keep the record */
+	int64_t transaction;            /* the producer whose transaction it is; -1: of none */
 };
 
 /* Reads under way are kept in `readings`, because they may outlive their reader. */

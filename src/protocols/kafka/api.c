@@ -26,11 +26,18 @@ static const struct api served[KEYS] = {
 	[KAFKA_DELETE_RECORDS]            = { serve_delete_records },
 	[KAFKA_INIT_PRODUCER_ID]          = { serve_init_producer_id },
 	[KAFKA_OFFSET_FOR_LEADER_EPOCH]   = { serve_offset_for_leader_epoch },
+	[KAFKA_ADD_PARTITIONS_TO_TXN]     = { serve_add_partitions_to_txn },
+	[KAFKA_ADD_OFFSETS_TO_TXN]        = { serve_add_offsets_to_txn },
+	[KAFKA_END_TXN]                   = { serve_end_txn },
+	[KAFKA_TXN_OFFSET_COMMIT]         = { serve_txn_offset_commit },
 	[KAFKA_DESCRIBE_CONFIGS]          = { serve_describe_configs },
 	[KAFKA_SASL_AUTHENTICATE]         = { serve_sasl_authenticate, .stranger = true },
 	[KAFKA_CREATE_PARTITIONS]         = { serve_create_partitions },
 	[KAFKA_DELETE_GROUPS]             = { serve_delete_groups },
 	[KAFKA_DESCRIBE_CLUSTER]          = { serve_describe_cluster },
+	[KAFKA_DESCRIBE_PRODUCERS]        = { serve_describe_producers },
+	[KAFKA_DESCRIBE_TRANSACTIONS]     = { serve_describe_transactions },
+	[KAFKA_LIST_TRANSACTIONS]         = { serve_list_transactions },
 	[KAFKA_DESCRIBE_TOPIC_PARTITIONS] = { serve_describe_topic_partitions },
 };
 

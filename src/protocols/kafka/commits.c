@@ -175,7 +175,7 @@ static void put_all(struct request *r, const struct cmd_group_offsets *c, struct
 		if (!ARRAY(r, t->partitions, offset_fetch_response_group_partition_msg, run))
 			return;
 		for (uint32_t j = 0; j < run; j++)
-			put_offset(&t->partitions.v[j], &c->offsets[i + j], K_NONE);
+			put_offset(&t->partitions.v[j], &c->offsets[i + j], group_error(c->offsets[i + j].error));
 	}
 }
 
@@ -278,6 +278,7 @@ static void ask_offsets(struct request *r, const struct group_query *q, uint32_t
 	c->group = cmd_copy(&c->head, group);
 	c->member = cmd_copy(&c->head, q->in->member_id);
 	c->member_epoch = q->in->member_epoch;
+	c->require_stable = ((const struct offset_fetch_request *)r->in)->require_stable;
 	if (!list_topics(r, q, c)) {
 		cmd_free(&c->head);
 		request_no_memory(r);

@@ -296,7 +296,7 @@ static void serve_fetch(struct fake *f, struct cmd_fetch *c)
 		struct fetch_item *item = &c->items[i];
 		struct fake_partition *log = &f->catalogue.logs[item->channel - 1][item->partition];
 
-		item->committed = log->end;
+		item->committed = item->stable = log->end;
 		if (item->offset < 0 || item->offset > log->end) {
 			item->error = -ERR_OUT_OF_RANGE;
 			continue;
@@ -309,6 +309,52 @@ static void serve_fetch(struct fake *f, struct cmd_fetch *c)
 			buf_ref(log->batches[b].bytes.buf);
 		}
 	}
+}
+
+static void on_init(struct cmd_transaction_init *c)
+{
+	c->ret_producer_id = 5000;
+	c->ret_epoch = 7;
+}
+
+/* Two partitions of the second channel and one of the first, in no order. */
+static void on_describe_transaction(struct cmd_transaction_describe *c)
+{
+	static const struct participant some[] = { { .channel = 2, .partition = 3 }, { .channel = 1 }, { .channel = 2, .partition = 1 } };
+
+	c->ret_state = "Ongoing";
+	c->ret_producer_id = 5000;
+	c->ret_epoch = 7;
+	c->ret_timeout_ms = 60000;
+	c->ret_started_ms = 123;
+	c->ret_partitions = cmd_alloc(&c->head, sizeof some);
+	if (!c->ret_partitions)
+		return;
+	memcpy(c->ret_partitions, some, sizeof some);
+	c->ret_npartitions = 3;
+}
+
+static void on_list_transactions(struct cmd_transaction_list *c)
+{
+	static const struct transaction_listing some[] = {
+		{ .id = SLICE("copy"), .producer_id = 5000, .started_ms = 0, .state = "Ongoing" },
+		{ .id = SLICE("rest"), .producer_id = 5001, .started_ms = -1, .state = "Empty" },
+	};
+
+	c->ret_transactions = cmd_alloc(&c->head, sizeof some);
+	if (!c->ret_transactions)
+		return;
+	memcpy(c->ret_transactions, some, sizeof some);
+	c->ret_n = 2;
+}
+
+static void on_producers(struct cmd_producers *c)
+{
+	c->ret_producers = cmd_alloc(&c->head, sizeof *c->ret_producers);
+	if (!c->ret_producers)
+		return;
+	c->ret_producers[0] = (struct producer_listing){ .id = 5000, .epoch = 7, .last_sequence = 4, .last_ms = 99, .open = 12 };
+	c->ret_n = 1;
 }
 
 static void on_offsets(struct fake *f, struct cmd_offsets *c)
@@ -380,6 +426,11 @@ static void carry_out(struct fake *f, struct cmd *c)
 	case CMD_GROUP_OFFSETS: on_group_offsets((struct cmd_group_offsets *)c); break;
 	case CMD_GROUP_LIST:    on_list((struct cmd_group_list *)c); break;
 	case CMD_GROUP_DESCRIBE: ((struct cmd_group_describe *)c)->ret_state = "Empty"; break;
+	case CMD_TRANSACTION_INIT: on_init((struct cmd_transaction_init *)c); break;
+	case CMD_TRANSACTION_END: ((struct cmd_transaction_end *)c)->ret_epoch = 9; break;
+	case CMD_TRANSACTION_DESCRIBE: on_describe_transaction((struct cmd_transaction_describe *)c); break;
+	case CMD_TRANSACTION_LIST: on_list_transactions((struct cmd_transaction_list *)c); break;
+	case CMD_PRODUCERS:     on_producers((struct cmd_producers *)c); break;
 	case CMD_PRODUCER_ID:   ((struct cmd_producer_id *)c)->ret_producer_id = 4000; break;
 	case CMD_DELETE_RECORDS: ((struct cmd_delete_records *)c)->ret_log_start = 2; break;
 	default: break;

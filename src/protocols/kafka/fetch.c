@@ -75,7 +75,7 @@ static int64_t list_wanted(struct request *r, struct wanted *wanted)
 			struct fetch_response_partition *p = &t->partitions.v[j];
 
 			p->partition_index = q->partition;
-			p->aborted_transactions.n = in->isolation_level ? 0 : -1;
+			p->aborted_transactions.n = in->isolation_level == READ_COMMITTED ? 0 : -1;
 			f->parts[part].out = p;
 			if (!ch) {
 				refuse(p, error);
@@ -110,6 +110,7 @@ static struct cmd_fetch *new_command(struct request *r, uint16_t shard, uint32_t
 	c->takes_spans = r->k->session.host->takes_spans;
 	c->min_bytes = min_bytes;
 	c->max_bytes = in->max_bytes < 1 ? 1 : in->max_bytes < FETCH_MAX ? (uint32_t)in->max_bytes : FETCH_MAX;
+	c->only_stable = in->isolation_level == READ_COMMITTED;
 	c->deadline_ms = min_bytes && in->max_wait_ms > 0 ? host_now(r->k->session.host) + in->max_wait_ms : 0;
 	return c;
 }
@@ -220,7 +221,18 @@ static void fill(struct part *part, uint64_t *room, bool *first)
 	}
 }
 
-static void finish_part(struct part *part, uint64_t *room, bool *first)
+static bool list_aborted(struct request *r, const struct fetch_item *item, struct fetch_response_partition *p)
+{
+	if (item->naborted && !ARRAY(r, p->aborted_transactions, fetch_response_aborted_transaction_msg, item->naborted))
+		return false;
+	for (uint32_t i = 0; i < item->naborted; i++) {
+		p->aborted_transactions.v[i].producer_id = item->aborted[i].producer;
+		p->aborted_transactions.v[i].first_offset = item->aborted[i].first;
+	}
+	return true;
+}
+
+static void finish_part(struct request *r, struct part *part, uint64_t *room, bool *first)
 {
 	struct fetch_response_partition *p = part->out;
 	const struct fetch_item *item = part->item;
@@ -230,8 +242,11 @@ static void finish_part(struct part *part, uint64_t *room, bool *first)
 		refuse(p, kafka_error(e));
 		return;
 	}
-	p->high_watermark = p->last_stable_offset = item->committed;
+	p->high_watermark = item->committed;
+	p->last_stable_offset = item->stable;
 	p->log_start_offset = item->log_start;
+	if (!list_aborted(r, item, p))
+		return;
 	fill(part, room, first);
 	/* The length is what counts here; write_records() finds the batches through the pointer. */
 	p->records = (struct slice){ (const uint8_t *)part, part->bytes };
@@ -290,7 +305,7 @@ static void finish(struct request *r)
 	}
 	for (uint32_t i = 0; i < f->nparts; i++) {
 		if (f->parts[i].item)
-			finish_part(&f->parts[i], &room, &first);
+			finish_part(r, &f->parts[i], &room, &first);
 	}
 	r->write_records = write_records;
 }

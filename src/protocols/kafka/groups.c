@@ -26,12 +26,10 @@ enum { KEY_GROUP = 0, KEY_TRANSACTION = 1 };
 static int16_t coordinator_error(const struct request *r, int8_t type, struct slice key, struct slice *ret_message)
 {
 	*ret_message = SLICE_NULL;
-	if (type == KEY_TRANSACTION) {          /* see serve_init_producer_id() */
-		*ret_message = SLICE("transactions are not supported");
-		return K_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
-	}
+	if (type == KEY_TRANSACTION)
+		return kafka_allows(r, OP_DESCRIBE, key) ? K_NONE : K_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
 	if (type != KEY_GROUP) {
-		*ret_message = SLICE("only consumer groups have a coordinator here");
+		*ret_message = SLICE("only consumer groups and transactional ids have a coordinator here");
 		return K_INVALID_REQUEST;
 	}
 	return kafka_allows(r, OP_DESCRIBE, key) ? K_NONE : K_GROUP_AUTHORIZATION_FAILED;

@@ -66,8 +66,10 @@ enum kafka_error {
 	K_INVALID_CONFIG = 40,
 	K_INVALID_REQUEST = 42,
 	K_POLICY_VIOLATION = 44,
+	K_INVALID_PRODUCER_EPOCH = 47,
 	K_INVALID_TXN_STATE = 48,
 	K_TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53,
+	K_OPERATION_NOT_ATTEMPTED = 55,
 	K_KAFKA_STORAGE_ERROR = 56,
 	K_SASL_AUTHENTICATION_FAILED = 58,
 	K_NON_EMPTY_GROUP = 68,
@@ -78,6 +80,8 @@ enum kafka_error {
 	K_UNKNOWN_TOPIC_ID = 100,
 	K_UNSUPPORTED_ENDPOINT_TYPE = 115,
 };
+
+enum isolation { READ_UNCOMMITTED = 0, READ_COMMITTED = 1 };     /* of Fetch and ListOffsets */
 
 /* ---- a connection (session.c) ---- */
 
@@ -207,6 +211,9 @@ const struct channel *find_topic(const struct request *r, struct slice name, con
 				 enum operation op, int16_t *ret_error);
 struct wire_uuid topic_uuid(const struct channel *ch);
 
+/* May she use this transactional id? (transactions.c) */
+bool may_use_transaction(const struct request *r, struct slice id, int16_t *ret_error);
+
 /* Where clients are told to connect to (metadata.c). */
 struct endpoint {
 	struct slice host;
@@ -235,7 +242,8 @@ uint32_t config_max_message(const struct request *r, const struct channel *ch);
 	X(list_offsets) X(offset_for_leader_epoch) X(delete_records) X(find_coordinator) X(join_group) X(sync_group) \
 	X(heartbeat) X(leave_group) X(offset_commit) X(offset_fetch) X(describe_groups) X(list_groups)               \
 	X(delete_groups) X(init_producer_id) X(create_topics) X(delete_topics) X(create_partitions)                  \
-	X(describe_configs) X(describe_topic_partitions)
+	X(describe_configs) X(describe_topic_partitions) X(add_partitions_to_txn) X(add_offsets_to_txn) X(end_txn)   \
+	X(txn_offset_commit) X(describe_transactions) X(list_transactions) X(describe_producers)
 #define X(name) void serve_##name(struct request *r);
 HANDLERS(X)
 #undef X

@@ -71,6 +71,8 @@ static void ask_topic(struct request *r, const struct list_offsets_request_topic
 			};
 		}
 	}
+	if (c)
+		c->only_stable = ((const struct list_offsets_request *)r->in)->isolation_level == READ_COMMITTED;
 	if (c && c->nitems)
 		request_send(r, &c->head);
 	else if (c)

@@ -1,5 +1,5 @@
 /*
- * produce.c - Produce and InitProducerId.
+ * produce.c - Produce.
  *
  * Each partition's batch is checked, copied once out of the input into a buffer of its own, and sent to the shard that
  * owns the topic; from there on nobody copies it.  acks=-1 is answered when the batch is on disk, acks=1 when the shard
@@ -55,6 +55,10 @@ static void publish(struct request *r, const struct channel *ch, int32_t partiti
 	amend(r, ch, sent, b, c->batch.buf->data);
 	c->targets[0] = (struct publish_target){ .channel = ch->id, .partition = partition };
 	c->wait_durable = in->acks == -1;
+	if (batch_is_transactional(b)) {
+		c->transaction = cmd_copy(&c->head, in->transactional_id);
+		c->enlists = r->version >= 12;
+	}
 	request_send(r, &c->head);
 }
 
@@ -79,8 +83,8 @@ static bool check(struct request *r, const struct channel *ch, const struct prod
 		return false;
 	}
 	e = batch_validate(asked->records, config_max_message(r, ch), host_now(r->k->session.host), ret, &why);
-	if (e == -ERR_UNSUPPORTED || (e == 0 && in->transactional_id.p)) {
-		refuse(p, K_INVALID_TXN_STATE, SLICE("transactions are not supported"));
+	if (e == 0 && batch_is_transactional(ret) && (!in->transactional_id.p || !kafka_allows(r, OP_WRITE, in->transactional_id))) {
+		refuse(p, K_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, SLICE("not a transactional id that may be used"));
 		return false;
 	}
 	if (e < 0) {
@@ -132,7 +136,8 @@ static void on_published(struct request *r, struct cmd *cmd)
 	int e = cmd->error ? cmd->error : target->error;
 
 	if (e) {
-		refuse(p, kafka_error(e), cmd->error ? cmd_reason(cmd) : slice_cstr(error_info(e)->text));
+		/* Who asks in an old version does not know TRANSACTION_ABORTABLE. */
+		refuse(p, e == -ERR_NOT_ENLISTED && r->version < 11 ? K_INVALID_TXN_STATE : kafka_error(e), cmd->error ? cmd_reason(cmd) : slice_cstr(error_info(e)->text));
 		return;
 	}
 	p->base_offset = target->offset;
@@ -199,39 +204,4 @@ void serve_produce(struct request *r)
 	for (int32_t i = 0; i < in->topic_data.n && !r->k->broken; i++)
 		produce_topic(r, &in->topic_data.v[i], &out->responses.v[i], &index);
 	r->in = NULL;                   /* it points into the host's input */
-}
-
-/* ---- InitProducerId ---- */
-
-static void on_producer_id(struct request *r, struct cmd *cmd)
-{
-	const struct cmd_producer_id *c = (const struct cmd_producer_id *)cmd;
-	struct init_producer_id_response *out = r->out;
-
-	out->error_code = group_error(cmd->error);      /* retriable where a coordinator's would be */
-	if (cmd->error)
-		return;
-	out->producer_id = c->ret_producer_id;
-	out->producer_epoch = c->ret_epoch;
-}
-
-/*
- * Transactions are refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED, here and when their coordinator is looked for: it
- * is the one code that librdkafka and the Java client both take as final.  (librdkafka asks again for ever after others.)
- */
-void serve_init_producer_id(struct request *r)
-{
-	const struct init_producer_id_request *in = r->in;
-	struct init_producer_id_response *out = r->out;
-
-	out->producer_epoch = -1;
-	if (in->transactional_id.p) {
-		out->error_code = in->transactional_id.n ? K_TRANSACTIONAL_ID_AUTHORIZATION_FAILED : K_INVALID_REQUEST;
-		return;
-	}
-	struct cmd *c = request_ask(r, CMD_PRODUCER_ID, r->k->session.host->shard, 0);
-	if (!c)
-		return;
-	r->reply = on_producer_id;
-	request_send(r, c);
 }

@@ -10,12 +10,38 @@ static struct api_versions_response_api row(const struct wire_api *wire)
 	};
 }
 
+/*
+ * transaction.version 2 (KIP-890): a client that sees it lets partitions add themselves to its transactions, and raises
+ * its epoch with each.  Before version 4 of this request a feature that may be at level 0 cannot be told (KIP-1022).
+ */
+static bool add_features(struct request *r)
+{
+	enum { TRANSACTION_VERSION = 2 };
+	struct api_versions_response *out = r->out;
+
+	if (!ARRAY(r, out->finalized_features, api_versions_response_finalized_feature_msg, 1))
+		return false;
+	out->finalized_features.v[0] = (struct api_versions_response_finalized_feature){
+		.name = SLICE("transaction.version"), .max_version_level = TRANSACTION_VERSION,
+		.min_version_level = TRANSACTION_VERSION,
+	};
+	out->finalized_features_epoch = 1;
+	if (r->version < 4)
+		return true;
+	if (!ARRAY(r, out->supported_features, api_versions_response_supported_feature_msg, 1))
+		return false;
+	out->supported_features.v[0] = (struct api_versions_response_supported_feature){
+		.name = SLICE("transaction.version"), .min_version = 0, .max_version = TRANSACTION_VERSION,
+	};
+	return true;
+}
+
 void serve_api_versions(struct request *r)
 {
 	struct api_versions_response *out = r->out;
 	const struct wire_api *wire;
 
-	if (!ARRAY(r, out->api_keys, api_versions_response_api_msg, KAFKA_APIS))
+	if (!ARRAY(r, out->api_keys, api_versions_response_api_msg, KAFKA_APIS) || !add_features(r))
 		return;
 	out->api_keys.n = 0;
 	for (int i = 0; i < KAFKA_APIS; i++) {
