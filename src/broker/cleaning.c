@@ -19,6 +19,8 @@ void cleaning_free(struct cleaning *c)
 	bytes_free(&c->packed);
 	free(c->last_batches);
 	free(c->aborted);
+	free(c->idle_aborts);
+	c->idle_aborts = NULL;
 	c->last_batches = NULL;
 	c->aborted = NULL;
 }
@@ -52,16 +54,43 @@ static bool is_transactional(const struct batch *b)
 	return b->attributes & ATTR_TRANSACTIONAL;
 }
 
+/* The aborted transaction of this producer that begins at or before the batch; NULL: none. */
+static const struct aborted_stretch *aborted_before(const struct cleaning *c, const struct batch *b)
+{
+	uint32_t after = find_aborted(c, b->producer_id, b->base_offset + 1);
+	const struct aborted_stretch *a = after ? &c->aborted[after - 1] : NULL;
+
+	return a && a->producer_id == b->producer_id ? a : NULL;
+}
+
 static bool is_aborted(const struct cleaning *c, const struct batch *b)
 {
-	uint32_t after;
-	const struct aborted_stretch *a;
+	const struct aborted_stretch *a = is_transactional(b) && !is_control(b) ? aborted_before(c, b) : NULL;
 
-	if (!is_transactional(b) || is_control(b))
-		return false;
-	after = find_aborted(c, b->producer_id, b->base_offset + 1);
-	a = after ? &c->aborted[after - 1] : NULL;
-	return a && a->producer_id == b->producer_id && b->base_offset < a->marker;
+	return a && b->base_offset < a->marker;
+}
+
+/* Are readers told of the transaction that this marker ends?  Without it they would take what follows for aborted. */
+static bool is_told(const struct cleaning *c, const struct batch *b)
+{
+	const struct aborted_stretch *a = is_control(b) ? aborted_before(c, b) : NULL;
+
+	return a && a->marker == b->base_offset;
+}
+
+static int note_idle_abort(struct cleaning *c, int64_t offset)
+{
+	if (c->nidle_aborts == c->idle_capacity) {
+		uint32_t capacity = c->idle_capacity ? c->idle_capacity * 2 : 16;
+		int64_t *more = reallocarray(c->idle_aborts, capacity, sizeof *more);
+
+		if (!more)
+			return -ERR_NO_MEMORY;
+		c->idle_aborts = more;
+		c->idle_capacity = capacity;
+	}
+	c->idle_aborts[c->nidle_aborts++] = offset;
+	return 0;
 }
 
 /*
@@ -272,11 +301,13 @@ static int put_rest(struct cleaning *c, const struct batch *b, struct slice old,
 
 static int judge(struct cleaning *c, const struct batch *b, bool keep_empty, struct verdict *ret)
 {
-	bool idle;
+	bool idle, told = is_told(c, b);
 	int r = follow_transactions(c, b, &idle);
 
+	if (r == 0 && idle && told)
+		r = note_idle_abort(c, b->base_offset);
 	*ret = (struct verdict){
-		.drop_records = is_aborted(c, b) || (idle && horizon_is_over(c, b)),
+		.drop_records = is_aborted(c, b) || (idle && horizon_is_over(c, b) && !told),
 		.keep_empty = keep_empty || (b->producer_id >= 0 && is_last_of_producer(c, b)),
 		.wants_horizon = idle,
 	};

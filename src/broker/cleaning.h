@@ -14,7 +14,7 @@
  *     batch then says when that is: the *horizon*, in place of baseTimestamp (attribute bit 6).
  *   - A record without a key goes: it can only be there because the topic was not always compacted.
  *   - What an aborted transaction wrote goes.  The marker of a transaction of which nothing was left gets a horizon, and goes
- *     after it.
+ *     after it; an abort marker not before readers are no longer told of that transaction (idle_aborts, stable_forget()).
  *   - A batch keeps its base offset, last offset, producer and sequence.  An empty one goes, unless it is the last of its
  *     producer, or the log asks to keep it.
  *   - It is packed as it was.  A batch of which all stays is not touched.
@@ -46,6 +46,8 @@ struct cleaning {
 	uint32_t naborted;
 	/* what came of it */
 	uint64_t records_seen, records_kept;
+	int64_t *idle_aborts;           /* abort markers of which nothing else is left; owned */
+	uint32_t nidle_aborts, idle_capacity;
 	/* its own */
 	struct map open;                /* producers whose transaction has shown something since their last marker */
 	struct bytes records, packed;   /* scratch */

@@ -5,6 +5,7 @@
 
 #include "base/own.h"
 #include "broker/core_mutants.h"
+#include "broker/stable.h"
 #include "broker/state.gen.h"
 
 enum { SNAPSHOT_ARENA_BYTES = 64 << 20 };
@@ -89,7 +90,8 @@ static int64_t first_dirty(struct broker *b, const struct compacted *c)
 /* Up to where it may be cleaned now. */
 static int64_t limit_of(struct broker *b, struct compacted *c, const struct topic_policy *policy)
 {
-	int64_t start = log_start(b->log, c->partition->id), dirty = first_dirty(b, c), end = c->active;
+	int64_t start = log_start(b->log, c->partition->id), dirty = first_dirty(b, c), stable = stable_end(b, c->partition);
+	int64_t end = c->active < stable ? c->active : stable;
 
 	if (policy->min_compaction_lag_ms > 0) {
 		int64_t young = log_first_since(b->log, c->partition->id, dirty, b->now_ms - policy->min_compaction_lag_ms + 1);

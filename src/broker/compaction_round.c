@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "broker/producer.h"
+#include "broker/stable.h"
 
 struct round {
 	struct broker *b;
@@ -53,6 +54,12 @@ static int filter(struct log_sweep *sweep, struct slice batch, bool keep, struct
 /* What the sweep has reached is clean, also if it was ended before its time. */
 static void rewritten(struct log_sweep *sweep)
 {
+	const struct cleaning *c = &of(sweep)->cleaning;
+	struct partition *p = core_partition(of(sweep)->b, sweep->partition);
+
+	for (uint32_t i = 0; p && i < c->nidle_aborts; i++)
+		if (c->idle_aborts[i] < sweep->next)
+			stable_forget(p, c->idle_aborts[i]);
 	end(of(sweep), sweep->next, sweep->error);
 }
 
@@ -95,6 +102,7 @@ void round_begin(struct broker *b, struct compacted *c, int64_t to, const struct
 		.partition = c->partition->id, .from = dirty, .to = to, .batch = look_at, .done = looked,
 	};
 	if (producers_last_batches(c->partition, &r->cleaning.last_batches, &r->cleaning.nlast_batches) < 0 ||
+	    stable_list_aborted(c->partition, &r->cleaning.aborted, &r->cleaning.naborted) < 0 ||
 	    log_sweep(b->log, &r->sweep) < 0) {
 		round_free(r);
 		return;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/own.h"
+#include "broker/cleaning.h"
 #include "broker/core_mutants.h"
 #include "broker/producer.h"
 #include "broker/transaction.h"
@@ -175,6 +176,47 @@ bool stable_has_marker(const struct partition *p, int64_t first, int64_t last)
 	uint32_t i = s ? seek_aborted(s, first) : 0;
 
 	return s && i < s->naborted && s->aborted[i].marker <= last;
+}
+
+/* ------------------------------------------------------------------------------------------------ compaction ---- */
+
+static int by_producer(const void *x, const void *y)
+{
+	const struct aborted_stretch *a = x, *b = y;
+
+	if (a->producer_id != b->producer_id)
+		return a->producer_id < b->producer_id ? -1 : 1;
+	return (a->first > b->first) - (a->first < b->first);
+}
+
+int stable_list_aborted(const struct partition *p, struct aborted_stretch **ret, uint32_t *ret_n)
+{
+	const struct stable *s = p->stable;
+
+	*ret = NULL;
+	*ret_n = 0;
+	if (!s || s->naborted == 0)
+		return 0;
+	*ret = malloc(s->naborted * sizeof **ret);
+	if (!*ret)
+		return -ERR_NO_MEMORY;
+	for (; *ret_n < s->naborted; ++*ret_n) {
+		const struct aborted_transaction *t = &s->aborted[*ret_n];
+		(*ret)[*ret_n] = (struct aborted_stretch){ .producer_id = t->producer, .first = t->first, .marker = t->marker };
+	}
+	qsort(*ret, *ret_n, sizeof **ret, by_producer);
+	return 0;
+}
+
+void stable_forget(struct partition *p, int64_t marker)
+{
+	struct stable *s = p->stable;
+	uint32_t i = s ? seek_aborted(s, marker) : 0;
+
+	if (!s || i == s->naborted || s->aborted[i].marker != marker)
+		return;
+	s->naborted--;
+	memmove(s->aborted + i, s->aborted + i + 1, (s->naborted - i) * sizeof *s->aborted);
 }
 
 /* ------------------------------------------------------------------------------------------------- snapshots ---- */

@@ -54,6 +54,12 @@ const struct aborted_transaction *stable_next_aborted(const struct partition *p,
 /* Is there an abort marker in [first, last]?  It must be kept: readers take what follows it for aborted otherwise. */
 bool stable_has_marker(const struct partition *p, int64_t first, int64_t last);
 
+/* For compaction: all aborted transactions by producer and first offset; the caller frees.  0 or -ERR_NO_MEMORY. */
+struct aborted_stretch;
+int  stable_list_aborted(const struct partition *p, struct aborted_stretch **ret, uint32_t *ret_n);
+/* Nothing is left of the transaction that was aborted by the marker at this offset: nobody need be told of it. */
+void stable_forget(struct partition *p, int64_t marker);
+
 void stable_free(struct stable *s);
 void stables_snapshot(struct broker *b, struct bytes *out);     /* for transactions_snapshot() */
 struct partition_transactions;

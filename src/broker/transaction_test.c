@@ -14,6 +14,7 @@ struct client {
 	struct world *w;
 	const char *id;
 	bool v2;                        /* transactions version 2 */
+	const char *key;                /* of its records; NULL: none */
 	int64_t producer;
 	int16_t epoch;
 	int32_t sequences[4];           /* by partition number */
@@ -70,7 +71,7 @@ static struct cmd *send_cmd(struct client *k, const char *topic, int32_t partiti
 	const struct channel *ch = world_channel(k->w, topic);
 	struct cmd_publish *c = world_new(k->w, CMD_PUBLISH);
 
-	c->batch = world_batch(NULL, "text", count, k->w->now_ms, k->producer, k->epoch, k->sequences[partition]);
+	c->batch = world_batch(k->key, "text", count, k->w->now_ms, k->producer, k->epoch, k->sequences[partition]);
 	put_be16(c->batch.buf->data + AT_ATTRIBUTES, 1 << 4);
 	put_be32(c->batch.buf->data + AT_CRC, crc32c(0, c->batch.buf->data + AT_ATTRIBUTES, c->batch.buf->size - AT_ATTRIBUTES));
 	k->sequences[partition] += count;
@@ -630,5 +631,57 @@ TEST(aborted_transactions_are_named_to_those_who_read_among_them)
 	world_stop(&w);
 	CHECK(world_start(&w) == 0);
 	CHECK(seen(&w, "orders", 0) == 20);
+	world_close(&w);
+}
+
+/* ------------------------------------------------------------------------------------------------ compaction ---- */
+
+static void compact(struct world *w, const char *name)
+{
+	struct setting quick[] = {
+		{ SLICE("cleanup.policy"), SLICE("compact") }, { SLICE("segment.ms"), SLICE("1000") },
+		{ SLICE("delete.retention.ms"), SLICE("1000") }, { SLICE("min.cleanable.dirty.ratio"), SLICE("0.01") },
+	};
+	struct cmd_change *c = world_new(w, CMD_CHANGE);
+
+	c->change = CHANGE_ALTER_CHANNEL;
+	c->vhost = SLICE("/");
+	c->name = slice_cstr(name);
+	c->settings = quick;
+	c->nsettings = sizeof quick / sizeof *quick;
+	CHECK(world_ask(w, &c->head, 0) == 0);
+	cmd_free(&c->head);
+}
+
+/* An open transaction is not cleaned; an aborted one goes, and its marker when nobody is told of it any more. */
+TEST(compaction_keeps_the_promises_of_transactions)
+{
+	struct world w;
+	struct client k = { .w = &w, .id = "copy", .v2 = true, .key = "a" };
+	const struct partition *p;
+
+	CHECK(world_open(&w, 1) == 0 && world_topic(&w, "table", 1) == 0 && init(&k) == 0);
+	compact(&w, "table");
+	p = core_partition_of(w.b[0], world_channel(&w, "table")->id, 0, &(int){ 0 });
+	CHECK(send(&k, "table", 0, 1) == 0 && end(&k, true) == 0);
+	CHECK(send(&k, "table", 0, 1) == 0 && end(&k, false) == 0);
+	CHECK(send(&k, "table", 0, 1) == 0);
+	for (int i = 0; i < 20; i++) {
+		world_wait(&w, 1000);
+		CHECK(seen(&w, "table", 0) == 1);
+	}
+	CHECK(end(&k, true) == 0);
+	for (int i = 0; i < 40; i++) {
+		/* Something must come, or there is nothing to clean. */
+		CHECK(send(&k, "table", 0, 1) == 0 && end(&k, true) == 0);
+		world_wait(&w, 1000);
+		int n = seen(&w, "table", 0);
+		CHECK(n >= 1);
+		if (i % 10 == 9)
+			world_crash(&w, CRASH_POWER);
+	}
+	p = core_partition_of(w.b[0], world_channel(&w, "table")->id, 0, &(int){ 0 });
+	CHECK(!stable_has_marker(p, 0, 10));
+	CHECK(world_count(&w, "table", 0, 0) < 40);
 	world_close(&w);
 }
