@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "admin/parts.h"
-#include "base/decimal.h"
+#include "base/text.h"
 
 uint32_t page_limit(struct admin *a, bool has_limit, int32_t limit)
 {

@@ -2,7 +2,7 @@
 #include "base/buf.h"
 #include "base/bytes.h"
 #include "base/crc.h"
-#include "base/decimal.h"
+#include "base/text.h"
 #include "base/error.h"
 #include "base/heap.h"
 #include "base/map.h"

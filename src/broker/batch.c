@@ -8,7 +8,6 @@
 
 enum {
 	ATTR_CLIENT = 0x7f,             /* bits that a client may set at all */
-	AHEAD_MS = 60 * 60 * 1000,      /* how far ahead of us a producer's clock may be: message.timestamp.after.max.ms */
 };
 
 int batch_parse(struct slice s, bool check_crc, struct batch *ret)
@@ -220,11 +219,11 @@ static __attribute__((noinline)) bool headers_are_sound(struct slice at)
 	return n >= 0 && r == 1 && at.n == 0;
 }
 
-/* Walk all records; *ret_max becomes the latest timestamp (-1: none has one), and those without a key are counted. */
-static int check_records(struct batch *b, struct slice records, int64_t now_ms, int64_t *ret_max, struct why *why)
+/* Walk all records: their earliest and latest times (-1: none has one) and those without a key go to the batch. */
+static int check_records(struct batch *b, struct slice records, struct why *why)
 {
 	struct cursor c = { records.p, records.p + records.n };
-	int64_t max = -1, timestamp, latest = now_ms > INT64_MAX - AHEAD_MS ? INT64_MAX : now_ms + AHEAD_MS;
+	int64_t max = -1, min = INT64_MAX, timestamp;
 
 	for (int32_t i = 0; i < b->count; i++) {
 		struct record r = { 0 };
@@ -238,13 +237,13 @@ static int check_records(struct batch *b, struct slice records, int64_t now_ms, 
 		if (__builtin_add_overflow(b->base_timestamp, r.timestamp_delta, &timestamp))
 			return fail(why, -ERR_BAD_TIMESTAMP, "record %d has a timestamp beyond all time", i);
 		max = timestamp > max ? timestamp : max;
+		min = timestamp < min ? timestamp : min;
 		b->keyless += !r.key.p;
 	}
 	if (c.p != c.end)
 		return fail(why, -ERR_BAD_RECORD, "%td bytes follow the last record", c.end - c.p);
-	if (max > latest)
-		return fail(why, -ERR_BAD_TIMESTAMP, "timestamp %lld is more than an hour ahead", (long long)max);
-	*ret_max = max;
+	b->min_timestamp = min;
+	b->max_timestamp = max;
 	return 0;
 }
 
@@ -281,7 +280,7 @@ static int check_header(const struct batch *b, struct slice s, uint32_t max_byte
 	return check_attributes(b, why);
 }
 
-int batch_validate(struct slice s, uint32_t max_bytes, int64_t now_ms, struct batch *ret, struct why *why)
+int batch_validate(struct slice s, uint32_t max_bytes, struct batch *ret, struct why *why)
 {
 	OWN(buf) struct buf *plain = NULL;
 	struct slice records;
@@ -305,9 +304,24 @@ int batch_validate(struct slice s, uint32_t max_bytes, int64_t now_ms, struct ba
 			return fail(why, r, "decompressing %zu bytes failed", b.records.n);
 		records = buf_slice(plain);
 	}
-	r = check_records(&b, records, now_ms, &b.max_timestamp, why);
+	r = check_records(&b, records, why);
 	if (r < 0)
 		return r;
 	*ret = b;
+	return 0;
+}
+
+int batch_check_time(const struct batch *b, int64_t now_ms, int64_t before_max_ms, int64_t after_max_ms, struct why *why)
+{
+	int64_t earliest = now_ms - before_max_ms, latest = 0;
+
+	if (__builtin_add_overflow(now_ms, after_max_ms, &latest))
+		latest = INT64_MAX;
+	if (b->max_timestamp > latest)
+		return fail(why, -ERR_BAD_TIMESTAMP, "timestamp %lld is more than %lld ms ahead of the broker's time",
+			    (long long)b->max_timestamp, (long long)after_max_ms);
+	if (b->min_timestamp < earliest && b->min_timestamp != NO_TIMESTAMP)
+		return fail(why, -ERR_BAD_TIMESTAMP, "timestamp %lld is more than %lld ms behind the broker's time",
+			    (long long)b->min_timestamp, (long long)before_max_ms);
 	return 0;
 }

@@ -16,7 +16,7 @@
 
 #include "broker/command.h"
 
-enum { BATCH_HEADER = 61, BATCH_PATCHED = 16 };
+enum { BATCH_HEADER = 61, BATCH_PATCHED = 16, NO_TIMESTAMP = -1 };
 enum { ATTRIBUTE_ORIGIN = 3 << 8 };     /* ORIGIN_KAFKA is 0 there */
 enum codec { CODEC_NONE, CODEC_GZIP, CODEC_SNAPPY, CODEC_LZ4, CODEC_ZSTD };
 
@@ -27,6 +27,7 @@ struct batch {
 	uint16_t attributes;
 	int32_t last_delta;
 	int64_t base_timestamp, max_timestamp;
+	int64_t min_timestamp;          /* set by batch_validate() only */
 	int64_t producer_id;
 	int16_t producer_epoch;
 	int32_t base_sequence;
@@ -47,7 +48,9 @@ int batch_parse(struct slice s, bool check_crc, struct batch *ret);
  * Decompresses (output capped) to check every record.  ret->max_timestamp is recomputed from the records: where it
  * differs from what the bytes say, batch_set_max_timestamp() corrects them, as Kafka does.
  */
-int batch_validate(struct slice s, uint32_t max_bytes, int64_t now_ms, struct batch *ret, struct why *why);
+int batch_validate(struct slice s, uint32_t max_bytes, struct batch *ret, struct why *why);
+/* Are the times of a batch that was validated near enough to the broker's?  -ERR_BAD_TIMESTAMP.  No time is fine. */
+int batch_check_time(const struct batch *b, int64_t now_ms, int64_t before_max_ms, int64_t after_max_ms, struct why *why);
 void batch_set_max_timestamp(uint8_t *batch, size_t size, int64_t max_timestamp);
 
 /* The first BATCH_PATCHED bytes as they must leave the broker: what differs from the stored bytes. */

@@ -361,12 +361,42 @@ static int do_create_queue(struct scene *s)
 	return r < 0 ? r : open_ours(s, e, true);
 }
 
+struct merged {
+	struct setting *settings;
+	uint32_t n;
+};
+
+/* The last of several of a name counts, in its old place; a null value removes it. */
+static void merge(struct merged *m, const struct setting *s)
+{
+	uint32_t i = 0;
+
+	while (i < m->n && !slice_eq(m->settings[i].name, s->name))
+		i++;
+	if (s->value.p) {
+		m->settings[i] = *s;
+		m->n += i == m->n;
+	} else if (i < m->n) {
+		m->n--;
+		memmove(&m->settings[i], &m->settings[i + 1], (m->n - i) * sizeof *s);
+	}
+}
+
 static int do_alter_channel(struct scene *s)
 {
 	struct entry *e = find_entry(s->vhost, s->r->name);
 
+	struct merged m = { .settings = malloc((e->channel.nsettings + (size_t)s->r->settings.n + 1) * sizeof *m.settings) };
+	int r = m.settings ? 0 : -ERR_NO_MEMORY;
+
 	s->verdict->channel = e->channel.id;
-	int r = set_settings(s->c, e, (struct setting *)s->r->settings.v, (uint32_t)s->r->settings.n);
+	for (uint32_t i = 0; r == 0 && i < e->channel.nsettings; i++)
+		merge(&m, &e->channel.settings[i]);
+	for (int32_t i = 0; r == 0 && i < s->r->settings.n; i++)
+		merge(&m, (struct setting *)&s->r->settings.v[i]);
+	if (r == 0)
+		r = set_settings(s->c, e, m.settings, m.n);
+	free(m.settings);
 	return r == 0 && entry_is_ours(s->b, e) ? partitions_alter(s->b, e) : r;
 }
 

@@ -110,7 +110,7 @@ struct setting {
 enum change_kind {
 	CHANGE_CREATE_CHANNEL,  /* a topic; with `queue` also a queue view.  ERR_EXISTS if there is a channel */
 	CHANGE_CREATE_QUEUE,    /* a queue view: on the channel of that name, or on a new one.  ERR_EXISTS if there is a view */
-	CHANGE_ALTER_CHANNEL,   /* settings of the topic */
+	CHANGE_ALTER_CHANNEL,   /* settings of the topic: those that are named; a null value removes one */
 	CHANGE_ALTER_QUEUE,     /* settings and policy of the queue view */
 	CHANGE_ADD_PARTITIONS,  /* `partitions` is the new total; -ERR_BAD_PARTITIONS unless it is more */
 	CHANGE_DELETE_CHANNEL,  /* topic, queue view, bindings, data */
@@ -169,7 +169,7 @@ struct cmd_change {
 	enum origin origin;
 	uint32_t partitions;
 	bool dedicated;                 /* slots of its own (Kafka topics); else it shares its shard's slot */
-	struct setting *settings;       /* CREATE: all; ALTER: replaces all */
+	struct setting *settings;       /* CREATE: all; ALTER_CHANNEL: what changes */
 	uint32_t nsettings;
 	/* queues */
 	struct queue_spec *queue;

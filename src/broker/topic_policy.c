@@ -1,10 +1,9 @@
 #include "broker/topic_policy.h"
 
-#include <math.h>
 #include <stddef.h>
-#include <stdlib.h>
+#include <stdio.h>
 
-#include "base/decimal.h"
+#include "base/text.h"
 
 const struct topic_policy topic_policy_default = {
 	.delete_old = true,
@@ -20,117 +19,148 @@ const struct topic_policy topic_policy_default = {
 	.min_cleanable_dirty_ratio = 0.5,
 };
 
+/* ---- each kind of field: from text, and to text ---- */
+
 static bool set_number(void *field, struct slice value)
 {
 	return decimal_parse(value, field);
 }
 
+static void get_number(const void *field, char ret[POLICY_TEXT])
+{
+	snprintf(ret, POLICY_TEXT, "%lld", (long long)*(const int64_t *)field);
+}
+
 static bool set_ratio(void *field, struct slice value)
 {
-	char text[32], *end;
 	double v;
 
-	if (value.n == 0 || value.n >= sizeof text)
-		return false;
-	memcpy(text, value.p, value.n);
-	text[value.n] = '\0';
-	v = strtod(text, &end);
-	if (*end || !isfinite(v) || v < 0 || v > 1)
+	if (!ratio_parse(value, &v) || v < 0 || v > 1)
 		return false;
 	*(double *)field = v;
 	return true;
 }
 
-/* One of two words. */
-static bool set_choice(bool *field, struct slice value, const char *no, const char *yes)
+static void get_ratio(const void *field, char ret[POLICY_TEXT])
 {
-	if (!slice_is(value, no) && !slice_is(value, yes))
+	snprintf(ret, POLICY_TEXT, "%g", *(const double *)field);
+}
+
+/* One of two words. */
+struct words {
+	const char *no, *yes;
+};
+
+static const struct words time_types = { "CreateTime", "LogAppendTime" }, answers = { "false", "true" },
+			  durabilities = { "fsync", "os" };
+
+static bool set_choice(bool *field, struct slice value, const struct words *w)
+{
+	if (!slice_is(value, w->no) && !slice_is(value, w->yes))
 		return false;
-	*field = slice_is(value, yes);
+	*field = slice_is(value, w->yes);
 	return true;
 }
 
-static bool set_time_type(void *field, struct slice value)
+static void get_choice(bool value, const struct words *w, char ret[POLICY_TEXT])
 {
-	return set_choice(field, value, "CreateTime", "LogAppendTime");
+	snprintf(ret, POLICY_TEXT, "%s", value ? w->yes : w->no);
 }
 
-static bool set_keep(void *field, struct slice value)
-{
-	return set_choice(field, value, "false", "true");
-}
+static bool set_time_type(void *field, struct slice value) { return set_choice(field, value, &time_types); }
+static void get_time_type(const void *field, char ret[POLICY_TEXT]) { get_choice(*(const bool *)field, &time_types, ret); }
+static bool set_keep(void *field, struct slice value) { return set_choice(field, value, &answers); }
+static void get_keep(const void *field, char ret[POLICY_TEXT]) { get_choice(*(const bool *)field, &answers, ret); }
 
 static bool set_durability(void *field, struct slice value)
 {
 	bool os;
 
-	if (!set_choice(&os, value, "fsync", "os"))
+	if (!set_choice(&os, value, &durabilities))
 		return false;
 	*(enum durability *)field = os ? DURABILITY_OS : DURABILITY_FSYNC;
 	return true;
 }
 
-static struct slice trim(struct slice s)
+static void get_durability(const void *field, char ret[POLICY_TEXT])
 {
-	while (s.n && s.p[0] == ' ')
-		s = slice_of(s.p + 1, s.n - 1);
-	while (s.n && s.p[s.n - 1] == ' ')
-		s.n--;
-	return s;
+	get_choice(*(const enum durability *)field == DURABILITY_OS, &durabilities, ret);
 }
 
-/* "delete", "compact", or both with a comma between them. */
+/* "delete", "compact", both with a comma between them, or nothing. */
 static bool set_cleanup(void *field, struct slice value)
 {
 	struct topic_policy *p = field;
 	bool delete_old = false, compact = false;
+	struct slice word, rest = value.n ? value : SLICE_NULL;
 
-	for (struct slice rest = value; rest.p;) {
-		const uint8_t *comma = memchr(rest.p, ',', rest.n);
-		struct slice word = trim(comma ? slice_of(rest.p, (size_t)(comma - rest.p)) : rest);
-
+	while (word_next(&rest, &word)) {
 		if (!slice_is(word, "delete") && !slice_is(word, "compact"))
 			return false;
 		*(slice_is(word, "delete") ? &delete_old : &compact) = true;
-		rest = comma ? slice_of(comma + 1, rest.n - (size_t)(comma + 1 - rest.p)) : SLICE_NULL;
 	}
-	if (!delete_old && !compact)
-		return false;
 	p->delete_old = delete_old;
 	p->compact = compact;
 	return true;
 }
 
-static const struct {
+static void get_cleanup(const void *field, char ret[POLICY_TEXT])
+{
+	const struct topic_policy *p = field;
+
+	snprintf(ret, POLICY_TEXT, "%s%s%s", p->compact ? "compact" : "", p->compact && p->delete_old ? "," : "",
+		 p->delete_old ? "delete" : "");
+}
+
+/* ---- the settings ---- */
+
+static const struct known {
 	const char *name;
 	size_t offset;
 	bool (*set)(void *field, struct slice value);
+	void (*get)(const void *field, char ret[POLICY_TEXT]);
 } settings_known[] = {
 #define AT(field) offsetof(struct topic_policy, field)
-	{ "cleanup.policy",                  0,                             set_cleanup },
-	{ "delete.retention.ms",             AT(delete_retention_ms),       set_number },
-	{ "hawser.durability",               AT(durability),                set_durability },
-	{ "hawser.keep.settled",             AT(keep_settled),              set_keep },
-	{ "max.compaction.lag.ms",           AT(max_compaction_lag_ms),     set_number },
-	{ "max.message.bytes",               AT(max_message_bytes),         set_number },
-	{ "message.timestamp.after.max.ms",  AT(timestamp_after_max_ms),    set_number },
-	{ "message.timestamp.before.max.ms", AT(timestamp_before_max_ms),   set_number },
-	{ "message.timestamp.type",          AT(append_time),               set_time_type },
-	{ "min.cleanable.dirty.ratio",       AT(min_cleanable_dirty_ratio), set_ratio },
-	{ "min.compaction.lag.ms",           AT(min_compaction_lag_ms),     set_number },
-	{ "retention.bytes",                 AT(retention_bytes),           set_number },
-	{ "retention.ms",                    AT(retention_ms),              set_number },
-	{ "segment.bytes",                   AT(segment_bytes),             set_number },
-	{ "segment.ms",                      AT(segment_ms),                set_number },
+	{ "cleanup.policy",                  0,                             set_cleanup,    get_cleanup },
+	{ "delete.retention.ms",             AT(delete_retention_ms),       set_number,     get_number },
+	{ "hawser.durability",               AT(durability),                set_durability, get_durability },
+	{ "hawser.keep.settled",             AT(keep_settled),              set_keep,       get_keep },
+	{ "max.compaction.lag.ms",           AT(max_compaction_lag_ms),     set_number,     get_number },
+	{ "max.message.bytes",               AT(max_message_bytes),         set_number,     get_number },
+	{ "message.timestamp.after.max.ms",  AT(timestamp_after_max_ms),    set_number,     get_number },
+	{ "message.timestamp.before.max.ms", AT(timestamp_before_max_ms),   set_number,     get_number },
+	{ "message.timestamp.type",          AT(append_time),               set_time_type,  get_time_type },
+	{ "min.cleanable.dirty.ratio",       AT(min_cleanable_dirty_ratio), set_ratio,      get_ratio },
+	{ "min.compaction.lag.ms",           AT(min_compaction_lag_ms),     set_number,     get_number },
+	{ "retention.bytes",                 AT(retention_bytes),           set_number,     get_number },
+	{ "retention.ms",                    AT(retention_ms),              set_number,     get_number },
+	{ "segment.bytes",                   AT(segment_bytes),             set_number,     get_number },
+	{ "segment.ms",                      AT(segment_ms),                set_number,     get_number },
 #undef AT
 };
 
-bool topic_policy_set(struct topic_policy *p, struct slice name, struct slice value)
+static const struct known *find(struct slice name)
 {
 	for (size_t i = 0; i < sizeof settings_known / sizeof *settings_known; i++)
 		if (slice_is(name, settings_known[i].name))
-			return settings_known[i].set((uint8_t *)p + settings_known[i].offset, value);
-	return false;
+			return &settings_known[i];
+	return NULL;
+}
+
+bool topic_policy_set(struct topic_policy *p, struct slice name, struct slice value)
+{
+	const struct known *k = find(name);
+
+	return k && k->set((uint8_t *)p + k->offset, slice_trim(value));
+}
+
+bool topic_policy_get(const struct topic_policy *p, struct slice name, char ret[POLICY_TEXT])
+{
+	const struct known *k = find(name);
+
+	if (k)
+		k->get((const uint8_t *)p + k->offset, ret);
+	return k;
 }
 
 struct topic_policy topic_policy_of(const struct setting *settings, uint32_t n, const struct topic_policy *defaults)

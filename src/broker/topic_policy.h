@@ -18,7 +18,7 @@ enum durability {
 };
 
 struct topic_policy {
-	bool delete_old;                /* cleanup.policy has delete: retention_ms and retention_bytes are enforced */
+	bool delete_old;                /* cleanup.policy has delete: retention_ms and retention_bytes count */
 	bool compact;                   /* cleanup.policy has compact: of each key the last record stays */
 	bool append_time;               /* a record's time is the broker's */
 	bool keep_settled;              /* the channel of a queue keeps what is settled, until retention ends it */
@@ -39,6 +39,9 @@ extern const struct topic_policy topic_policy_default;
 
 /* Does this setting say something of the policy, and makes the value sense?  Then it is in *p, else nothing changes. */
 bool topic_policy_set(struct topic_policy *p, struct slice name, struct slice value);
+/* The value of a setting that topic_policy_set() knows, as text; false if it knows none of that name. */
+enum { POLICY_TEXT = 32 };
+bool topic_policy_get(const struct topic_policy *p, struct slice name, char ret[POLICY_TEXT]);
 struct topic_policy topic_policy_of(const struct setting *settings, uint32_t n, const struct topic_policy *defaults);
 
 #endif

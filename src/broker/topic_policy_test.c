@@ -26,6 +26,8 @@ TEST(each_setting_has_its_field)
 		CHECK(topic_policy_set(&p, slice_cstr(rows[i].name), slice_cstr(rows[i].value)));
 		memcpy(&v, (uint8_t *)&p + rows[i].offset, sizeof v);
 		CHECK(v == rows[i].is);
+		char text[POLICY_TEXT];
+		CHECK(topic_policy_get(&p, slice_cstr(rows[i].name), text) && strcmp(text, rows[i].value) == 0);
 	}
 }
 
@@ -35,8 +37,8 @@ TEST(words_are_understood_or_change_nothing)
 	static const struct { const char *value; bool good, delete_old, compact; } cleanup[] = {
 		{ "delete",         true,  true,  false }, { "compact",         true,  false, true },
 		{ "compact,delete", true,  true,  true },  { "delete, compact", true,  true,  true },
-		{ "",               false, true,  true },  { "delete,",         false, true,  true },
-		{ "shrink",         false, true,  true },
+		{ "delete,",        false, true,  true },  { "shrink",          false, true,  true },
+		{ "",               true,  false, false },
 	};
 
 	for (size_t i = 0; i < sizeof cleanup / sizeof *cleanup; i++) {
@@ -50,6 +52,23 @@ TEST(words_are_understood_or_change_nothing)
 	CHECK(topic_policy_set(&p, SLICE("min.cleanable.dirty.ratio"), SLICE("0.25")) && p.min_cleanable_dirty_ratio == 0.25);
 	CHECK(!topic_policy_set(&p, SLICE("min.cleanable.dirty.ratio"), SLICE("1.5")));
 	CHECK(!topic_policy_set(&p, SLICE("no.such.setting"), SLICE("1")));
+}
+
+TEST(the_words_of_a_policy_are_those_that_make_it)
+{
+	static const struct setting rows[] = {
+		{ SLICE("cleanup.policy"), SLICE("compact,delete") }, { SLICE("cleanup.policy"), SLICE("compact") },
+		{ SLICE("cleanup.policy"), SLICE("") }, { SLICE("message.timestamp.type"), SLICE("LogAppendTime") },
+		{ SLICE("hawser.durability"), SLICE("os") }, { SLICE("hawser.keep.settled"), SLICE("true") },
+		{ SLICE("min.cleanable.dirty.ratio"), SLICE("0.25") },
+	};
+	char text[POLICY_TEXT];
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct topic_policy p = topic_policy_of(&rows[i], 1, &topic_policy_default);
+		CHECK(topic_policy_get(&p, rows[i].name, text) && slice_is(rows[i].value, text));
+	}
+	CHECK(!topic_policy_get(&topic_policy_default, SLICE("no.such.setting"), text));
 }
 
 TEST(the_last_of_two_settings_counts_and_the_rest_are_the_defaults)

@@ -133,7 +133,7 @@ TEST(a_topic_is_created_or_refused_with_its_code)
 	int32_t one = 1, two[] = { 1, 2 };
 	struct create_topics_request_assignment here = { 0, { 1, &one } }, there = { 0, { 2, two } };
 	struct create_topics_request_config unknown = { SLICE("no.such"), SLICE("1") },
-		retention = { SLICE("retention.ms"), SLICE("60000") }, forever = { SLICE("retention.ms"), SLICE("-1") },
+		retention = { SLICE("retention.ms"), SLICE("60000") }, nothing = { SLICE("retention.ms"), SLICE_NULL }, forever = { SLICE("retention.ms"), SLICE("-1") },
 		compact = { SLICE("cleanup.policy"), SLICE("compact") }, size = { SLICE("max.message.bytes"), SLICE("5000") },
 		huge = { SLICE("max.message.bytes"), SLICE("99999999999") };
 	const struct { struct create_topics_request_topic t; int error; int partitions; } rows[] = {
@@ -146,7 +146,8 @@ TEST(a_topic_is_created_or_refused_with_its_code)
 		{ { .name = SLICE("x"), .num_partitions = -1, .replication_factor = -1, .assignments = { 1, &there } }, 39, 0 },
 		{ { .name = SLICE("x"), .num_partitions = 1, .replication_factor = 1, .assignments = { 1, &here } }, 42, 0 },
 		{ { .name = SLICE("x"), .num_partitions = 1, .replication_factor = 1, .configs = { 1, &unknown } }, 40, 0 },
-		{ { .name = SLICE("x"), .num_partitions = 1, .replication_factor = 1, .configs = { 1, &retention } }, 40, 0 },
+		{ { .name = SLICE("x"), .num_partitions = 1, .replication_factor = 1, .configs = { 1, &nothing } }, 40, 0 },
+		{ { .name = SLICE("c0"), .num_partitions = 1, .replication_factor = 1, .configs = { 1, &retention } }, 0, 1 },
 		{ { .name = SLICE("x"), .num_partitions = 1, .replication_factor = 1, .configs = { 1, &compact } }, 40, 0 },
 		{ { .name = SLICE("x"), .num_partitions = 1, .replication_factor = 1, .configs = { 1, &huge } }, 40, 0 },
 		{ { .name = SLICE("c1"), .num_partitions = 1, .replication_factor = 1, .configs = { 1, &forever } }, 0, 1 },
@@ -160,11 +161,11 @@ TEST(a_topic_is_created_or_refused_with_its_code)
 		CHECK(a && a->error_code == rows[i].error);
 		CHECK(a->error_code ? a->error_message.n > 0 : a->num_partitions == rows[i].partitions && a->configs.n > 30);
 	}
-	CHECK(f->catalogue.n == 4);
+	CHECK(f->catalogue.n == 5);
 
 	const struct create_topics_response_topic *a = create(f, (struct create_topics_request_topic){
 		.name = SLICE("only-looking"), .num_partitions = 5, .replication_factor = 1 }, true);
-	CHECK(a && a->error_code == 0 && a->num_partitions == 5 && f->catalogue.n == 4);
+	CHECK(a && a->error_code == 0 && a->num_partitions == 5 && f->catalogue.n == 5);
 	fake_free(f);
 }
 
@@ -202,7 +203,7 @@ TEST(settings_are_listed_with_their_source)
 		const struct describe_configs_response *a = fake_ask(f, KAFKA_DESCRIBE_CONFIGS, v, &q);
 		CHECK(a && a->results.n == 6 && a->results.v[0].configs.n > 30 && a->results.v[0].error_code == 0);
 		CHECK(a->results.v[1].configs.n == 1 && slice_is(a->results.v[1].configs.v[0].value, "5000"));
-		CHECK(a->results.v[1].configs.v[0].config_source == 1 && a->results.v[1].configs.v[0].synonyms.n == 1);
+		CHECK(a->results.v[1].configs.v[0].config_source == 1 && a->results.v[1].configs.v[0].synonyms.n == 2);
 		CHECK(a->results.v[2].error_code == 3);
 		CHECK(a->results.v[3].error_code == 0 && a->results.v[3].configs.n > 10);
 		CHECK(a->results.v[4].error_code == 42 && a->results.v[5].error_code == 42);

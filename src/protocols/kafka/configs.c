@@ -1,120 +1,41 @@
 /*
- * configs.c - DescribeConfigs, and which topic settings we take: those that we enforce, and defaults.
+ * configs.c - DescribeConfigs: the settings of topics, with where each value comes from, and of the broker.
  */
-#include "protocols/kafka/kafka.h"
+#include "protocols/kafka/topic_settings.h"
 
 #include <stdio.h>
 
-#include "base/decimal.h"
-
-/* Kafka's codes. */
-enum config_type { BOOLEAN = 1, STRING = 2, INT = 3, LONG = 5, DOUBLE = 6, LIST = 7 };
 enum config_source { SOURCE_TOPIC = 1, SOURCE_STATIC_BROKER = 4, SOURCE_DEFAULT = 5 };
-enum resource { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4 };
 
-enum may_be { DEFAULT, ANY_SIZE, TIME_TYPE };
+/* ---- the settings of topics ---- */
 
-struct config {
-	const char *name;
-	enum config_type type;
-	const char *fallback;           /* NULL: see default_max_message() */
-	enum may_be may_be;
-	const char *doc;
-};
-
-static const struct config topic_configs[] = {
-#define TOPIC(name, type, fallback, may_be, doc) { name, type, fallback, may_be, doc },
-#include "protocols/kafka/configs.def"
-#undef TOPIC
-};
-
-enum { TOPIC_CONFIGS = sizeof topic_configs / sizeof *topic_configs };
-
-static const struct config *find_config(struct slice name)
+/* Is the default that of the broker's configuration, or what everybody has? */
+static enum config_source default_source(const struct request *r, const struct topic_setting *s)
 {
-	for (size_t i = 0; i < TOPIC_CONFIGS; i++) {
-		if (slice_is(name, topic_configs[i].name))
-			return &topic_configs[i];
-	}
-	return NULL;
+	char ours[TOPIC_SETTING_TEXT], builtin[TOPIC_SETTING_TEXT];
+	struct slice value = topic_setting_default(r, s, ours);
+
+	return slice_eq(value, topic_setting_builtin(r, s, builtin)) ? SOURCE_DEFAULT : SOURCE_STATIC_BROKER;
 }
 
-static bool in_limits(const struct request *r, const struct config *c, struct slice value, struct why *why)
+static struct slice copied_default(struct request *r, const struct topic_setting *s)
 {
-	uint32_t max = settings_of(r)->max_message_bytes;
-	int64_t n;
+	char text[TOPIC_SETTING_TEXT];
 
-	if (decimal_parse(value, &n) && n >= 0 && n <= max)
-		return true;
-	fail(why, -ERR_BAD_ATTRIBUTE, "Invalid value %.*s for configuration %s: it must be a number from 0 to %u, which is "
-	     "the broker's limit", SLICE_ARGS(value), c->name, max);
-	return false;
-}
-
-bool config_accept(const struct request *r, struct slice name, struct slice value, struct why *why)
-{
-	const struct config *c = find_config(name);
-
-	if (!c) {
-		fail(why, -ERR_BAD_ATTRIBUTE, "Unknown topic config name: %.*s", SLICE_ARGS(name));
-		return false;
-	}
-	if (!value.p)
-		return true;                    /* null asks for the default */
-	if (c->may_be == ANY_SIZE)
-		return in_limits(r, c, value, why);
-	if (slice_is(value, c->fallback) || (c->may_be == TIME_TYPE && slice_is(value, "LogAppendTime")))
-		return true;
-	fail(why, -ERR_BAD_ATTRIBUTE, "%s=%.*s is not supported: only %s is (%s)", c->name, SLICE_ARGS(value),
-	     c->may_be == TIME_TYPE ? "CreateTime or LogAppendTime" : c->fallback[0] ? c->fallback : "an empty value", c->doc);
-	return false;
-}
-
-/* A topic's value, unless the broker's limit for all protocols is below it. */
-static uint32_t max_message(const struct request *r, const struct topic_policy *p)
-{
-	uint32_t limit = settings_of(r)->max_message_bytes;
-
-	return p->max_message_bytes < limit ? (uint32_t)p->max_message_bytes : limit;
-}
-
-uint32_t config_max_message(const struct request *r, const struct channel *ch)
-{
-	return max_message(r, ch->policy);
-}
-
-static uint32_t default_max_message(const struct request *r)
-{
-	return max_message(r, catalogue_topic_defaults(r->k->session.host->catalogue));
-}
-
-/* ---- values ---- */
-
-static struct slice default_of(struct request *r, const struct config *c)
-{
-	return c->fallback ? slice_cstr(c->fallback) : request_printf(r, "%u", default_max_message(r));
-}
-
-/* The value that was set, or null. */
-static struct slice given(const struct config *c, const struct setting *settings, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++) {
-		if (slice_is(settings[i].name, c->name))
-			return settings[i].value;
-	}
-	return SLICE_NULL;
+	return request_copy(r, topic_setting_default(r, s, text));
 }
 
 bool config_list(struct request *r, const struct setting *settings, uint32_t nsettings, struct create_topics_response_topic *t)
 {
-	if (!ARRAY(r, t->configs, create_topics_response_config_msg, TOPIC_CONFIGS))
+	if (!ARRAY(r, t->configs, create_topics_response_config_msg, TOPIC_SETTINGS))
 		return false;
-	for (size_t i = 0; i < TOPIC_CONFIGS; i++) {
-		struct slice value = given(&topic_configs[i], settings, nsettings);
+	for (unsigned i = 0; i < TOPIC_SETTINGS; i++) {
+		const struct topic_setting *s = topic_setting_at(i);
+		struct slice value = topic_setting_given(s, settings, nsettings);
 
-		t->configs.v[i].name = slice_cstr(topic_configs[i].name);
-		t->configs.v[i].value = value.p ? value : default_of(r, &topic_configs[i]);
-		t->configs.v[i].config_source = value.p ? SOURCE_TOPIC : SOURCE_DEFAULT;
+		t->configs.v[i].name = slice_cstr(s->name);
+		t->configs.v[i].value = value.p ? value : copied_default(r, s);
+		t->configs.v[i].config_source = value.p ? SOURCE_TOPIC : (int8_t)default_source(r, s);
 	}
 	return true;
 }
@@ -131,30 +52,50 @@ static bool asked_for(const struct describe_configs_request_resource *q, const c
 	return q->configuration_keys.n < 0;
 }
 
-static void add_synonym(struct request *r, struct describe_configs_response_config *c)
+static void add_synonym(struct describe_configs_response_config *c, const char *name, struct slice value, enum config_source source)
 {
-	const struct describe_configs_request *in = r->in;
-
-	if (!in->include_synonyms || !ARRAY(r, c->synonyms, describe_configs_response_synonym_msg, 1))
-		return;
-	c->synonyms.v[0].name = c->name;
-	c->synonyms.v[0].value = c->value;
-	c->synonyms.v[0].source = c->config_source;
+	c->synonyms.v[c->synonyms.n++] = (struct describe_configs_response_synonym){ slice_cstr(name), value, (int8_t)source };
 }
 
-static void put_config(struct request *r, struct describe_configs_response_result *to, const struct config *c,
-		       struct slice value, enum config_source source, bool read_only)
+static bool room_for_synonyms(struct request *r, struct describe_configs_response_config *c, size_t n)
 {
 	const struct describe_configs_request *in = r->in;
-	struct describe_configs_response_config *p = &to->configs.v[to->configs.n++];
 
-	p->name = slice_cstr(c->name);
-	p->value = value;
-	p->config_source = (int8_t)source;
-	p->read_only = read_only;
-	p->config_type = (int8_t)c->type;
-	p->documentation = in->include_documentation ? slice_cstr(c->doc) : SLICE_NULL;
-	add_synonym(r, p);
+	if (!in->include_synonyms || !ARRAY(r, c->synonyms, describe_configs_response_synonym_msg, n))
+		return false;
+	c->synonyms.n = 0;
+	return true;
+}
+
+/* A value and those that would hold without it: the topic's, the configuration's, everybody's. */
+static void add_topic_synonyms(struct request *r, const struct topic_setting *s, struct slice given,
+			       struct describe_configs_response_config *c)
+{
+	enum config_source source = default_source(r, s);
+	char text[TOPIC_SETTING_TEXT];
+
+	if (!room_for_synonyms(r, c, 3))
+		return;
+	if (given.p)
+		add_synonym(c, s->name, c->value, SOURCE_TOPIC);
+	if (s->broker)
+		add_synonym(c, s->broker, copied_default(r, s), source);
+	if (s->broker && source == SOURCE_STATIC_BROKER)
+		add_synonym(c, s->broker, request_copy(r, topic_setting_builtin(r, s, text)), SOURCE_DEFAULT);
+}
+
+static void put_topic_setting(struct request *r, const struct channel *ch, const struct topic_setting *s,
+			      struct describe_configs_response_config *to)
+{
+	const struct describe_configs_request *in = r->in;
+	struct slice given = topic_setting_given(s, ch->settings, ch->nsettings);
+
+	to->name = slice_cstr(s->name);
+	to->value = given.p ? request_copy(r, given) : copied_default(r, s);
+	to->config_source = given.p ? SOURCE_TOPIC : (int8_t)default_source(r, s);
+	to->config_type = (int8_t)s->type;
+	to->documentation = in->include_documentation ? slice_cstr(s->doc) : SLICE_NULL;
+	add_topic_synonyms(r, s, given, to);
 }
 
 static void describe_topic(struct request *r, const struct describe_configs_request_resource *q,
@@ -162,17 +103,46 @@ static void describe_topic(struct request *r, const struct describe_configs_requ
 {
 	const struct channel *ch = find_topic(r, q->resource_name, NULL, OP_DESCRIBE, &to->error_code);
 
-	if (!ch || !ARRAY(r, to->configs, describe_configs_response_config_msg, TOPIC_CONFIGS))
+	if (!ch || !ARRAY(r, to->configs, describe_configs_response_config_msg, TOPIC_SETTINGS))
 		return;
 	to->configs.n = 0;
-	for (size_t i = 0; i < TOPIC_CONFIGS; i++) {
-		const struct config *c = &topic_configs[i];
-		struct slice value = given(c, ch->settings, ch->nsettings);
+	for (unsigned i = 0; i < TOPIC_SETTINGS && !r->k->broken; i++) {
+		const struct topic_setting *s = topic_setting_at(i);
 
-		if (asked_for(q, c->name))
-			put_config(r, to, c, value.p ? request_copy(r, value) : default_of(r, c),
-				   value.p ? SOURCE_TOPIC : SOURCE_DEFAULT, false);
+		if (asked_for(q, s->name))
+			put_topic_setting(r, ch, s, &to->configs.v[to->configs.n++]);
 	}
+}
+
+/* ---- the settings of the broker ---- */
+
+struct broker_setting {
+	const char *name;
+	enum config_type type;
+	const char *doc;
+	struct slice value;
+};
+
+static void put_broker_setting(struct request *r, const struct broker_setting *s, struct describe_configs_response_config *to)
+{
+	const struct describe_configs_request *in = r->in;
+
+	to->name = slice_cstr(s->name);
+	to->value = s->value;
+	to->config_source = SOURCE_STATIC_BROKER;
+	to->read_only = true;
+	to->config_type = (int8_t)s->type;
+	to->documentation = in->include_documentation ? slice_cstr(s->doc) : SLICE_NULL;
+	if (room_for_synonyms(r, to, 1))
+		add_synonym(to, s->name, s->value, SOURCE_STATIC_BROKER);
+}
+
+/* The broker's default for topics, under its name as a setting of the broker. */
+static struct broker_setting topic_default(struct request *r, const char *topic_name)
+{
+	const struct topic_setting *s = topic_setting_find(slice_cstr(topic_name));
+
+	return (struct broker_setting){ s->broker, s->type, s->doc, copied_default(r, s) };
 }
 
 static const char *boolean(bool b)
@@ -187,34 +157,34 @@ static void describe_broker(struct request *r, const struct describe_configs_req
 	const struct host_settings *s = settings_of(r);
 	struct endpoint here = advertised(r);
 	struct slice address = request_printf(r, "PLAINTEXT://%.*s:%d", SLICE_ARGS(here.host), here.port);
-	const struct { struct config config; struct slice value; } rows[] = {
-		{ { "advertised.listeners", STRING, "", DEFAULT, "where clients are told to connect to" }, address },
-		{ { "auto.create.topics.enable", BOOLEAN, "", DEFAULT, "topics are made on first use" },
-		  slice_cstr(boolean(s->auto_create_topics)) },
-		{ { "broker.id", INT, "", DEFAULT, "this node" }, SLICE("1") },
-		{ { "node.id", INT, "", DEFAULT, "this node" }, SLICE("1") },
-		{ { "compression.type", STRING, "", DEFAULT, "batches are stored as they come" }, SLICE("producer") },
-		{ { "default.replication.factor", INT, "", DEFAULT, "there is one broker" }, SLICE("1") },
-		{ { "delete.topic.enable", BOOLEAN, "", DEFAULT, "topics can be deleted" }, SLICE("true") },
-		{ { "group.initial.rebalance.delay.ms", INT, "", DEFAULT, "how long a new group waits for more members" },
-		  request_printf(r, "%u", s->group_initial_rebalance_ms) },
-		{ { "log.cleanup.policy", LIST, "", DEFAULT, "no compaction" }, SLICE("delete") },
-		{ { "log.message.timestamp.type", STRING, "", DEFAULT, "of topics that do not say" }, SLICE("CreateTime") },
-		{ { "log.retention.bytes", LONG, "", DEFAULT, "records stay until they are deleted" }, SLICE("-1") },
-		{ { "log.retention.ms", LONG, "", DEFAULT, "records stay until they are deleted" }, SLICE("-1") },
-		{ { "message.max.bytes", INT, "", DEFAULT, "the largest batch, for topics that do not say" },
-		  request_printf(r, "%u", default_max_message(r)) },
-		{ { "min.insync.replicas", INT, "", DEFAULT, "there is one replica" }, SLICE("1") },
-		{ { "num.partitions", INT, "", DEFAULT, "of topics that do not say" }, request_printf(r, "%u", s->num_partitions) },
-		{ { "offset.metadata.max.bytes", INT, "", DEFAULT, "what may come with a committed offset" }, SLICE("4096") },
-		{ { "sasl.enabled.mechanisms", LIST, "", DEFAULT, "how clients prove who they are" }, SLICE("PLAIN") },
-		{ { "socket.request.max.bytes", INT, "", DEFAULT, "the largest request" }, request_printf(r, "%d", FRAME_MAX) },
+	const struct broker_setting rows[] = {
+		{ "advertised.listeners", CONFIG_STRING, "where clients are told to connect to", address },
+		{ "auto.create.topics.enable", CONFIG_BOOLEAN, "topics are made on first use", slice_cstr(boolean(s->auto_create_topics)) },
+		{ "broker.id", CONFIG_INT, "this node", SLICE("1") },
+		{ "node.id", CONFIG_INT, "this node", SLICE("1") },
+		topic_default(r, "compression.type"),
+		{ "default.replication.factor", CONFIG_INT, "there is one broker", SLICE("1") },
+		{ "delete.topic.enable", CONFIG_BOOLEAN, "topics can be deleted", SLICE("true") },
+		{ "group.initial.rebalance.delay.ms", CONFIG_INT, "how long a new group waits for more members", request_printf(r, "%u", s->group_initial_rebalance_ms) },
+		topic_default(r, "cleanup.policy"),
+		topic_default(r, "message.timestamp.type"),
+		topic_default(r, "retention.bytes"),
+		topic_default(r, "retention.ms"),
+		topic_default(r, "segment.ms"),
+		topic_default(r, "segment.bytes"),
+		topic_default(r, "max.message.bytes"),
+		topic_default(r, "min.insync.replicas"),
+		{ "num.partitions", CONFIG_INT, "of topics that do not say", request_printf(r, "%u", s->num_partitions) },
+		{ "offset.metadata.max.bytes", CONFIG_INT, "what may come with a committed offset", SLICE("4096") },
+		{ "sasl.enabled.mechanisms", CONFIG_LIST, "how clients prove who they are", SLICE("PLAIN") },
+		{ "socket.request.max.bytes", CONFIG_INT, "the largest request", request_printf(r, "%d", FRAME_MAX) },
 	};
 	size_t n = sizeof rows / sizeof *rows;
 
 	if (q->resource_name.n && !slice_is(q->resource_name, "1")) {
 		to->error_code = K_INVALID_REQUEST;
-		to->error_message = SLICE("there is only broker 1");
+		to->error_message = request_printf(r, "Unexpected broker id, expected 1 or empty string, but received %.*s",
+						   SLICE_ARGS(q->resource_name));
 		return;
 	}
 	if (!ARRAY(r, to->configs, describe_configs_response_config_msg, n))
@@ -222,8 +192,8 @@ static void describe_broker(struct request *r, const struct describe_configs_req
 	to->configs.n = 0;
 	/* The empty name asks for the settings of all brokers that were changed while running: none. */
 	for (size_t i = 0; q->resource_name.n && i < n; i++) {
-		if (asked_for(q, rows[i].config.name))
-			put_config(r, to, &rows[i].config, rows[i].value, SOURCE_STATIC_BROKER, true);
+		if (asked_for(q, rows[i].name))
+			put_broker_setting(r, &rows[i], &to->configs.v[to->configs.n++]);
 	}
 }
 

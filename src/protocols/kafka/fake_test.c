@@ -246,6 +246,28 @@ void fake_settings(struct fake *f, struct channel *ch, const struct setting *set
 
 /* ---- the shards ---- */
 
+/* As the catalogue does it: what is named is replaced, and removed if it is null. */
+static void alter_settings(struct fake *f, struct channel *ch, const struct cmd_change *c)
+{
+	struct setting all[64];
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < ch->nsettings + c->nsettings && n < 64; i++) {
+		struct setting s = i < ch->nsettings ? ch->settings[i] : c->settings[i - ch->nsettings];
+		uint32_t at = 0;
+
+		while (at < n && !slice_eq(all[at].name, s.name))
+			at++;
+		if (s.value.p) {
+			all[at] = s;
+			n += at == n;
+		} else if (at < n) {
+			all[at] = all[--n];
+		}
+	}
+	fake_settings(f, ch, all, n);
+}
+
 static void on_change(struct fake *f, struct cmd_change *c)
 {
 	struct channel *ch = (struct channel *)(uintptr_t)catalogue_channel(&f->catalogue, c->vhost, c->name);
@@ -266,6 +288,8 @@ static void on_change(struct fake *f, struct cmd_change *c)
 		cmd_fail(&c->head, -ERR_NO_SUCH_CHANNEL, "no topic '%.*s'", SLICE_ARGS(c->name));
 	} else if (c->change == CHANGE_DELETE_CHANNEL) {
 		ch->name = slice_of("", 0);
+	} else if (c->change == CHANGE_ALTER_CHANNEL) {
+		alter_settings(f, ch, c);
 	} else if (c->change == CHANGE_ADD_PARTITIONS) {
 		ch->partitions = c->partitions < FAKE_PARTITIONS ? c->partitions : FAKE_PARTITIONS;
 	}

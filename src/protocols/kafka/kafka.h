@@ -227,13 +227,12 @@ int32_t topic_operations(const struct request *r, struct slice name);
 struct produce_response_partition;
 void keyless_refuse(struct request *r, struct slice topic, const struct batch *b, struct produce_response_partition *p);
 
-/* Topic settings (configs.c). */
-/* May a topic be created with this?  On false *ret_why says why not. */
-bool config_accept(const struct request *r, struct slice name, struct slice value, struct why *why);
-/* For CreateTopics' answer: every topic setting as it is for `settings`. */
+enum resource { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4 };
+
+/* For CreateTopics' answer: every topic setting as it is for `settings` (configs.c). */
 struct create_topics_response_topic;
 bool config_list(struct request *r, const struct setting *settings, uint32_t nsettings, struct create_topics_response_topic *t);
-/* The largest batch that this topic takes. */
+/* The largest batch that this topic takes (topic_settings.c). */
 uint32_t config_max_message(const struct request *r, const struct channel *ch);
 
 /* The handlers. */
@@ -242,7 +241,8 @@ uint32_t config_max_message(const struct request *r, const struct channel *ch);
 	X(list_offsets) X(offset_for_leader_epoch) X(delete_records) X(find_coordinator) X(join_group) X(sync_group) \
 	X(heartbeat) X(leave_group) X(offset_commit) X(offset_fetch) X(describe_groups) X(list_groups)               \
 	X(delete_groups) X(init_producer_id) X(create_topics) X(delete_topics) X(create_partitions)                  \
-	X(describe_configs) X(describe_topic_partitions) X(add_partitions_to_txn) X(add_offsets_to_txn) X(end_txn)   \
+	X(describe_configs) X(alter_configs) X(incremental_alter_configs) X(describe_topic_partitions)                \
+	X(add_partitions_to_txn) X(add_offsets_to_txn) X(end_txn)                                                    \
 	X(txn_offset_commit) X(describe_transactions) X(list_transactions) X(describe_producers)
 #define X(name) void serve_##name(struct request *r);
 HANDLERS(X)

@@ -82,7 +82,10 @@ static bool check(struct request *r, const struct channel *ch, const struct prod
 		refuse(p, K_INVALID_RECORD, SLICE("there are no records"));
 		return false;
 	}
-	e = batch_validate(asked->records, config_max_message(r, ch), host_now(r->k->session.host), ret, &why);
+	e = batch_validate(asked->records, config_max_message(r, ch), ret, &why);
+	if (e == 0 && !ch->policy->append_time)
+		e = batch_check_time(ret, host_now(r->k->session.host), ch->policy->timestamp_before_max_ms,
+				     ch->policy->timestamp_after_max_ms, &why);
 	if (e == 0 && batch_is_transactional(ret) && (!in->transactional_id.p || !kafka_allows(r, OP_WRITE, in->transactional_id))) {
 		refuse(p, K_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, SLICE("not a transactional id that may be used"));
 		return false;

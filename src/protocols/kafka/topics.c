@@ -3,9 +3,12 @@
  *
  * There is one broker, so a replication factor other than 1 and an assignment to another broker are refused.
  */
-#include "protocols/kafka/kafka.h"
+#include <assert.h>
 
+#include "base/bytes.h"
 #include "base/map.h"
+#include "base/own.h"
+#include "protocols/kafka/topic_settings.h"
 
 enum { ONE_REPLICA = 1 };
 
@@ -81,20 +84,39 @@ static bool count_partitions(struct request *r, const struct create_topics_reque
 	return true;
 }
 
+/* Kafka takes a null value here for a mistake; which settings have one? */
+static bool check_nulls(struct request *r, const struct create_topics_request_topic *asked,
+			struct create_topics_response_topic *t)
+{
+	OWN(bytes) struct bytes names = BYTES_MAX(REQUEST_MEMORY);
+
+	for (int32_t i = 0; i < asked->configs.n; i++) {
+		if (asked->configs.v[i].value.p)
+			continue;
+		if (names.n)
+			bytes_add_slice(&names, SLICE(","));
+		bytes_add_slice(&names, asked->configs.v[i].name);
+	}
+	if (!names.n && !names.failed)
+		return true;
+	refuse_topic(t, K_INVALID_CONFIG, request_printf(r, "Null value not supported for topic configs: %.*s",
+							 SLICE_ARGS(bytes_slice(&names))));
+	return false;
+}
+
+static_assert(sizeof(struct setting) == sizeof(struct create_topics_request_config), "settings are passed on as they are");
+
 static bool check_configs(struct request *r, const struct create_topics_request_topic *asked,
 			  struct create_topics_response_topic *t)
 {
 	struct why why = { "" };
 
-	for (int32_t i = 0; i < asked->configs.n; i++) {
-		const struct create_topics_request_config *c = &asked->configs.v[i];
-
-		if (config_accept(r, c->name, c->value, &why))
-			continue;
-		refuse_topic(t, K_INVALID_CONFIG, request_printf(r, "%s", why.text));
+	if (!check_nulls(r, asked, t))
 		return false;
-	}
-	return true;
+	if (topic_settings_check(r, (const struct setting *)asked->configs.v, (uint32_t)asked->configs.n, &why))
+		return true;
+	refuse_topic(t, K_INVALID_CONFIG, request_printf(r, "%s", why.text));
+	return false;
 }
 
 static bool check_topic(struct request *r, int32_t index, uint32_t *ret_partitions)
@@ -128,8 +150,6 @@ static struct setting *copy_settings(struct cmd *c, const struct create_topics_r
 	uint32_t n = 0;
 
 	for (int32_t i = 0; v && i < asked->configs.n; i++) {
-		if (!asked->configs.v[i].value.p)
-			continue;                       /* null: the default */
 		v[n].name = cmd_copy(c, asked->configs.v[i].name);
 		v[n++].value = cmd_copy(c, asked->configs.v[i].value);
 	}
@@ -143,18 +163,10 @@ static void fill_created(struct request *r, int32_t index, uint32_t partitions)
 	struct create_topics_response *out = r->out;
 	const struct create_topics_request_topic *asked = &in->topics.v[index];
 	struct create_topics_response_topic *t = &out->topics.v[index];
-	struct setting *settings = kafka_alloc(r, (size_t)asked->configs.n * sizeof *settings);
-	uint32_t n = 0;
 
-	if (!settings)
-		return;
-	for (int32_t i = 0; i < asked->configs.n; i++) {
-		if (asked->configs.v[i].value.p)
-			settings[n++] = (struct setting){ asked->configs.v[i].name, asked->configs.v[i].value };
-	}
 	t->num_partitions = (int32_t)partitions;
 	t->replication_factor = ONE_REPLICA;
-	config_list(r, settings, n, t);
+	config_list(r, (const struct setting *)asked->configs.v, (uint32_t)asked->configs.n, t);
 }
 
 static void on_created(struct request *r, struct cmd *cmd)

@@ -1,0 +1,41 @@
+/*
+ * topic_settings.h - the settings of a topic: their names, types, limits and defaults.  The table is configs.def.
+ */
+#ifndef PROTOCOLS_KAFKA_TOPIC_SETTINGS_H
+#define PROTOCOLS_KAFKA_TOPIC_SETTINGS_H
+
+#include "protocols/kafka/kafka.h"
+
+enum { TOPIC_SETTINGS = 34, TOPIC_SETTING_TEXT = POLICY_TEXT };
+
+/* Kafka's codes. */
+enum config_type {
+	CONFIG_BOOLEAN = 1, CONFIG_STRING = 2, CONFIG_INT = 3, CONFIG_LONG = 5, CONFIG_DOUBLE = 6, CONFIG_LIST = 7,
+};
+
+enum setting_rule { RULE_ENFORCED, RULE_WITHIN_LIMIT, RULE_FIXED, RULE_UNCOMPACTED };
+
+/* One row; configs.def says what the columns mean. */
+struct topic_setting {
+	const char *name, *broker;
+	enum config_type type;
+	int64_t least;
+	const char *choices;
+	enum setting_rule rule;
+	const char *fallback;           /* NULL: see topic_setting_default() */
+	const char *doc;
+};
+
+const struct topic_setting *topic_setting_at(unsigned i);
+const struct topic_setting *topic_setting_find(struct slice name);      /* NULL: there is none */
+
+/* May a topic have these, and nothing else?  Values are not null.  On false *why says why not, in Kafka's words. */
+bool topic_settings_check(const struct request *r, const struct setting *settings, uint32_t n, struct why *why);
+
+/* The value that was given, or null. */
+struct slice topic_setting_given(const struct topic_setting *s, const struct setting *settings, uint32_t n);
+/* What holds when none was; and what would if the broker's configuration said nothing.  May point into `text`. */
+struct slice topic_setting_default(const struct request *r, const struct topic_setting *s, char text[TOPIC_SETTING_TEXT]);
+struct slice topic_setting_builtin(const struct request *r, const struct topic_setting *s, char text[TOPIC_SETTING_TEXT]);
+
+#endif
