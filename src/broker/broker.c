@@ -128,6 +128,7 @@ static void start(struct broker *b)
 	compaction_start(b);
 	catalogue_start(b);
 	transactions_start(b);
+	retention_start(b);
 }
 
 static void carry_out(struct broker *b, struct cmd *c)
@@ -318,6 +319,15 @@ static bool on_wanted(void *ctx, uint32_t partition, int64_t first, int64_t last
 	return view_wants(b, p, first, last);
 }
 
+static uint64_t on_segment_bytes(void *ctx, uint32_t partition)
+{
+	struct broker *b = ctx;
+	const struct partition *p = core_partition(b, partition);
+	const struct channel *ch = p ? core_channel(b, p->channel) : NULL;
+
+	return ch ? (uint64_t)ch->policy->segment_bytes : 0;
+}
+
 /* ------------------------------------------------------------------------------------------------ snapshots ---- */
 
 /*
@@ -439,7 +449,7 @@ int broker_open(struct env *env, const struct broker_options *o, const struct ou
 	struct broker *b = broker_new(env, o, outlet, now_ms);
 	const struct log_client client = {
 		.ctx = b, .restore = on_restore, .apply = on_apply, .snapshot = on_snapshot, .wanted = on_wanted,
-		.failed = on_failed,
+		.failed = on_failed, .segment_bytes = on_segment_bytes,
 	};
 
 	assert(o->shards > 0 && o->shard < o->shards);

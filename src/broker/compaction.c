@@ -62,24 +62,6 @@ void compaction_appended(struct broker *b, struct partition *p, int64_t base_off
 
 /* ------------------------------------------------------------------------------------------------- how far? ---- */
 
-/* The first offset in [from, to) that a queue view still owes, or `to`. */
-static int64_t first_owed(struct broker *b, struct partition *p, int64_t from, int64_t to)
-{
-	int64_t low = from, high = to;
-
-	if (!view_wants(b, p, from, to - 1))
-		return to;
-	while (low < high) {
-		int64_t middle = low + (high - low) / 2;
-
-		if (view_wants(b, p, from, middle))
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return low;
-}
-
 static int64_t first_dirty(struct broker *b, const struct compacted *c)
 {
 	int64_t start = log_start(b->log, c->partition->id);
@@ -97,7 +79,7 @@ static int64_t limit_of(struct broker *b, struct compacted *c, const struct topi
 		int64_t young = log_first_since(b->log, c->partition->id, dirty, b->now_ms - policy->min_compaction_lag_ms + 1);
 		end = young < end ? young : end;
 	}
-	return start < end ? first_owed(b, c->partition, start, end) : end;
+	return start < end ? partition_first_owed(b, c->partition, start, end) : end;
 }
 
 /* ------------------------------------------------------------------------------------------------ which one? ---- */

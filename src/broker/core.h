@@ -36,7 +36,7 @@ enum state_kind {               /* the first byte of every STATE payload; never 
 	STATE_QUEUE     = 2,
 	STATE_GROUP     = 3,
 	STATE_PRODUCER  = 4,    /* a block of producer ids was taken */
-	STATE_TRIM      = 5,    /* DeleteRecords */
+	STATE_TRIM      = 5,    /* DeleteRecords, retention */
 	STATE_TRANSACTION = 6,
 	STATE_KINDS
 };
@@ -102,6 +102,8 @@ struct broker {
 	struct node producer_asks;      /* commands that wait for the next block... */
 	bool reserving;                 /* ...which is on its way to the disk */
 	struct timer housekeeping;
+	struct timer retention;
+	uint64_t retained;              /* this check has come so far in `partitions` */
 	struct broker_stats stats;      /* each part counts its own; the gauges (groups, consumers, messages_*) too */
 };
 
@@ -122,7 +124,7 @@ struct partition {
 		int64_t owed;           /* folded: the first offset that it owes; nothing from there on has been touched */
 	};
 	struct node *fetchers;          /* list of waiting fetches; NULL: there never were any */
-	int64_t floor;                  /* DeleteRecords: readers by offset see nothing below */
+	int64_t floor;                  /* DeleteRecords and retention: readers by offset see nothing below */
 	uint64_t mark;                  /* of the last publish that named it */
 };
 
@@ -155,7 +157,11 @@ static inline uint32_t partition_slot(const struct partition *p)
 	return p->dedicated ? SLOT_DEDICATED + p->id : SLOT_SHARED;
 }
 void partition_forget(struct partition *p);
-void partition_trim(struct broker *b, struct partition *p);            /* give back what lies below the floor, if no queue owes it */
+void partition_trim(struct broker *b, struct partition *p);            /* give back what lies below the floor, as far as no queue owes it */
+/* The first offset in [from, to) that a queue view still owes, or `to`. */
+int64_t partition_first_owed(struct broker *b, struct partition *p, int64_t from, int64_t to);
+/* Readers by offset are to see nothing below `floor`: a STATE_TRIM. */
+int  partition_set_floor(struct broker *b, const struct partition *p, int64_t floor, struct pending *pending);
 void core_need_housekeeping(struct broker *b);                         /* producers to forget, floors to reach: some minutes later */
 /* Only if this shard owns it.  Keep the id, not the pointer: the catalogue may be replaced as a whole. */
 const struct channel *core_channel(struct broker *b, uint32_t channel);
@@ -231,6 +237,9 @@ void on_transaction_list(struct broker *b, struct cmd *c);
 void on_shard_mark(struct broker *b, struct cmd *c);
 void on_producers(struct broker *b, struct cmd *c);
 void enlists_close(struct broker *b);
+
+/* ---- retention.c ---- */
+void retention_start(struct broker *b);
 
 /* ---- commands between shards ---- */
 struct shard_catalogue {        /* SHARD_CATALOGUE: one change; SHARD_RESYNC: the whole, or a null body that asks "are you at `version`?" */

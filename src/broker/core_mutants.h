@@ -53,5 +53,14 @@
 #ifndef MUTANT_clean_at_start
 #define MUTANT_clean_at_start 0                 /* what is there at a start counts as compacted */
 #endif
+#ifndef MUTANT_no_retention
+#define MUTANT_no_retention 0                   /* old records stay for ever */
+#endif
+#ifndef MUTANT_retain_too_short
+#define MUTANT_retain_too_short 0               /* records go before their time */
+#endif
+#ifndef MUTANT_trim_owed
+#define MUTANT_trim_owed 0                      /* what a queue still owes is trimmed */
+#endif
 
 #endif

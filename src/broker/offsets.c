@@ -213,16 +213,20 @@ static void deleted(struct broker *b, struct pending *pending, const struct log_
 	errand_end(errand);
 }
 
+int partition_set_floor(struct broker *b, const struct partition *p, int64_t floor, struct pending *pending)
+{
+	OWN(bytes) struct bytes body = BYTES_MAX(64);
+
+	wire_encode(&trim_record_msg, 0, &(struct trim_record){ .partition = p->id, .offset = floor }, &body);
+	return core_append_state(b, STATE_TRIM, bytes_slice(&body), pending);
+}
+
 static int trim(struct broker *b, const struct partition *p, int64_t offset, struct cmd_delete_records *c)
 {
 	struct errand *errand = errand_begin(b, sizeof *errand, &c->head, deleted);
-	OWN(bytes) struct bytes body = BYTES_MAX(64);
+	int r = errand ? partition_set_floor(b, p, offset, &errand->pending) : -ERR_NO_MEMORY;
 
-	if (!errand)
-		return -ERR_NO_MEMORY;
-	wire_encode(&trim_record_msg, 0, &(struct trim_record){ .partition = p->id, .offset = offset }, &body);
-	int r = core_append_state(b, STATE_TRIM, bytes_slice(&body), &errand->pending);
-	if (r < 0)
+	if (r < 0 && errand)
 		errand_end(errand);
 	return r;
 }

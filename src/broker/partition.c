@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "broker/catalogue_parts.h"
+#include "broker/core_mutants.h"
 #include "broker/stable.h"
 
 struct partition *core_partition(struct broker *b, uint32_t log_partition)
@@ -34,12 +35,29 @@ int64_t core_start(struct broker *b, const struct partition *p)
 	return start > p->floor ? start : p->floor;
 }
 
+int64_t partition_first_owed(struct broker *b, struct partition *p, int64_t from, int64_t to)
+{
+	int64_t low = from, high = to;
+
+	if (!view_wants(b, p, from, to - 1))
+		return to;
+	while (low < high) {
+		int64_t middle = low + (high - low) / 2;
+
+		if (view_wants(b, p, from, middle))
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
 void partition_trim(struct broker *b, struct partition *p)
 {
 	int64_t start = log_start(b->log, p->id);
 
-	if (start < p->floor && !view_wants(b, p, start, p->floor - 1))
-		log_trim(b->log, p->id, p->floor);
+	if (start < p->floor)
+		log_trim(b->log, p->id, MUTANT_trim_owed ? p->floor : partition_first_owed(b, p, start, p->floor));
 }
 
 void partition_forget(struct partition *p)

@@ -5,6 +5,7 @@
  *   journal.c     the journal's files, and commits
  *   recovery.c    from bytes on disk to the state before the crash
  *   partition.c   where each batch is: references (in the journal), extents (in segments)
+ *   retain.c      what is too old or too much
  *   times.c       which offset has a time
  *   recent.c      the tail in memory
  *   read.h        reading by offset: read.c (what, and which way), cold.c (from disk), ahead.c (before it is asked for)
@@ -335,6 +336,8 @@ struct walk {
 struct walk partition_walk(const struct partition *p, int64_t offset);         /* from the first that ends at or after it */
 /* The next one, as *ret_extent or as *ret_ref; the other is NULL.  False: there is none. */
 bool walk_next(struct walk *w, const struct extent **ret_extent, const struct ref **ret_ref);
+/* retain.c: the size at which a segment of a dedicated partition is closed. */
+uint64_t partition_segment_limit(const struct log *log, uint32_t partition);
 
 /* segment.c */
 bool extent_is_verified(const struct extent *e);       /* its bytes are good, as long as they are resident */

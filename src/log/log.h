@@ -78,6 +78,8 @@ struct log_client {
 	bool (*wanted)(void *ctx, uint32_t partition, int64_t first, int64_t last);
 	/* The disk failed; nothing more will be applied. */
 	void (*failed)(void *ctx, const struct why *why);
+	/* At which size is a segment of this dedicated partition closed?  NULL, or 0: as the options say, which is the most. */
+	uint64_t (*segment_bytes)(void *ctx, uint32_t partition);
 };
 
 struct log_options {
@@ -131,6 +133,23 @@ uint64_t log_term(const struct log *log);                          /* of this st
 
 /* Nobody needs offsets below `start` any more. */
 void log_trim(struct log *log, uint32_t partition, int64_t start);
+
+/*
+ * For retention.  A partition is a sequence of stretches: a batch in the journal, a run of batches (64 KiB) in a segment.
+ * Both tell where the first of them begins that must stay: log_start() if all must, log_committed() if none, -1 if the
+ * partition is damaged or not there.
+ *
+ * younger: behind the oldest stretches whose greatest timestamps are all below `before_ms`.  A stretch without timestamps
+ *          goes with the first one behind it that has some.
+ * surplus: the oldest go while at least `keep_bytes` of the partition stay.
+ */
+int64_t log_find_younger(const struct log *log, uint32_t partition, int64_t before_ms);
+int64_t log_find_surplus(const struct log *log, uint32_t partition, uint64_t keep_bytes);
+/*
+ * Close the segment that a dedicated partition writes to, if nothing in it is left, or if its first stretch has only
+ * timestamps below `before_ms`: its space comes back as a whole, and only when it is closed.
+ */
+void log_roll(struct log *log, uint32_t partition, int64_t before_ms);
 
 /*
  * Reading by offset: whole batches, beginning with the one that contains `offset`, as long as they fit into max_bytes,

@@ -282,7 +282,7 @@ static int take_in(struct pass *x, const uint8_t *raw)
 static int follow(struct pass *x)
 {
 	struct step *s = &x->step;
-	uint64_t limit = x->log->options.partition_segment_bytes;
+	uint64_t limit = s->dedicated ? partition_segment_limit(x->log, s->partition) : x->log->options.partition_segment_bytes;
 	size_t end = s->records.n;
 	int error = 0;
 

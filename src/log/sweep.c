@@ -304,7 +304,7 @@ static bool aim(struct sweep *s, const struct partition *p)
 	for (uint32_t i = 0; i < s->step.nsources; i++)
 		if (s->step.sources[i].s && s->step.sources[i].s->number > newest)
 			newest = s->step.sources[i].s->number;
-	if (to && (to->number < newest || to->size >= log->options.partition_segment_bytes)) {
+	if (to && (to->number < newest || to->size >= partition_segment_limit(log, p->id))) {
 		segment_close(log, to);
 		to = NULL;
 	}

@@ -43,6 +43,7 @@ struct world {
 	uint64_t term;
 	int64_t trimmed[WORLD_PARTITIONS + 1];
 	uint32_t max_payload;
+	uint64_t segment_bytes;         /* what the client says of every partition */
 	bool busy_life;                 /* world_work also settles, trims, reads and takes checkpoints */
 	bool reads_may_fail;            /* -ERR_DISK is an acceptable answer */
 	uint64_t damaged_reads;         /* answered with ERR_DAMAGED in world_check_undamaged */

@@ -185,9 +185,14 @@ void world_free(struct world *w)
 	free(w->facts);
 }
 
+static uint64_t on_segment_bytes(void *ctx, uint32_t partition)
+{
+	return ((struct world *)ctx)->segment_bytes;
+}
+
 int world_open(struct world *w)
 {
-	struct log_client client = { w, on_restore, on_apply, on_snapshot, on_wanted, on_failed };
+	struct log_client client = { w, on_restore, on_apply, on_snapshot, on_wanted, on_failed, on_segment_bytes };
 	int r;
 
 	w->env = (struct env){ .disk = simdisk_disk(w->disk), .random = on_random };

@@ -1,0 +1,219 @@
+/* retention_test.c - what leaves topics by age and by size, and what does not. */
+#include "base/test.h"
+#include "broker/world_test.h"
+
+enum { SECOND = 1000, MINUTE = 60 * SECOND, CHECK_EVERY = 5 * MINUTE };
+
+/* Settings of a topic: name, value, ... NULL. */
+static void set(struct world *w, const char *topic, const char *const *settings)
+{
+	struct cmd_change *c = world_new(w, CMD_CHANGE);
+
+	c->change = CHANGE_ALTER_CHANNEL;
+	c->vhost = SLICE("/");
+	c->name = cmd_copy(&c->head, slice_cstr(topic));
+	c->settings = cmd_alloc(&c->head, 8 * sizeof *c->settings);
+	for (int i = 0; settings[i]; i += 2)
+		c->settings[c->nsettings++] = (struct setting){
+			cmd_copy(&c->head, slice_cstr(settings[i])),
+			slice_is(slice_cstr(settings[i + 1]), "null") ? SLICE_NULL : cmd_copy(&c->head, slice_cstr(settings[i + 1])),
+		};
+	CHECK(world_ask(w, &c->head, 0) == 0);
+	cmd_free(&c->head);
+}
+
+#define SET(w, topic, ...) set(w, topic, (const char *const[]){ __VA_ARGS__, NULL })
+
+static void opened(struct world *w, const char *topic)
+{
+	CHECK(world_open(w, 1) == 0);
+	CHECK(world_topic(w, topic, 1) == 0);
+}
+
+static void publish(struct world *w, const char *topic, int count, int64_t timestamp_ms)
+{
+	CHECK(world_publish(w, topic, 0, world_batch("k", "v", count, timestamp_ms, -1, 0, 0), NULL) == 0);
+}
+
+static struct partition *partition_of(struct world *w, const char *topic)
+{
+	return core_partition(w->b[0], channel_partition(world_channel(w, topic), 0));
+}
+
+static int64_t start_of(struct world *w, const char *topic)
+{
+	return core_start(w->b[0], partition_of(w, topic));
+}
+
+/* What the log itself has let go of. */
+static int64_t kept_from(struct world *w, const char *topic)
+{
+	return log_start(w->b[0]->log, partition_of(w, topic)->id);
+}
+
+static int receive(struct world *w, const char *queue, uint32_t max)
+{
+	struct cmd_receive *c = world_new(w, CMD_RECEIVE);
+	int n;
+
+	c->channel = world_channel(w, queue)->id;
+	c->max = max;
+	c->no_ack = true;
+	n = world_ask(w, &c->head, 0) == 0 ? (int)c->ndeliveries : -1;
+	cmd_free(&c->head);
+	return n;
+}
+
+TEST(records_stay_for_ever_unless_somebody_says_otherwise)
+{
+	struct world w;
+
+	opened(&w, "orders");
+	publish(&w, "orders", 3, 1);
+	world_wait(&w, INT64_C(100) * 365 * 24 * 3600 * SECOND);
+	CHECK(start_of(&w, "orders") == 0 && world_count(&w, "orders", 0, 0) == 3);
+	world_close(&w);
+}
+
+TEST(a_record_goes_when_its_time_is_over_and_not_before)
+{
+	struct world w;
+
+	opened(&w, "orders");
+	SET(&w, "orders", "retention.ms", "3600000");
+	publish(&w, "orders", 2, w.now_ms);
+	world_wait(&w, 30 * MINUTE);
+	publish(&w, "orders", 3, w.now_ms);
+	world_wait(&w, 30 * MINUTE);
+	CHECK(start_of(&w, "orders") == 0);
+	world_wait(&w, CHECK_EVERY);
+	CHECK(start_of(&w, "orders") == 2 && kept_from(&w, "orders") == 2);
+	CHECK(world_count(&w, "orders", 0, 2) == 3 && world_count(&w, "orders", 0, 0) == -1);
+
+	/* It is durable, and goes on after a restart. */
+	world_crash(&w, CRASH_POWER);
+	CHECK(start_of(&w, "orders") == 2);
+	world_wait(&w, 30 * MINUTE + CHECK_EVERY);
+	CHECK(start_of(&w, "orders") == 5 && world_count(&w, "orders", 0, 5) == 0);
+	publish(&w, "orders", 1, w.now_ms);
+	CHECK(world_count(&w, "orders", 0, 5) == 1);
+	world_close(&w);
+}
+
+TEST(a_record_of_the_future_holds_back_what_is_behind_it_and_one_without_a_time_does_not)
+{
+	struct world w;
+
+	opened(&w, "orders");
+	SET(&w, "orders", "retention.ms", "1000");
+	publish(&w, "orders", 1, w.now_ms);
+	publish(&w, "orders", 1, -1);
+	publish(&w, "orders", 1, w.now_ms);
+	publish(&w, "orders", 1, w.now_ms + 60 * MINUTE);
+	publish(&w, "orders", 1, w.now_ms);
+	world_wait(&w, CHECK_EVERY);
+	CHECK(start_of(&w, "orders") == 3);
+	world_wait(&w, 60 * MINUTE + CHECK_EVERY);
+	CHECK(start_of(&w, "orders") == 5);
+
+	/* Nobody knows how old it is. */
+	publish(&w, "orders", 1, -1);
+	world_wait(&w, 60 * MINUTE);
+	CHECK(start_of(&w, "orders") == 5);
+	world_close(&w);
+}
+
+TEST(the_oldest_records_go_while_enough_bytes_stay)
+{
+	struct world w;
+	int64_t size;
+
+	opened(&w, "orders");
+	publish(&w, "orders", 1, w.now_ms);
+	size = log_size(w.b[0]->log, partition_of(&w, "orders")->id);
+	for (int i = 1; i < 10; i++)
+		publish(&w, "orders", 1, w.now_ms);
+
+	char bytes[32];
+	snprintf(bytes, sizeof bytes, "%lld", (long long)size * 4 - 1);
+	SET(&w, "orders", "retention.bytes", bytes);
+	world_wait(&w, CHECK_EVERY);
+	CHECK(start_of(&w, "orders") == 6 && log_size(w.b[0]->log, partition_of(&w, "orders")->id) == 4 * size);
+	world_wait(&w, CHECK_EVERY);
+	CHECK(start_of(&w, "orders") == 6);
+	SET(&w, "orders", "retention.bytes", "0");
+	world_wait(&w, CHECK_EVERY);
+	CHECK(start_of(&w, "orders") == 10);
+	world_close(&w);
+}
+
+TEST(without_the_delete_policy_nothing_goes)
+{
+	struct world w;
+
+	opened(&w, "orders");
+	publish(&w, "orders", 1, w.now_ms);
+	SET(&w, "orders", "retention.ms", "1000", "cleanup.policy", "");
+	world_wait(&w, 2 * CHECK_EVERY);
+	CHECK(start_of(&w, "orders") == 0);
+	SET(&w, "orders", "cleanup.policy", "null");
+	world_wait(&w, 2 * CHECK_EVERY);
+	CHECK(start_of(&w, "orders") == 1);
+	world_close(&w);
+}
+
+TEST(what_a_queue_owes_stays_until_it_is_settled)
+{
+	struct world w;
+
+	opened(&w, "orders");
+	CHECK(world_queue(&w, "orders", ORIGIN_AMQP) == 0);
+	SET(&w, "orders", "retention.ms", "1000");
+	for (int i = 0; i < 5; i++)
+		publish(&w, "orders", 1, w.now_ms);
+	CHECK(receive(&w, "orders", 2) == 2);
+	world_wait(&w, CHECK_EVERY);
+	CHECK(start_of(&w, "orders") == 5 && kept_from(&w, "orders") == 2);
+	world_crash(&w, CRASH_POWER);
+	CHECK(start_of(&w, "orders") == 5 && kept_from(&w, "orders") == 2);
+	CHECK(receive(&w, "orders", 10) == 3);
+	world_wait(&w, CHECK_EVERY);
+	CHECK(kept_from(&w, "orders") == 5);
+	world_close(&w);
+}
+
+TEST(the_messages_of_a_queue_are_not_subject_to_it)
+{
+	struct topic_policy defaults = topic_policy_default;
+	struct world w;
+
+	CHECK(world_open(&w, 1) == 0);
+	world_stop(&w);
+	defaults.retention_ms = 1000;
+	w.options.topic_defaults = &defaults;
+	CHECK(world_start(&w) == 0);
+	CHECK(world_queue(&w, "jobs", ORIGIN_AMQP) == 0 && world_topic(&w, "orders", 1) == 0);
+	publish(&w, "jobs", 3, w.now_ms);
+	publish(&w, "orders", 3, w.now_ms);
+	world_wait(&w, CHECK_EVERY);
+	CHECK(start_of(&w, "orders") == 3 && start_of(&w, "jobs") == 0 && receive(&w, "jobs", 9) == 3);
+	world_close(&w);
+}
+
+TEST(thousands_of_partitions_are_checked_in_some_turns)
+{
+	enum { PARTITIONS = 2500 };
+	struct world w;
+
+	CHECK(world_open(&w, 1) == 0);
+	CHECK(world_topic(&w, "orders", PARTITIONS) == 0);
+	SET(&w, "orders", "retention.ms", "1000");
+	for (int i = 0; i < PARTITIONS; i += 499)
+		CHECK(world_publish(&w, "orders", i, world_batch("k", "v", 1, w.now_ms, -1, 0, 0), NULL) == 0);
+	world_wait(&w, CHECK_EVERY);
+	for (int turn = 0; turn < 5; turn++)
+		world_wait(&w, 1);
+	for (int i = 0; i < PARTITIONS; i += 499)
+		CHECK(log_start(w.b[0]->log, channel_partition(world_channel(&w, "orders"), (uint32_t)i)) == 1);
+	world_close(&w);
+}
