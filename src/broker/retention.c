@@ -4,7 +4,7 @@
  *      every retention_check_ms:  each partition ──policy──> where it should begin ──STATE_TRIM, durable──> its floor
  *                                                                                     └─> log_trim(), as far as no queue owes
  *
- * A record goes when all of its stretch (log.h) is older than retention_ms, and everything in front of it goes too; or
+ * A record goes when all of its portion (log.h) is older than retention_ms, and everything in front of it goes too; or
  * while retention_bytes of the partition stay without it.  What readers by offset see moves at once; what a queue view
  * still owes stays in the log until it is settled.  The channel of a queue whose settled messages leave anyway has
  * nothing to retain.

@@ -135,18 +135,18 @@ uint64_t log_term(const struct log *log);                          /* of this st
 void log_trim(struct log *log, uint32_t partition, int64_t start);
 
 /*
- * For retention.  A partition is a sequence of stretches: a batch in the journal, a run of batches (64 KiB) in a segment.
+ * For retention.  A partition is a sequence of portions: a batch in the journal, a run of batches (64 KiB) in a segment.
  * Both tell where the first of them begins that must stay: log_start() if all must, log_committed() if none, -1 if the
  * partition is damaged or not there.
  *
- * younger: behind the oldest stretches whose greatest timestamps are all below `before_ms`.  A stretch without timestamps
+ * younger: behind the oldest portions whose greatest timestamps are all below `before_ms`.  A portion without timestamps
  *          goes with the first one behind it that has some.
  * surplus: the oldest go while at least `keep_bytes` of the partition stay.
  */
 int64_t log_find_younger(const struct log *log, uint32_t partition, int64_t before_ms);
 int64_t log_find_surplus(const struct log *log, uint32_t partition, uint64_t keep_bytes);
 /*
- * Close the segment that a dedicated partition writes to, if nothing in it is left, or if its first stretch has only
+ * Close the segment that a dedicated partition writes to, if nothing in it is left, or if its first portion has only
  * timestamps below `before_ms`: its space comes back as a whole, and only when it is closed.
  */
 void log_roll(struct log *log, uint32_t partition, int64_t before_ms);

@@ -1,12 +1,12 @@
 /*
  * retain.c - which of a partition's oldest batches are too old or too many, and when its segment is closed for its age.
  *
- * What is looked at is a *stretch*: a batch in the journal, an extent in a segment.  The caller decides, and trims; the
+ * What is looked at is a *portion*: a batch in the journal, an extent in a segment.  The caller decides, and trims; the
  * space of a dedicated slot's segment comes back when all of its extents have gone.
  */
 #include "log/core.h"
 
-/* A stretch of a partition. */
+/* A portion of a partition. */
 struct portion {
 	int64_t last, max_time;
 	uint32_t size;

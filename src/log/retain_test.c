@@ -37,8 +37,8 @@ static int segments(const struct world *w)
 	return n;
 }
 
-/* Nothing that is younger is in front of what is found, and at most one stretch that is older is behind it. */
-TEST(what_is_older_is_found_by_stretches)
+/* Nothing that is younger is in front of what is found, and at most one portion that is older is behind it. */
+TEST(what_is_older_is_found_by_portions)
 {
 	struct world w;
 
@@ -55,7 +55,7 @@ TEST(what_is_older_is_found_by_stretches)
 	world_free(&w);
 }
 
-TEST(what_is_too_much_is_found_by_stretches)
+TEST(what_is_too_much_is_found_by_portions)
 {
 	struct world w;
 
