@@ -107,7 +107,9 @@ TEST(one_setting_is_altered_and_the_others_stay)
 	struct alter_configs_request_config c = { SLICE("retention.bytes"), SLICE("77") };
 	struct alter_configs_request_resource r = { RESOURCE_TOPIC, ch->name, { 1, &c } };
 	for (int v = 0; v <= 2; v++) {
-		const struct alter_configs_response *a = fake_ask(f, KAFKA_ALTER_CONFIGS, v, &(struct alter_configs_request){ { 1, &r }, false });
+		struct alter_configs_request q = { { 1, &r }, false };
+		const struct alter_configs_response *a = fake_ask(f, KAFKA_ALTER_CONFIGS, v, &q);
+
 		CHECK(a && a->responses.v[0].error_code == 0 && !a->responses.v[0].error_message.p);
 		CHECK(ch->policy->segment_ms == topic_policy_default.segment_ms && ch->policy->retention_bytes == 77);
 		CHECK(ch->policy->keep_settled && ch->nsettings == 2);
