@@ -6,13 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum type { TEXT, PATH, ADDRESS, HOST_PORT, NUMBER, SIZE, FRACTION, YES_NO, DURABILITY, ACCOUNT };
+#include "base/text.h"
+
+enum type { TEXT, PATH, ADDRESS, HOST_PORT, NUMBER, SIZE, FRACTION, YES_NO, DURABILITY, ACCOUNT, TOPIC };
 
 static const struct name {
 	const char *name, *value, *help;        /* value: the default, as it would be written */
 	enum type type;
 	size_t offset;
-	uint64_t least, most;                   /* NUMBER, SIZE */
+	uint64_t least, most;                   /* NUMBER, SIZE, TOPIC (signed) */
+	const char *topic;                      /* TOPIC: whose default it is (broker/topic_policy.h) */
 } names[] = {
 #define AT(field) offsetof(struct config, field)
 	{ "data_dir", "data", "where everything is kept", PATH, AT(data), 0, 0 },
@@ -47,23 +50,53 @@ static const struct name {
 	{ "cache_size", "64MiB", "memory per shard for recent messages", SIZE, AT(cache_bytes), 1 << 20, UINT32_MAX },
 	{ "journal_file_size", "64MiB", "size that journal files grow to; a shard keeps about four of them", SIZE,
 	  AT(journal_file_bytes), 1 << 20, 1 << 30 },
+	{ "log.retention.ms", "-1", "topics that do not say: records that are older go; -1: none do", TOPIC, 0,
+	  (uint64_t)-1, INT64_MAX, "retention.ms" },
+	{ "log.retention.bytes", "-1", "the same: the oldest records of a partition go while this much stays; -1: no limit", TOPIC, 0,
+	  (uint64_t)-1, INT64_MAX, "retention.bytes" },
+	{ "log.retention.check.interval.ms", "300000", "how often records are looked for that are too old or too many", NUMBER,
+	  AT(retention_check_ms), 1, INT32_MAX },
+	{ "log.roll.ms", "604800000", "topics that do not say: age at which a file of the log is closed", TOPIC, 0, 1, INT64_MAX,
+	  "segment.ms" },
+	{ "log.segment.bytes", "1073741824", "the same: its size", TOPIC, 0, 1 << 20, 1 << 30, "segment.bytes" },
+	{ "log.message.timestamp.type", "CreateTime", "the same: whose time is a record's, or LogAppendTime", TOPIC, 0, 0, 0,
+	  "message.timestamp.type" },
+	{ "log.message.timestamp.before.max.ms", "9223372036854775807", "the same: how far a record's time may be in the past", TOPIC,
+	  0, 0, INT64_MAX, "message.timestamp.before.max.ms" },
+	{ "log.message.timestamp.after.max.ms", "3600000", "the same: and in the future", TOPIC, 0, 0, INT64_MAX,
+	  "message.timestamp.after.max.ms" },
 #undef AT
 };
 
-/* What RabbitMQ calls some of them. */
-static const struct { const char *alias, *name; } aliases[] = {
+/* What RabbitMQ and Kafka call some of them; Kafka has some in other units. */
+static const struct alias { const char *alias, *name; int64_t unit; } aliases[] = {
 	{ "listeners.tcp.default", "amqp.listener" },
 	{ "vm_memory_high_watermark", "memory_high_watermark" },
 	{ "vm_memory_high_watermark.relative", "memory_high_watermark" },
 	{ "vm_memory_high_watermark.absolute", "memory_high_watermark.absolute" },
 	{ "disk_free_limit.absolute", "disk_free_limit" },
+	{ "log.dirs", "data_dir" },
+	{ "num.partitions", "kafka.num_partitions" },
+	{ "auto.create.topics.enable", "kafka.auto_create_topics" },
+	{ "group.initial.rebalance.delay.ms", "kafka.group_initial_rebalance_ms" },
+	{ "log.retention.minutes", "log.retention.ms", 60 * 1000 },
+	{ "log.retention.hours", "log.retention.ms", 3600 * 1000 },
+	{ "log.roll.hours", "log.roll.ms", 3600 * 1000 },
 };
 
-static const struct name *find(const char *name)
+static const struct alias *find_alias(const char *name)
 {
 	for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
 		if (!strcmp(aliases[i].alias, name))
-			name = aliases[i].name;
+			return &aliases[i];
+	return NULL;
+}
+
+static const struct name *find(const char *name)
+{
+	const struct alias *a = find_alias(name);
+
+	name = a ? a->name : name;
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (!strcmp(names[i].name, name))
 			return &names[i];
@@ -159,8 +192,28 @@ static int set_host_port(char *to, const char *value, const char *name, struct w
 	return set_text(to, CONFIG_TEXT, value, name, why);
 }
 
+/* A default of topics; what is below 0 has no unit. */
+static int set_topic(const struct name *n, struct topic_policy *to, const char *value, int64_t unit, struct why *why)
+{
+	char text[32];
+	int64_t v;
+
+	if (n->most == 0)
+		return topic_policy_set(to, slice_cstr(n->topic), slice_cstr(value)) ? 0
+			: fail(why, -ERR_BAD_ARGUMENT, "%s = %s: must be %s or LogAppendTime", n->name, value, n->value);
+	if (!decimal_parse(slice_cstr(value), &v) || (unit && v > 0 && __builtin_mul_overflow(v, unit, &v)))
+		return fail(why, -ERR_BAD_ARGUMENT, "%s = %s: not a number", n->name, value);
+	if (v < (int64_t)n->least || v > (int64_t)n->most)
+		return fail(why, -ERR_BAD_ARGUMENT, "%s = %s: must be between %lld and %lld", n->name, value, (long long)n->least,
+			    (long long)n->most);
+	snprintf(text, sizeof text, "%lld", (long long)v);
+	topic_policy_set(to, slice_cstr(n->topic), slice_cstr(text));
+	return 0;
+}
+
 int config_set(struct config *c, const char *name, const char *value, struct why *why)
 {
+	const struct alias *alias = find_alias(name);
 	const struct name *n = find(name);
 	void *to = n ? (char *)c + n->offset : NULL;
 
@@ -184,6 +237,8 @@ int config_set(struct config *c, const char *name, const char *value, struct why
 		return set_choice(n, to, value, "true", "false", why);
 	case DURABILITY:
 		return set_choice(n, to, value, "fsync", "os", why);
+	case TOPIC:
+		return set_topic(n, &c->topic_defaults, value, alias ? alias->unit : 0, why);
 	case ACCOUNT:
 		if (strlen(value) != 12 || strspn(value, "0123456789") != 12)
 			return fail(why, -ERR_BAD_ARGUMENT, "%s = %s: must be 12 digits", n->name, value);
@@ -196,7 +251,7 @@ void config_defaults(struct config *c)
 {
 	struct why why;
 
-	*c = (struct config){ 0 };
+	*c = (struct config){ .topic_defaults = topic_policy_default };
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (*names[i].value && config_set(c, names[i].name, names[i].value, &why) < 0)
 			abort();        /* the table above contradicts itself */

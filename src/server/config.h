@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "broker/topic_policy.h"
 #include "security/gate.h"
 
 enum { CONFIG_TEXT = 256 };
@@ -33,6 +34,8 @@ struct config {
 	bool auto_create_topics;
 	uint64_t group_initial_rebalance_ms;
 	uint64_t cache_bytes;
+	struct topic_policy topic_defaults;     /* but durability: that is `sync` */
+	uint64_t retention_check_ms;
 	uint64_t journal_file_bytes;
 };
 

@@ -75,7 +75,7 @@ TEST(every_name_that_is_listed_can_be_set)
 		CHECK(strcmp(value, "-") == 0 || is(set(&c, name, value), ""));
 		n++;
 	}
-	CHECK(n == 23);
+	CHECK(n == 31);
 	free(listed);
 }
 
@@ -267,4 +267,23 @@ TEST(what_goes_together_is_set_together)
 		CHECK(gate_has_keys(gate) == (*rows[i].key && !*rows[i].sentence));
 		gate_free(gate);
 	}
+}
+
+TEST(defaults_of_topics_have_kafkas_names_and_units)
+{
+	struct config c;
+
+	config_defaults(&c);
+	CHECK(memcmp(&c.topic_defaults, &topic_policy_default, sizeof c.topic_defaults) == 0);
+	CHECK(is(set(&c, "log.retention.hours", "168"), "") && c.topic_defaults.retention_ms == INT64_C(604800000));
+	CHECK(is(set(&c, "log.retention.minutes", "2"), "") && c.topic_defaults.retention_ms == 120000);
+	CHECK(is(set(&c, "log.retention.hours", "-1"), "") && c.topic_defaults.retention_ms == -1);
+	CHECK(is(set(&c, "log.retention.bytes", "5"), "") && c.topic_defaults.retention_bytes == 5);
+	CHECK(is(set(&c, "log.roll.hours", "1"), "") && c.topic_defaults.segment_ms == 3600000);
+	CHECK(is(set(&c, "log.message.timestamp.type", "LogAppendTime"), "") && c.topic_defaults.append_time);
+	CHECK(is(set(&c, "log.retention.ms", "-2"), "log.retention.ms = -2: must be between -1 and 9223372036854775807"));
+	CHECK(is(set(&c, "log.retention.hours", "9223372036854775807"), "log.retention.ms = 9223372036854775807: not a number"));
+	CHECK(is(set(&c, "log.segment.bytes", "1"), "log.segment.bytes = 1: must be between 1048576 and 1073741824"));
+	CHECK(is(set(&c, "log.message.timestamp.type", "x"), "log.message.timestamp.type = x: must be CreateTime or LogAppendTime"));
+	CHECK(reads(&c, "log.retention.hours = 1\nlog.retention.ms = 5", ":2: 'log.retention.ms' is given twice"));
 }

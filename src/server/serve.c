@@ -147,7 +147,7 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 {
 	static struct topic_policy defaults;
 
-	defaults = topic_policy_default;
+	defaults = c->topic_defaults;
 	defaults.durability = c->sync ? DURABILITY_FSYNC : DURABILITY_OS;
 	o->broker.topic_defaults = &defaults;
 	o->data = c->data;
@@ -155,6 +155,7 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 	o->gate = gate;
 	o->memory_limit_bytes = memory_limit(c);
 	o->disk_free_limit_bytes = c->disk_free_limit_bytes;
+	o->broker.retention_check_ms = (uint32_t)c->retention_check_ms;
 	o->broker.log.sync = c->sync;
 	o->broker.log.cache_bytes = (uint32_t)c->cache_bytes;
 	o->broker.log.segment_bytes = (uint32_t)c->journal_file_bytes;
