@@ -2,11 +2,11 @@
  * amqp_load.c - AMQP 0-9-1: publishers with a window of confirms, consumers that acknowledge many at once.
  *
  *   amqp_load --port 5672 --pid BROKER --size 16 --count 500000 --publishers 1 --consumers 1 --queues 1
- *             --window 1000 --prefetch 1000 --ack 100 --rate 0 --transient 0 --drain 0 --idle 0
+ *             --window 1000 --prefetch 1000 --ack 100 --keep 0 --rate 0 --transient 0 --drain 0 --idle 0
  *
  * --rate N sends N messages a second whatever the broker does, and takes latencies from when a message was due (no
  * coordinated omission).  --drain 1 publishes all, and only then consumes; --idle N opens N connections with a channel
- * and says what one of them costs.  The latency printed is the confirm's.
+ * and says what one of them costs; --keep N leaves N of 100 deliveries without an ack (with --ack 1).  The latency printed is the confirm's.
  *
  * A body begins with the publisher and a number, so that consumers notice what is lost or out of order: then the program
  * says so and ends with 1.
@@ -37,7 +37,7 @@ struct peer {
 static struct {
 	const char *host;
 	uint16_t port;
-	uint32_t size, publishers, consumers, queues, window, prefetch, ack;
+	uint32_t size, publishers, consumers, queues, window, prefetch, ack, keep;
 	uint64_t count;
 	double rate;
 	bool transient, drain;
@@ -117,7 +117,8 @@ static void add_message(struct peer *p, int64_t due)
 
 static int64_t due_ns(const struct peer *p, int64_t now)
 {
-	return o.rate > 0 ? began_ns + (int64_t)((double)p->sent * 1e9 * o.publishers / o.rate) : now;
+	/* Publishers take turns: not all of them at the same moment. */
+	return o.rate > 0 ? began_ns + (int64_t)(((double)p->sent * o.publishers + p->index) * 1e9 / o.rate) : now;
 }
 
 static bool may_publish(const struct peer *p, int64_t now)
@@ -196,7 +197,7 @@ static void on_body(struct peer *p, const uint8_t *data, uint32_t n)
 	if (p->missing)
 		return;
 	received++;
-	if (p->tag % o.ack == 0 || received == o.count)
+	if (p->tag % 100 >= o.keep && (p->tag % o.ack == 0 || received == o.count))
 		acknowledge(p);
 }
 
@@ -246,8 +247,11 @@ static void turn(void)
 		out_send(&p->amqp.out, p->amqp.socket);
 		if (events[i].events & EPOLLIN)
 			read_frames(p, now);
+		if (p->publishes && p->amqp.out.n == 0)
+			publish(p, now);
 	}
-	for (uint32_t i = 0; i < o.publishers; i++) {
+	/* Without a rate, only what comes makes a publisher go on: with ten thousand of them that matters. */
+	for (uint32_t i = 0; o.rate > 0 && i < o.publishers; i++) {
 		if (peers[i].amqp.out.n == 0 && peers[i].due_ns)
 			publish(&peers[i], now);
 	}
@@ -300,11 +304,14 @@ static void read_options(int argc, char **argv)
 	o.window = (uint32_t)option(argc, argv, "window", 1000);
 	o.prefetch = (uint32_t)option(argc, argv, "prefetch", 1000);
 	o.ack = (uint32_t)option(argc, argv, "ack", 100);
+	o.keep = (uint32_t)option(argc, argv, "keep", 0);
 	o.rate = (double)option(argc, argv, "rate", 0);
 	o.transient = option(argc, argv, "transient", 0);
 	o.drain = option(argc, argv, "drain", 0);
 	if (o.size < 8)
 		die("--size: 8 at least");
+	if (o.keep && o.ack != 1)
+		die("--keep goes with --ack 1");
 }
 
 static void name_queue(struct peer *p, uint32_t i)

@@ -11,11 +11,10 @@ import resource
 import shutil
 import statistics
 import subprocess
-import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PROGRAMS = os.path.join(ROOT, "build", "bench")
-DATA = os.path.join(PROGRAMS, "data", str(os.getpid()))
+import log_bars
+from sides import DATA, PROGRAMS, ROOT, Hawser, RabbitMQ, load, parse
+
 KEYS = ("BENCHBENCHBENCHBENCH", "benchbenchbenchbenchbenchbenchbenchbench")
 SIGNED = ("--set", f"sqs.access_key={KEYS[0]}", "--set", f"sqs.secret_key={KEYS[1]}")
 
@@ -62,80 +61,8 @@ def scenarios(what, quick):
     return [(p, *s) for p in every if what in (p, "all") for s in every[p]]
 
 
-class Hawser:
-    """One binary; a broker for each set of settings, all with fresh data."""
-    durability = "fdatasync before every acknowledgement (group commit)"
-    protocols = ("amqp", "kafka", "sqs")
-
-    def __init__(self, name, binary):
-        self.name, self.binary, self.running = name, binary, {}
-
-    def broker(self, settings):
-        if settings not in self.running:
-            data = os.path.join(DATA, f"{self.name}-{len(self.running)}")
-            shutil.rmtree(data, ignore_errors=True)
-            process = subprocess.Popen(self.command(data) + list(settings), stdout=subprocess.PIPE, text=True)
-            ports = {}
-            for line in process.stdout:
-                if line.startswith("ready"):
-                    break
-                protocol, address = line.split()
-                ports[protocol] = address.rsplit(":", 1)[1]
-            self.running[settings] = (process, ports)
-        process, ports = self.running[settings]
-        return process.pid, ports
-
-    def command(self, data):
-        any_port = [word for p in ("kafka", "amqp", "sqs", "admin") for word in (f"--{p}", "127.0.0.1:0")]
-        return [self.binary, "serve", "--data", data] + any_port
-
-    def stop(self):
-        for process, _ in self.running.values():
-            process.terminate()
-            process.wait()
-        self.running = {}
-
-
-class RabbitMQ:
-    """Debian's rabbitmq-server; durable classic queue, persistent messages, its defaults."""
-    name = "rabbitmq"
-    durability = "durable classic queue, persistent messages, publisher confirms, its default settings (its syncs are not verified)"
-    protocols = ("amqp",)
-    script = os.path.join(ROOT, "tests/conformance/peers/rabbitmq.sh")
-
-    def broker(self, settings):
-        subprocess.run([self.script, "start"], check=True, stdout=subprocess.DEVNULL)
-        home = os.path.join(ROOT, "build/peers/rabbitmq")
-        port = os.environ.get("RABBITMQ_PORT", "35672")
-        return int(open(os.path.join(home, "pid")).read()), {"amqp": port}
-
-    def stop(self):
-        pass
-
-    def end(self):
-        subprocess.run([self.script, "stop"], check=False)
-
-
-def parse(output):
-    for line in output.splitlines():
-        if line.startswith("name="):
-            fields, key = {}, None
-            for word in line.split(" "):
-                if "=" in word:
-                    key, value = word.split("=", 1)
-                    fields[key] = value
-                else:
-                    fields[key] += " " + word
-            yield fields
-
-
 def run_one(side, protocol, name, options, settings, results):
-    pid, ports = side.broker(settings)
-    command = [os.path.join(PROGRAMS, f"{protocol}_load"), "--name", name, "--port", ports[protocol], "--pid", str(pid)]
-    done = subprocess.run(command + options, capture_output=True, text=True)
-    if done.returncode:
-        print(f"{protocol}, {name}, {side.name}: {done.stderr.strip()}", file=sys.stderr)
-    for fields in parse(done.stdout):
+    for fields in load(side, f"{protocol}_load", name, options, settings):
         results.setdefault((protocol, fields["name"], side.name), []).append(fields)
 
 
@@ -197,7 +124,7 @@ def report(results, rounds):
 
 def main():
     p = argparse.ArgumentParser(prog="script/bench")
-    p.add_argument("what", nargs="?", default="all", choices=["kafka", "amqp", "sqs", "start", "all"])
+    p.add_argument("what", nargs="?", default="all", choices=["kafka", "amqp", "sqs", "start", "all", "log"])
     p.add_argument("--quick", action="store_true", help="a fifth of the messages, fewer rounds")
     p.add_argument("--against", action="append", default=[], metavar="rabbitmq|BINARY", help="another side: may be given again")
     p.add_argument("--rounds", type=int)
@@ -208,6 +135,12 @@ def main():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.makedirs(DATA, exist_ok=True)
+    if a.what == "log":
+        try:
+            log_bars.main(a.quick, a.only)
+        finally:
+            shutil.rmtree(DATA, ignore_errors=True)
+        return
     sides = [Hawser("hawser", os.path.join(ROOT, "build", "hawser"))]
     for other in a.against:
         sides.append(RabbitMQ() if other == "rabbitmq" else Hawser(os.path.basename(other), other))

@@ -120,6 +120,7 @@ struct usage usage_of(pid_t pid)
 	u.resident_mb = proc_number(pid, "status", "VmRSS:") / 1024;
 	u.peak_mb = proc_number(pid, "status", "VmHWM:") / 1024;
 	u.written = proc_number(pid, "io", "wchar:");
+	u.stored = proc_number(pid, "io", "write_bytes:");
 	return u;
 }
 
@@ -318,7 +319,8 @@ void run_end(const struct run *r, uint64_t count, double bytes, const struct lat
 	if (l && l->count)
 		printf(" p50_us=%.0f p99_us=%.0f p999_us=%.0f", latency_us(l, .5), latency_us(l, .99), latency_us(l, .999));
 	if (r->broker)
-		printf(" cpu_s_m=%.3f user_s_m=%.3f cpu_s_gb=%.3f peak_mb=%.1f written=%.2f", cpu / millions, user / millions,
-		       cpu / gigabytes, u.peak_mb, (u.written - r->before.written) / bytes);
+		printf(" cpu_s_m=%.3f user_s_m=%.3f cpu_s_gb=%.3f peak_mb=%.1f written=%.2f stored=%.2f", cpu / millions,
+		       user / millions, cpu / gigabytes, u.peak_mb, (u.written - r->before.written) / bytes,
+		       (u.stored - r->before.stored) / bytes);
 	printf(" load_cpu_s_m=%.3f%s%s\n", (own_cpu_s() - r->own_before) / millions, more && *more ? " " : "", more ? more : "");
 }

@@ -36,8 +36,9 @@ double latency_us(const struct latencies *l, double quantile);
 struct usage {
 	double user_s, system_s;
 	double resident_mb, peak_mb;
-	double written;                 /* bytes given to write(2) and its kin.  (The kernel's own write_bytes counts the whole
-					   of a large folio for every few bytes in it.) */
+	double written;                 /* bytes given to write(2) and its kin */
+	double stored;                  /* bytes that the kernel sends to the disk for it.  Counted when a page becomes dirty, the
+					   whole of a large folio for every few bytes in it: an upper limit */
 };
 
 struct usage usage_of(pid_t pid);       /* zeroes if it is not ours to look at */
