@@ -2,12 +2,12 @@
  * kafka_load.c - Kafka: batches produced and fetched over raw connections.
  *
  *   kafka_load --port 9092 --pid BROKER --mode produce --batch 65536 --record 1024 --mb 512 --acks -1
- *              --connections 1 --inflight 5 --partitions 1 --topic load --restart-at 0
+ *              --connections 1 --inflight 5 --partitions 1 --topic load --spread 0
  *   kafka_load --mode fetch --mb 2048 --max 1048576
  *
  * Every request carries the same batch, made once: what is measured is the broker.  Connection i writes and reads
- * partition i % partitions.  A fetch that has reached the end begins again at the first offset, so the data is in memory
- * if it ever was.  Latency is that of a request.
+ * partition i % partitions; with --spread 1 each request goes to the next partition.  A fetch that has reached the end
+ * begins again at the first offset, so the data is in memory if it ever was.  Latency is that of a request.
  */
 #include <errno.h>
 #include <isa-l/crc.h>
@@ -37,13 +37,14 @@ static struct {
 	uint32_t batch, record, connections, inflight, partitions, max;
 	int16_t acks;
 	uint64_t bytes;
-	bool fetch;
+	bool fetch, spread;
 } o;
 
 static struct peer *peers;
 static struct out batch;
 static uint32_t batch_records;
 static struct latencies requests;
+static uint32_t next_partition;
 static uint64_t bytes_asked, bytes_done, records_done, requests_done;
 
 /* ----------------------------------------------------------------------------------------------------- the batch ---- */
@@ -138,7 +139,7 @@ static void add_produce(struct peer *p)
 	out_u16(&p->out, (uint16_t)o.acks);
 	out_u32(&p->out, 30000);
 	one_topic(&p->out);
-	out_u32(&p->out, p->partition);
+	out_u32(&p->out, o.spread ? next_partition++ % o.partitions : p->partition);
 	out_u32(&p->out, (uint32_t)batch.n);
 	out_add(&p->out, batch.p, batch.n);
 	finish(&p->out, at);
@@ -293,6 +294,7 @@ static void read_options(int argc, char **argv)
 	o.acks = (int16_t)option(argc, argv, "acks", -1);
 	o.bytes = (uint64_t)option(argc, argv, "mb", 256) * 1000000;
 	o.fetch = !strcmp(option_text(argc, argv, "mode", "produce"), "fetch");
+	o.spread = option(argc, argv, "spread", 0);
 	o.inflight = o.fetch ? 1 : (uint32_t)option(argc, argv, "inflight", 5);
 	if (o.inflight > INFLIGHT_MAX)
 		die("--inflight: %d at most", INFLIGHT_MAX);

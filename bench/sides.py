@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -25,17 +26,33 @@ class Hawser:
         if settings not in self.running:
             data = os.path.join(DATA, f"{self.name}-{len(self.running)}")
             shutil.rmtree(data, ignore_errors=True)
-            with open(data + ".log", "w") as log:
-                process = subprocess.Popen(self.command(data) + list(settings), stdout=subprocess.PIPE, stderr=log, text=True)
-            ports = {}
-            for line in process.stdout:
-                if line.startswith("ready"):
-                    break
-                protocol, address = line.split()
-                ports[protocol] = address.rsplit(":", 1)[1]
-            self.running[settings] = (process, ports)
-        process, ports = self.running[settings]
+            self.running[settings] = self.start(data, settings)
+        process, ports, _ = self.running[settings]
         return process.pid, ports
+
+    def start(self, data, settings):
+        with open(data + ".log", "a") as log:
+            process = subprocess.Popen(self.command(data) + list(settings), stdout=subprocess.PIPE, stderr=log, text=True)
+        ports = {}
+        for line in process.stdout:
+            if line.startswith("ready"):
+                return process, ports, data
+            protocol, address = line.split()
+            ports[protocol] = address.rsplit(":", 1)[1]
+        raise RuntimeError(f"{self.name} did not start: " + open(data + ".log").read().strip().rsplit("\n", 1)[-1])
+
+    def restart(self, settings=()):
+        """kill -9, and again on the same data; the seconds until it is ready."""
+        process, _, data = self.running[settings]
+        process.kill()
+        process.wait()
+        began = time.monotonic()
+        self.running[settings] = self.start(data, settings)
+        return time.monotonic() - began
+
+    def resident_mb(self, settings=()):
+        status = open(f"/proc/{self.broker(settings)[0]}/status").read()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
     def command(self, data):
         any_port = [word for p in ("kafka", "amqp", "sqs", "admin") for word in (f"--{p}", "127.0.0.1:0")]
@@ -49,7 +66,7 @@ class Hawser:
         return {name.removeprefix("hawser_"): float(value) for name, value in lines}
 
     def stop(self):
-        for process, _ in self.running.values():
+        for process, _, _ in self.running.values():
             process.terminate()
             process.wait()
         self.running = {}
@@ -91,7 +108,7 @@ def parse(output):
 def load(side, program, name, options, settings=()):
     """One run of a load program: its results, one dictionary a line; none if it failed, and then it is said why."""
     pid, ports = side.broker(settings)
-    protocol = program.split("_")[0]
+    protocol = "amqp" if program == "queues_load" else program.split("_")[0]
     command = [os.path.join(PROGRAMS, program), "--name", name, "--port", ports[protocol], "--pid", str(pid)]
     done = subprocess.run(command + options, capture_output=True, text=True)
     if done.returncode:
