@@ -16,7 +16,7 @@
 #include "base/crc.h"
 #include "base/own.h"
 
-enum { DEDICATED = 1, SEALED = 2 };
+enum { DEDICATED = 1, SEALED = 2, BULK = 4 };
 
 void checkpoint_path(char path[LOG_PATH_SIZE], uint64_t number)
 {
@@ -74,7 +74,8 @@ static void add_segments(struct bytes *b, const struct log *log)
 		bytes_add_le64(b, s->number);
 		bytes_add_le32(b, s->slot);
 		bytes_add_le32(b, s->partition);
-		bytes_add_u8(b, (uint8_t)((s->dedicated ? DEDICATED : 0) | (s->sealed || s->swept ? SEALED : 0)));
+		bytes_add_u8(b, (uint8_t)((s->dedicated ? DEDICATED : 0) | (s->sealed || s->swept ? SEALED : 0) |
+					  (s->bulk ? BULK : 0)));
 		bytes_add_le64(b, s->size);
 		bytes_add_le32(b, s->norigins);
 		bytes_add_le32(b, s->index_crc);
@@ -202,10 +203,13 @@ static int take_segments(struct reader *r, struct log *log, struct why *why)
 		records = take_u32(r);
 		s->index_crc = take_u32(r);
 		s->sealed = flags & SEALED;
+		s->bulk = flags & BULK;
 		if (!r->bad)
 			error = segment_load(log, s, records, why);
 		if (s->damaged)
 			s->sealed = true;
+		else if (!s->sealed && s->bulk)
+			log_slot(log, slot)->bulk = s;
 		else if (!s->sealed)
 			log_slot(log, slot)->open = s;
 	}

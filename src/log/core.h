@@ -3,7 +3,9 @@
  *
  *   log.c         the door: appending, applying, slots
  *   journal.c     the journal's files, and commits
- *   recovery.c    from bytes on disk to the state before the crash
+ *   bulk.h        appends that go straight to a segment
+ *   unsynced.c    what is written and not synced yet
+ *   recovery.c    from bytes on disk to the state before the crash; noted.c: with what was noted
  *   partition.c   where each batch is: references (in the journal), extents (in segments)
  *   retain.c      what is too old or too much
  *   times.c       which offset has a time
@@ -42,7 +44,9 @@ struct jfile {
 	uint64_t generation;            /* of this use */
 	uint32_t seed;                  /* generation_seed() */
 	uint64_t size;
+	uint32_t version;               /* of its format */
 	int file;
+	uint64_t last_seq;              /* of the last commit in it */
 	uint32_t readers;               /* cold reads on their way: it must not be used again meanwhile */
 	uint64_t first_seq;             /* of the first commit in it; 0: none yet */
 	uint64_t first_entry;
@@ -76,6 +80,7 @@ struct journal {
 	struct commit_op *commit;       /* under way */
 	bool marked;                    /* a mark stands at the head, or is under way */
 	uint32_t idle_turns;
+	uint64_t choices;               /* how often entries were chosen for a commit */
 };
 
 /* ---- partitions ---- */
@@ -137,6 +142,9 @@ struct slot {
 	uint64_t term, index;           /* of the last appended entry */
 	uint64_t applied_index;
 	struct segment *open;           /* the one that moved batches go to; NULL: the next one is new */
+	struct segment *bulk;           /* and the one of bulk appends, of a dedicated slot */
+	uint64_t waiting;               /* bytes pending that may become one: batches for its partition alone */
+	uint64_t counted;               /* the last choice of entries that it was counted in (journal.c) */
 };
 
 /* ---- segments ---- */
@@ -151,20 +159,26 @@ struct segment {
 	uint64_t number;
 	uint32_t slot, partition;
 	bool dedicated;
+	bool bulk;                      /* written by commits, not by steps */
 	bool created;                   /* the file is there */
+	bool named;                     /* and its name is durable */
 	bool sealed;                    /* nothing is added any more */
 	bool damaged;                   /* not readable; kept as it is */
 	bool swept;                     /* made by a sweep: takes the place of all that is older from `from` to its end */
 	int64_t from;
-	uint64_t size;                  /* bytes in use, header included; all of them durable */
+	uint64_t size;                  /* bytes in use, header included; durable, or on the list of what is unsynced */
 	uint64_t live;                  /* bytes of extents that a partition still has */
-	uint32_t readers;
 	bool suspect;                   /* damage was found in it while we ran: that its extents were verified says nothing */
 	struct shared_file *file;       /* kept open for readers; NULL: it is not */
 	struct node kept;               /* in log->kept while it is */
+	uint32_t readers;               /* operations under way that refer to it */
+	struct node unsynced;           /* in log->unsynced */
+	uint64_t last_seq;              /* of the last commit that wrote to it */
 	uint32_t index_crc;             /* of all records */
 	struct origin *origins;         /* of each record in the index */
 	uint32_t norigins, origins_capacity;
+	struct index_record *tail;      /* of bulk extents: those that are not in the index yet */
+	uint32_t ntail, tail_capacity;
 };
 
 /* ---- the tail in memory ---- */
@@ -213,7 +227,13 @@ struct item {
 	struct node link;
 	struct log_entry entry;         /* its targets point to `targets`, grouped by slot */
 	struct batch_info info;
-	size_t meta_size;
+	size_t meta_size;               /* without the note */
+	uint32_t crc;                   /* of the payload, as the journal says */
+	struct slot *alone;             /* the slot of a batch that goes to one dedicated partition; else NULL */
+	bool lost;                      /* at a start: its payload is damaged; the client is not told of it */
+	bool noted;                     /* it goes to a segment, or is there: */
+	struct note note;
+	struct segment *segment;
 	uint32_t ngroups;
 	struct entry_group *groups;     /* behind the targets */
 	struct log_target targets[];
@@ -237,6 +257,7 @@ struct log {
 	struct radix partitions;        /* by number */
 	struct map slots;               /* by number */
 	struct node segments;           /* struct segment, by number */
+	struct node unsynced;           /* those that commits wrote to and that are not synced yet */
 	uint64_t next_segment;          /* number */
 	uint64_t dead_bytes;            /* in sealed segments of which nothing is live, since the last checkpoint */
 	struct pass *pass;              /* under way */
@@ -264,11 +285,10 @@ struct log {
 /* log.c */
 void log_fail(struct log *log, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 struct slot *log_slot(struct log *log, uint32_t number);        /* made when new; NULL: no memory */
-/* A batch is in the journal at that place: enter it into the index of its partitions. */
-int log_index(struct log *log, const struct item *item, struct jfile *f, uint64_t seq, uint64_t payload_at, uint32_t crc);
+/* A batch is in the journal at that place, or noted there: enter it into the index of its partitions. */
+int log_index(struct log *log, const struct item *item, struct jfile *f, uint64_t seq, uint64_t payload_at);
 /* A commit is durable: index its entry and hand it to the client. */
-int log_apply(struct log *log, struct item *item, struct jfile *f, uint64_t seq, uint64_t payload_at,
-	      uint32_t payload_crc, struct why *why);
+int log_apply(struct log *log, struct item *item, struct jfile *f, uint64_t seq, uint64_t payload_at, struct why *why);
 struct item *item_new(uint32_t ntargets, uint32_t ngroups);
 void item_free(struct item *item);
 /*
@@ -288,14 +308,57 @@ void journal_init(struct log *log);
 struct jfile *journal_find(const struct journal *j, uint32_t generation_low);
 int journal_create_first(struct log *log, struct why *why);
 int journal_enter_next(struct log *log);                         /* 0, or -1: not ready */
+int journal_sync_now(struct log *log);                            /* whatever was written */
 int journal_append_now(struct log *log, enum commit_kind kind, struct why *why);   /* an empty commit or a mark, synced */
-int journal_sync_now(struct log *log);                            /* all files: for logs that do not sync commits */
 void journal_flush(struct log *log);                             /* commits, prepares, marks: whatever is due */
 int journal_add_live(struct journal *j, struct jfile *f);
 int journal_add_spare(struct journal *j, struct jfile *f);
 int journal_make_room_now(struct log *log, struct why *why);     /* for one block at the head */
 uint64_t journal_reserve(const struct log *log);                  /* bytes of disk for its next file and for moving */
 void journal_free(struct log *log, bool close_files);
+
+static inline size_t item_meta_size(const struct item *item)
+{
+	return item->meta_size + (item->noted ? ENTRY_NOTE : 0);
+}
+
+/*
+ * unsynced.c - what commits have written, or the one under way is writing, and nobody has synced: journal files and
+ * segments.
+ */
+struct unsynced {
+	int *files;                     /* handles of journal files */
+	uint32_t nfiles;
+	uint64_t *segments;             /* numbers */
+	uint32_t nsegments;
+	bool names;                     /* some of the segments are new */
+};
+
+int unsynced_gather(const struct log *log, const struct jfile *except, struct unsynced *ret);
+int64_t unsynced_sync(struct disk *disk, const struct unsynced *u);     /* on the writer's queue */
+/* What commits up to this one wrote is durable. */
+void unsynced_done(struct log *log, uint64_t seq);
+void unsynced_free(struct unsynced *u);
+
+/*
+ * noted.c - at a start: batches that the journal only notes, read and checked where they are.
+ */
+struct running;
+struct noted {
+	struct log *log;
+	struct buf *window;             /* bytes of a segment */
+	uint64_t window_segment, window_at;
+	struct running *running;        /* the segments that this commit has noted something in so far */
+	uint32_t nrunning, capacity;
+};
+
+void noted_begin(struct noted *n);                               /* the notes of a commit are looked at, in order */
+/* The payload that the item notes; -ERR_DAMAGED: it is not there with its checksum, the segment's end and its offset. */
+int noted_payload(struct noted *n, const struct item *item, struct view *ret);
+/* Find or make the segment, and set item->segment. */
+int noted_segment(struct noted *n, struct item *item, struct why *why);
+int noted_write_again(struct noted *n, struct item *item, uint64_t seq);     /* the same bytes; not synced */
+void noted_free(struct noted *n);
 
 /* recovery.c */
 int recover(struct log *log, struct why *why);
@@ -308,6 +371,7 @@ void partition_drop_refs(struct log *log, struct partition *p, uint32_t n);    /
 void partition_free(struct log *log, struct partition *p);
 
 int partition_add_extent(struct log *log, struct partition *p, const struct extent *e);      /* in order of offsets */
+int partition_put_extent(struct log *log, struct partition *p, const struct extent *e);      /* it may be there, smaller */
 uint32_t partition_find_extent(const struct partition *p, int64_t offset);     /* the first that ends at or after it */
 bool partition_has(const struct partition *p, int64_t offset);                 /* an extent answers for it */
 void partition_drop_extents(struct log *log, struct partition *p, uint32_t at, uint32_t n);
@@ -351,10 +415,17 @@ void segment_free(struct log *log, struct segment *s);
 void segment_keep(struct log *log, struct segment *s, struct shared_file *file);
 void segment_list(struct log *log, struct segment *s);           /* enter it into log->segments, by number */
 int segment_add_origin(struct segment *s, const struct index_record *r, const uint8_t raw[INDEX_RECORD]);
-void segment_seal(struct log *log, struct slot *slot);           /* its open one */
 void segment_close(struct log *log, struct segment *s);          /* one that is nobody's open one */
+void segment_seal(struct log *log, struct segment **open);       /* nothing is added to it any more */
+/* A record for the tail of its index; NULL: no memory. */
+struct index_record *segment_add_tail(struct segment *s);
+void segment_written(struct log *log, struct segment *s, uint64_t seq);      /* that commit writes to it */
+/* Open the file to write to it; a new one gets its header.  On the writer's queue; a handle or -errno. */
+int segment_open_file(struct disk *disk, const struct segment *s, enum file_kind kind, uint64_t log_id, bool create);
 /* An extent has gone from its partition. */
 void segment_release(struct log *log, struct segment *s, uint64_t bytes);
+/* At start: is the file there, as long as it should be, with a good header?  Else the segment is damaged. */
+int segment_check_file(struct log *log, struct segment *s, struct why *why);
 /* At start: check the file and enter its extents.  Damage marks the segment or its partitions, other errors are returned. */
 int segment_load(struct log *log, struct segment *s, uint32_t records, struct why *why);
 struct slice segment_batch(const struct segment *s, uint32_t seed, struct slice *extent);     /* take the next batch; n == 0: none */

@@ -29,6 +29,7 @@ static void crash_once(struct crashes *c, uint64_t seed)
 
 	c->crashes++;
 	world_fork(&to, w, simdisk_crash(w->disk, kind, seed));
+	world_crashed(&to, kind);
 	to.rng.state = seed;
 	if (world_open(&to) < 0)
 		snprintf(w->broken, sizeof w->broken, "crash %llu does not open: %.180s", (unsigned long long)seed,

@@ -204,6 +204,7 @@ static bool flip_is_harmless(struct world *w, uint64_t seed, struct tally *talli
 
 	world_fork(&to, w, simdisk_crash(w->disk, CRASH_PROCESS, seed));
 	simdisk_files(to.disk, count, &files);
+	to.lossy = true;
 	p.left = rng_below(&rng, files);
 	simdisk_files(to.disk, pick, &p);
 	bit = (int64_t)rng_below(&rng, (uint64_t)p.size * 8);

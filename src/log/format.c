@@ -16,6 +16,16 @@ static const char magics[FILE_KINDS][9] = {
 	[FILE_JOURNAL] = "hwsr.jnl", [FILE_SEGMENT] = "hwsr.seg", [FILE_INDEX] = "hwsr.idx", [FILE_CHECKPOINT] = "hwsr.chk",
 };
 
+uint32_t file_version(enum file_kind kind)
+{
+	static const uint32_t versions[FILE_KINDS] = {
+		[FILE_JOURNAL] = JOURNAL_VERSION, [FILE_SEGMENT] = SEGMENT_VERSION, [FILE_INDEX] = INDEX_VERSION,
+		[FILE_CHECKPOINT] = CHECKPOINT_VERSION,
+	};
+
+	return versions[kind];
+}
+
 static uint32_t block_crc(const uint8_t block[BLOCK])
 {
 	static const uint8_t zero[4];
@@ -29,7 +39,7 @@ void file_header_encode(const struct file_header *h, uint8_t block[BLOCK])
 {
 	memset(block, 0, BLOCK);
 	memcpy(block, magics[h->kind], 8);
-	put_le32(block + 8, FORMAT_VERSION);
+	put_le32(block + 8, file_version(h->kind));
 	put_le64(block + 16, h->log_id);
 	put_le64(block + 24, h->number);
 	if (h->kind == FILE_JOURNAL) {
@@ -58,9 +68,9 @@ int file_header_decode(const uint8_t block[BLOCK], enum file_kind kind, const ch
 		return fail(why, -ERR_DAMAGED, "%s offset 0: not a file of this kind", name);
 	if (crc != found)
 		return fail(why, -ERR_DAMAGED, "%s offset 0: header checksum is %08x, should be %08x", name, found, crc);
-	if (get_le32(block + 8) > FORMAT_VERSION)
+	if (get_le32(block + 8) > file_version(kind))
 		return fail(why, -ERR_NEWER_FORMAT, "%s was written by a newer version: format version %u, this one knows up "
-			    "to %u", name, get_le32(block + 8), FORMAT_VERSION);
+			    "to %u", name, get_le32(block + 8), file_version(kind));
 
 	*ret = (struct file_header){
 		.kind = kind, .version = get_le32(block + 8),
@@ -158,6 +168,7 @@ bool commit_resembles(const uint8_t header[COMMIT_HEADER], uint64_t *ret_generat
  *   entry   0 kind u8  1 zero u8  2 groups u16  4 targets u32  8 payload size u32  12 payload crc u32
  *   group   0 slot u32  4 targets u32  8 term u64  16 index u64
  *   target  0 partition u32  4 base offset i64
+ *   note    0 segment u64  8 at u64  16 before u32  20 last delta u32  24 max time i64
  */
 
 uint8_t *entry_header_encode(uint8_t *p, const struct entry_header *h)
@@ -185,6 +196,16 @@ uint8_t *entry_target_encode(uint8_t *p, const struct entry_target *t)
 	put_le32(p, t->partition);
 	put_le64(p + 4, (uint64_t)t->base_offset);
 	return p + ENTRY_TARGET;
+}
+
+uint8_t *note_encode(uint8_t *p, const struct note *n)
+{
+	put_le64(p, n->segment);
+	put_le64(p + 8, n->at);
+	put_le32(p + 16, n->before);
+	put_le32(p + 20, n->last_delta);
+	put_le64(p + 24, (uint64_t)n->max_time);
+	return p + ENTRY_NOTE;
 }
 
 static const uint8_t *take(struct slice *s, size_t n)
@@ -230,6 +251,19 @@ bool entry_target_decode(struct slice *s, struct entry_target *ret)
 	if (!p)
 		return false;
 	*ret = (struct entry_target){ .partition = get_le32(p), .base_offset = (int64_t)get_le64(p + 4) };
+	return true;
+}
+
+bool note_decode(struct slice *s, struct note *ret)
+{
+	const uint8_t *p = take(s, ENTRY_NOTE);
+
+	if (!p)
+		return false;
+	*ret = (struct note){
+		.segment = get_le64(p), .at = get_le64(p + 8), .before = get_le32(p + 16), .last_delta = get_le32(p + 20),
+		.max_time = (int64_t)get_le64(p + 24),
+	};
 	return true;
 }
 

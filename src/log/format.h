@@ -15,12 +15,11 @@
 
 enum {
 	BLOCK = 4096,                   /* unit of alignment of the journal, size of a file's header */
-	FORMAT_VERSION = 1,
-
 	COMMIT_HEADER = 80,
 	ENTRY_HEADER = 16,
 	ENTRY_GROUP = 24,
 	ENTRY_TARGET = 12,
+	ENTRY_NOTE = 32,
 	FRAME_HEADER = 16,
 	INDEX_RECORD = 64,
 	BATCH_BYTES_MIN = 61,           /* the header of a record batch */
@@ -31,6 +30,14 @@ enum {
 /* ---- the first block of a file ---- */
 
 enum file_kind { FILE_JOURNAL, FILE_SEGMENT, FILE_INDEX, FILE_CHECKPOINT, FILE_KINDS };
+
+/* What this program writes.  It reads all versions up to that. */
+enum {
+	JOURNAL_VERSION = 2,            /* 2: entries may be notes */
+	SEGMENT_VERSION = 1,
+	INDEX_VERSION = 1,
+	CHECKPOINT_VERSION = 2,         /* 2: a segment may be one of bulk appends */
+};
 
 struct file_header {
 	enum file_kind kind;
@@ -57,6 +64,7 @@ struct file_header {
 	};
 };
 
+uint32_t file_version(enum file_kind kind);
 void file_header_encode(const struct file_header *h, uint8_t block[BLOCK]);
 /* -ERR_DAMAGED (checksum, magic) or -ERR_NEWER_FORMAT; `name` is for the reason. */
 int file_header_decode(const uint8_t block[BLOCK], enum file_kind kind, const char *name, struct file_header *ret,
@@ -95,12 +103,24 @@ bool commit_resembles(const uint8_t header[COMMIT_HEADER], uint64_t *ret_generat
 
 /* ---- entries ---- */
 
+enum {
+	ENTRY_NOTED = 3,        /* an entry's kind beside those of enum log_kind: a batch that is in a segment already */
+};
+
 struct entry_header {
-	uint8_t kind;           /* enum log_kind */
+	uint8_t kind;           /* enum log_kind, or ENTRY_NOTED */
 	uint32_t groups;        /* runs of targets of one slot */
 	uint32_t targets;
 	uint32_t payload_size;
-	uint32_t payload_crc;   /* begins with the generation's seed */
+	uint32_t payload_crc;   /* begins with the generation's seed; of a noted batch: of its extent up to its end */
+};
+
+/* Where a noted batch is; stands behind the entry's one target. */
+struct note {
+	uint64_t segment, at;
+	uint32_t before;        /* bytes of its extent before it; 0: an extent begins */
+	uint32_t last_delta;
+	int64_t max_time;
 };
 
 struct entry_group {
@@ -117,10 +137,12 @@ struct entry_target {
 uint8_t *entry_header_encode(uint8_t *p, const struct entry_header *h);       /* each returns the end */
 uint8_t *entry_group_encode(uint8_t *p, const struct entry_group *g);
 uint8_t *entry_target_encode(uint8_t *p, const struct entry_target *t);
+uint8_t *note_encode(uint8_t *p, const struct note *n);
 /* Take one from the front of *s; false when it is not there or impossible. */
 bool entry_header_decode(struct slice *s, struct entry_header *ret);
 bool entry_group_decode(struct slice *s, struct entry_group *ret);
 bool entry_target_decode(struct slice *s, struct entry_target *ret);
+bool note_decode(struct slice *s, struct note *ret);
 
 /* ---- segments ---- */
 

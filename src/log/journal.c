@@ -1,4 +1,4 @@
-#include "log/core.h"
+#include "log/bulk.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -17,6 +17,7 @@ enum {
 	COPY_BELOW = 4096,              /* smaller payloads are copied into the commit's buffer */
 	STARTS_BYTES = 16 * BLOCK,      /* kept free in a file after which there is none yet: a start writes a block */
 	IDLE_TURNS = 64,                /* turns without work before a mark is written */
+	NOTED_WEIGHT = 4,               /* so many noted bytes count like one in the journal towards the next checkpoint */
 	ZEROS = 64 * 1024,
 };
 
@@ -252,7 +253,9 @@ static struct prepare *prepare_new(struct log *log, uint64_t size)
 	p->f = f;
 	p->zeroed = p->fresh ? 0 : f->size;
 	f->first_seq = 0;
+	f->last_seq = 0;
 	f->generation = ++j->max_generation;
+	f->version = JOURNAL_VERSION;
 
 	h.number = f->number;
 	h.journal.generation = f->generation;
@@ -353,9 +356,13 @@ struct commit_op {
 	struct disk_op op;
 	struct log *log;
 	struct commit c;
+	struct place before;            /* of the journal's head */
+	bool no_room;                   /* for a segment to grow: the journal was not touched */
 	struct jfile *f;
 	uint64_t at;
 	bool sync;
+	struct bulk bulk;               /* what is written to segments */
+	struct unsynced earlier;        /* what is synced with it */
 	struct node items;
 	struct iovec *v;
 	int nv;
@@ -373,6 +380,9 @@ struct portion {
 	uint32_t entries;
 	uint32_t nbig;
 	uint64_t meta, small, big;
+	uint32_t notes, slots;          /* batches that go to segments, and of how many slots */
+	uint64_t noted;                 /* their bytes */
+	bool strict;                    /* an entry must be durable */
 };
 
 static uint64_t portion_size(const struct portion *n)
@@ -380,27 +390,43 @@ static uint64_t portion_size(const struct portion *n)
 	return ROUND_UP(n->meta + n->small + n->big, BLOCK);
 }
 
+static void portion_add(struct portion *n, const struct item *item, uint64_t choice)
+{
+	uint32_t size = item->entry.payload.size;
+
+	n->entries++;
+	n->meta += item_meta_size(item);
+	n->strict |= !item->entry.relaxed;
+	if (item->noted) {
+		n->notes++;
+		n->noted += size;
+		n->slots += item->alone->counted != choice;
+		item->alone->counted = choice;
+	} else if (is_big(&item->entry.payload)) {
+		n->big += size;
+		n->nbig++;
+	} else {
+		n->small += size;
+	}
+}
+
 /* As many entries as fit into `room`, but not more than a commit should have; none, if the first does not fit. */
-static struct portion choose(const struct log *log, uint64_t room)
+static struct portion choose(struct log *log, uint64_t room)
 {
 	struct portion n = { .meta = COMMIT_HEADER };
+	bool bulk = active(&log->journal)->version >= 2;
+	uint64_t choice = ++log->journal.choices;
 
 	LIST_EACH(node, &log->pending) {
-		const struct item *item = CONTAINER(struct item, link, node);
+		struct item *item = CONTAINER(struct item, link, node);
 		struct portion with = n;
 
-		with.entries++;
-		with.meta += item->meta_size;
-		if (is_big(&item->entry.payload)) {
-			with.big += item->entry.payload.size;
-			with.nbig++;
-		} else {
-			with.small += item->entry.payload.size;
-		}
+		item->noted = bulk && bulk_wants(log, item);
+		portion_add(&with, item, choice);
 		if (portion_size(&with) > room)
 			break;
 		n = with;
-		if (portion_size(&n) >= COMMIT_BYTES || 2 * n.nbig >= COMMIT_IOVECS)
+		if (portion_size(&n) + n.noted >= COMMIT_BYTES || 2 * n.nbig >= COMMIT_IOVECS)
 			break;
 	}
 	return n;
@@ -413,20 +439,34 @@ static uint64_t first_needs(const struct log *log)
 	return ROUND_UP((uint64_t)COMMIT_HEADER + item->meta_size + item->entry.payload.size, BLOCK);
 }
 
-static uint8_t *describe(uint8_t *p, const struct item *item, uint32_t payload_crc)
+static uint8_t *describe(uint8_t *p, const struct item *item)
 {
 	const struct log_target *t = item->targets;
 
 	p = entry_header_encode(p, &(struct entry_header){
-		.kind = (uint8_t)item->entry.kind, .groups = item->ngroups, .targets = item->entry.ntargets,
-		.payload_size = item->entry.payload.size, .payload_crc = payload_crc,
+		.kind = item->noted ? ENTRY_NOTED : (uint8_t)item->entry.kind, .groups = item->ngroups,
+		.targets = item->entry.ntargets, .payload_size = item->entry.payload.size, .payload_crc = item->crc,
 	});
 	for (uint32_t g = 0; g < item->ngroups; g++) {
 		p = entry_group_encode(p, &item->groups[g]);
 		for (uint32_t i = 0; i < item->groups[g].targets; i++, t++)
 			p = entry_target_encode(p, &(struct entry_target){ t->partition, t->base_offset });
 	}
-	return p;
+	return item->noted ? note_encode(p, &item->note) : p;
+}
+
+static void commit_free(struct commit_op *o)
+{
+	for (struct node *n; (n = list_pop(&o->items));)
+		item_free(CONTAINER(struct item, link, n));
+	for (uint32_t i = 0; i < o->recent.nbig; i++)
+		buf_unref(o->recent.big[i].payload.buf);
+	free(o->recent.big);
+	buf_unref(o->recent.buf);
+	bulk_end(&o->bulk, /* written = */ false);
+	unsynced_free(&o->earlier);
+	free(o->v);
+	free(o);
 }
 
 static struct commit_op *commit_new(struct log *log, const struct portion *n)
@@ -436,20 +476,21 @@ static struct commit_op *commit_new(struct log *log, const struct portion *n)
 	if (!o)
 		return NULL;
 	list_init(&o->items);
-	o->recent.buf = buf_new(n->meta + n->small);
-	o->recent.big = n->nbig ? calloc(n->nbig, sizeof *o->recent.big) : NULL;
-	o->v = calloc(2 * n->nbig + 2, sizeof *o->v);
-	if (!o->recent.buf || !o->v || (n->nbig && !o->recent.big)) {
-		buf_unref(o->recent.buf);
-		free(o->recent.big);
-		free(o->v);
-		free(o);
-		return NULL;
-	}
 	o->log = log;
 	o->f = active(&log->journal);
 	o->at = log->journal.head.at;
-	o->sync = log->options.sync;
+	o->before = log->journal.head;
+	o->sync = n->strict;
+	o->recent.at = (uint32_t)o->at;
+	o->recent.buf = buf_new(n->meta + n->small);
+	o->recent.big = n->nbig ? calloc(n->nbig, sizeof *o->recent.big) : NULL;
+	o->v = calloc(2 * n->nbig + 2, sizeof *o->v);
+	if (!o->recent.buf || !o->v || (n->nbig && !o->recent.big) ||
+	    bulk_begin(log, &o->bulk, n->entries, n->notes, n->slots) < 0 ||
+	    (o->sync && unsynced_gather(log, o->f, &o->earlier) < 0)) {
+		commit_free(o);
+		return NULL;
+	}
 	return o;
 }
 
@@ -472,6 +513,23 @@ static void add_big(struct commit_op *o, const struct view *payload, uint32_t of
 	o->v[o->nv++] = (struct iovec){ payload->buf->data + payload->offset, payload->size };
 }
 
+/* A payload that goes into the journal itself, at `offset` of the commit. */
+static void add_payload(struct commit_op *o, struct item *item, uint32_t offset, uint32_t *gathered)
+{
+	struct buf *b = o->recent.buf;
+	struct slice payload = view_slice(item->entry.payload);
+
+	item->crc = crc32c(o->f->seed, payload.p, payload.n);
+	if (is_big(&item->entry.payload)) {
+		add_small(o, *gathered);
+		*gathered = b->size;
+		add_big(o, &item->entry.payload, offset);
+	} else {
+		memcpy(b->data + b->size, payload.p, payload.n);
+		b->size += (uint32_t)payload.n;
+	}
+}
+
 /* Move the chosen entries into the commit: descriptions first, then the payloads in the same order. */
 static void commit_fill(struct commit_op *o, const struct portion *n)
 {
@@ -483,18 +541,16 @@ static void commit_fill(struct commit_op *o, const struct portion *n)
 	b->size = (uint32_t)n->meta;
 	for (uint32_t i = 0; i < n->entries; i++) {
 		struct item *item = CONTAINER(struct item, link, list_pop(&log->pending));
-		struct slice payload = view_slice(item->entry.payload);
 
-		meta = describe(meta, item, crc32c(o->f->seed, payload.p, payload.n));
-		if (is_big(&item->entry.payload)) {
-			add_small(o, gathered);
-			gathered = b->size;
-			add_big(o, &item->entry.payload, offset);
+		if (item->alone)
+			item->alone->waiting -= item->entry.payload.size;
+		if (item->noted) {
+			bulk_place(log, &o->bulk, item, log->journal.head.seq);
 		} else {
-			memcpy(b->data + b->size, payload.p, payload.n);
-			b->size += (uint32_t)payload.n;
+			add_payload(o, item, offset, &gathered);
+			offset += item->entry.payload.size;
 		}
-		offset += (uint32_t)payload.n;
+		meta = describe(meta, item);
 		list_push(&o->items, &item->link);
 	}
 	add_small(o, gathered);
@@ -524,6 +580,7 @@ static void advance(struct log *log, const struct commit *c)
 		f->first_entry = c->first_entry;
 		f->first_prev = c->prev;
 	}
+	f->last_seq = c->seq;
 	j->head.at += c->size;
 	j->head.seq++;
 	j->head.entry += c->entries;
@@ -532,26 +589,22 @@ static void advance(struct log *log, const struct commit *c)
 	j->idle_turns = 0;
 }
 
+/* In which order the two parts reach the disk does not matter: the commit is valid only with what it notes. */
 static int64_t commit_run(struct disk *disk, struct disk_op *op)
 {
 	struct commit_op *o = CONTAINER(struct commit_op, op, op);
-	int64_t r = disk->calls->write(disk, o->f->file, o->v, o->nv, (int64_t)o->at);
+	bool sync = o->sync && !MUTANT_ack_before_sync;
+	int64_t r = bulk_write(disk, &o->bulk);
 
-	if (r >= 0 && o->sync && !MUTANT_ack_before_sync)
-		r = disk->calls->sync(disk, o->f->file);
+	o->no_room = log_is_full(r);
+	if (r >= 0)
+		r = disk->calls->write(disk, o->f->file, o->v, o->nv, (int64_t)o->at);
+	r = bulk_close(disk, &o->bulk, r, sync);
+	if (r >= 0 && sync && !MUTANT_forget_unsynced)
+		r = unsynced_sync(disk, &o->earlier);
+	if (r >= 0 && sync)
+		r = log_final(disk->calls->sync(disk, o->f->file));
 	return r;
-}
-
-static void commit_free(struct commit_op *o)
-{
-	for (struct node *n; (n = list_pop(&o->items));)
-		item_free(CONTAINER(struct item, link, n));
-	for (uint32_t i = 0; i < o->recent.nbig; i++)
-		buf_unref(o->recent.big[i].payload.buf);
-	free(o->recent.big);
-	buf_unref(o->recent.buf);
-	free(o->v);
-	free(o);
 }
 
 /* Small payloads now live in the commit's buffer, so that nothing holds on to what they arrived in. */
@@ -560,7 +613,7 @@ static void adopt(struct commit_op *o, struct item *item, uint64_t payload_at)
 	struct ref r = { .seq = (uint32_t)o->c.seq, .at = (uint32_t)payload_at, .size = item->entry.payload.size };
 	struct view v;
 
-	if (!r.size || is_big(&item->entry.payload) || !recents_get(&o->log->recents, &r, &v))
+	if (!r.size || item->noted || is_big(&item->entry.payload) || !recents_get(&o->log->recents, &r, &v))
 		return;
 	buf_unref(item->entry.payload.buf);
 	item->entry.payload = v;
@@ -583,7 +636,6 @@ static void commit_apply(struct commit_op *o)
 {
 	struct log *log = o->log;
 	uint64_t payload_at = o->at + o->c.meta_size;
-	const uint8_t *meta = o->recent.buf->data + COMMIT_HEADER;
 	struct buf *buf = buf_ref(o->recent.buf);
 	struct recent recent;
 
@@ -597,13 +649,45 @@ static void commit_apply(struct commit_op *o)
 
 		adopt(o, item, payload_at);
 		log->pending_bytes -= item->meta_size + size;
-		if (log_apply(log, item, o->f, o->c.seq, payload_at, get_le32(meta + 12), NULL) != 0)
+		if (log_apply(log, item, o->f, o->c.seq, payload_at, NULL) != 0)
 			log_fail(log, -ERR_NO_MEMORY, "apply entry %" PRIu64, log->last_entry);
-		meta += item->meta_size;
-		payload_at += size;
+		payload_at += item->noted ? 0 : size;
 		item_free(item);
 	}
 	buf_unref(buf);
+}
+
+static void commit_failed(const struct commit_op *o)
+{
+	int e = disk_error(o->op.result);
+
+	if (o->bulk.nwrites)
+		log_fail(o->log, e, "write segments/%08" PRIx64 ".seg or journal/%08" PRIx64 ".jnl at %" PRIu64 ": %m",
+			 o->bulk.writes[0].s->number, o->f->number, o->at);
+	else
+		log_fail(o->log, e, "write journal/%08" PRIx64 ".jnl at %" PRIu64 ": %m", o->f->number, o->at);
+}
+
+/*
+ * There is no room for a segment to grow, and the journal has not been touched.  The entries wait again; while the disk
+ * rests they go through the journal, which need not grow.
+ */
+static void commit_undo(struct commit_op *o)
+{
+	struct log *log = o->log;
+
+	for (struct node *n; (n = o->items.prev) != &o->items;) {
+		struct item *item = CONTAINER(struct item, link, n);
+
+		list_remove(n);
+		list_insert(&log->pending, n);
+		if (item->alone)
+			item->alone->waiting += item->entry.payload.size;
+	}
+	log->journal.head = o->before;
+	log->stats.bytes_written -= o->c.size + bulk_bytes(&o->bulk);
+	log->stats.bytes_noted -= bulk_bytes(&o->bulk);
+	log_rest(log);
 }
 
 static void commit_done(struct disk_op *op)
@@ -614,15 +698,20 @@ static void commit_done(struct disk_op *op)
 
 	log_done(log);
 	j->commit = NULL;
-	if (op->result < 0) {
-		int e = disk_error(op->result);
-		log_fail(log, e, "write journal/%08" PRIx64 ".jnl at %" PRIu64 ": %m", o->f->number, o->at);
+	if (o->no_room) {
+		commit_undo(o);
+		commit_free(o);
+		return;
 	}
+	if (op->result < 0)
+		commit_failed(o);
 	if (!log->failed && o->c.kind == COMMIT_ENTRIES) {
 		if (o->sync)
-			j->durable = o->c.seq;
+			unsynced_done(log, o->c.seq);
+		log->since_checkpoint += o->c.size + bulk_bytes(&o->bulk) / NOTED_WEIGHT;
+		bulk_end(&o->bulk, /* written = */ true);
 		log->stats.commits++;
-		log->since_checkpoint += o->c.size;
+		log->stats.commits_synced += o->sync;
 		log->applied = (struct place){ o->c.generation, o->at + o->c.size, o->c.seq + 1,
 					       o->c.first_entry + o->c.entries, o->c.crc };
 		commit_apply(o);
@@ -635,7 +724,8 @@ static void submit(struct commit_op *o)
 	struct log *log = o->log;
 
 	log->journal.commit = o;
-	log->stats.bytes_written += o->c.size;
+	log->stats.bytes_written += o->c.size + bulk_bytes(&o->bulk);
+	log->stats.bytes_noted += bulk_bytes(&o->bulk);
 	o->op = (struct disk_op){ .queue = DISK_WRITER, .run = commit_run, .done = commit_done };
 	log_submit(log, &o->op);
 }
@@ -648,6 +738,8 @@ static uint64_t room_here(const struct journal *j)
 
 	if (j->next_ready)
 		return room;
+	if (kept < BLOCK)
+		kept = BLOCK;
 	return room > kept ? room - kept : 0;
 }
 
@@ -660,15 +752,14 @@ static void commit_begin(struct log *log)
 	uint32_t padding;
 
 	if (!n.entries && journal_enter_next(log) == 0)
-		n = choose(log, active(j)->size - j->head.at);
+		n = choose(log, active(j)->size - j->head.at - BLOCK);
 	if (!n.entries) {
-		prepare_begin(log, BLOCK + first_needs(log));
+		prepare_begin(log, 2 * BLOCK + first_needs(log));
 		return;
 	}
 	o = commit_new(log, &n);
 	if (!o)
 		return;         /* tried again in the next turn */
-	o->recent.at = (uint32_t)o->at;
 	commit_fill(o, &n);
 
 	size = portion_size(&n);
@@ -699,7 +790,6 @@ static void mark_begin(struct log *log)
 	o = commit_new(log, &none);
 	if (!o)
 		return;
-	o->sync = false;
 	o->c = next_commit(log, COMMIT_MARK, 0, COMMIT_HEADER, BLOCK);
 	commit_encode(&o->c, o->f->seed, o->at, o->mark);
 	o->v[o->nv++] = (struct iovec){ o->mark, COMMIT_HEADER };
@@ -717,7 +807,7 @@ void journal_flush(struct log *log)
 	else if (!log->operations && j->idle_turns++ >= IDLE_TURNS)
 		mark_begin(log);
 	if (!j->next && j->head.at > active(j)->size / 2)
-		prepare_begin(log, 2 * BLOCK);
+		prepare_begin(log, 3 * BLOCK);
 }
 
 /* Half of the journal may be moved at a time, and all of it may be wanted. */
@@ -735,14 +825,16 @@ uint64_t journal_reserve(const struct log *log)
 
 int journal_sync_now(struct log *log)
 {
-	struct journal *j = &log->journal;
-	int64_t r = 0;
+	struct unsynced u;
+	int64_t r = unsynced_gather(log, NULL, &u);
 
-	for (uint32_t i = 0; i < j->nlive && r >= 0; i++)
-		r = log->io->sync(log->disk, j->live[i]->file);
+	if (r < 0)
+		return (int)r;
+	r = unsynced_sync(log->disk, &u);
+	unsynced_free(&u);
 	if (r < 0)
 		return disk_error(r);
-	j->durable = j->head.seq - 1;
+	unsynced_done(log, log->journal.head.seq - 1);
 	return 0;
 }
 

@@ -1,4 +1,4 @@
-#include "log/core.h"
+#include "log/bulk.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -135,7 +135,7 @@ static void copy_targets(struct item *item, const struct log_entry *entry, const
 	}
 }
 
-static struct item *item_of(const struct log_entry *entry)
+static struct item *item_of(const struct log *log, const struct log_entry *entry)
 {
 	uint32_t few[16], ngroups;
 	uint32_t *slots = entry->ntargets <= 16 ? few : malloc(entry->ntargets * sizeof *slots);
@@ -152,6 +152,7 @@ static struct item *item_of(const struct log_entry *entry)
 		item->entry.payload = entry->payload;
 		buf_ref(item->entry.payload.buf);
 		item->entry.token = entry->token;
+		item->entry.relaxed = entry->relaxed || !log->options.sync;
 	}
 	if (slots != few)
 		free(slots);
@@ -198,6 +199,17 @@ static int number_entry(struct log *log, struct item *item)
 	return 0;
 }
 
+/* The slot of a batch that goes to one partition, which has the slot to itself. */
+static struct slot *slot_alone(struct log *log, const struct item *item)
+{
+	const struct partition *p;
+
+	if (item->entry.kind != LOG_BATCH || item->entry.ntargets != 1)
+		return NULL;
+	p = partition_find(log, item->targets[0].partition);
+	return p->dedicated ? log_slot(log, p->slot) : NULL;
+}
+
 int log_append(struct log *log, const struct log_entry *entry)
 {
 	struct item *item;
@@ -209,7 +221,7 @@ int log_append(struct log *log, const struct log_entry *entry)
 		return -ERR_BAD_ARGUMENT;
 	if (entry->payload.size > MAX_PAYLOAD)
 		return -ERR_TOO_LARGE;
-	item = item_of(entry);
+	item = item_of(log, entry);
 	if (!item)
 		return -ERR_NO_MEMORY;
 
@@ -223,6 +235,9 @@ int log_append(struct log *log, const struct log_entry *entry)
 		item_free(item);
 		return r;
 	}
+	item->alone = slot_alone(log, item);
+	if (item->alone)
+		item->alone->waiting += entry->payload.size;
 	list_push(&log->pending, &item->link);
 	log->pending_bytes += item->meta_size + entry->payload.size;
 	log->stats.entries++;
@@ -239,14 +254,16 @@ static bool is_moved(const struct log *log, const struct partition *p, int64_t b
 	return log->recovering && partition_has(p, base) && !MUTANT_index_moved;
 }
 
-int log_index(struct log *log, const struct item *item, struct jfile *f, uint64_t seq, uint64_t payload_at, uint32_t crc)
+int log_index(struct log *log, const struct item *item, struct jfile *f, uint64_t seq, uint64_t payload_at)
 {
 	const struct log_target *t = item->targets;
 	struct ref ref = {
 		.max_time = item->info.max_time, .last_delta = item->info.last_delta, .size = item->info.size,
-		.at = (uint32_t)payload_at, .generation = (uint32_t)f->generation, .seq = (uint32_t)seq, .crc = crc,
+		.at = (uint32_t)payload_at, .generation = (uint32_t)f->generation, .seq = (uint32_t)seq, .crc = item->crc,
 	};
 
+	if (item->noted)
+		return bulk_index(log, item);
 	for (uint32_t g = 0; g < item->ngroups; g++) {
 		for (uint32_t i = 0; i < item->groups[g].targets; i++, t++) {
 			struct partition *p = partition_find(log, t->partition);
@@ -301,8 +318,7 @@ static int advance_slots(struct log *log, const struct item *item, struct why *w
 	return 0;
 }
 
-int log_apply(struct log *log, struct item *item, struct jfile *f, uint64_t seq, uint64_t payload_at,
-	      uint32_t payload_crc, struct why *why)
+int log_apply(struct log *log, struct item *item, struct jfile *f, uint64_t seq, uint64_t payload_at, struct why *why)
 {
 	int r;
 
@@ -311,8 +327,8 @@ int log_apply(struct log *log, struct item *item, struct jfile *f, uint64_t seq,
 	if (!r && item->entry.kind == LOG_BATCH)
 		r = advance_targets(log, item, why);
 	if (!r && item->entry.kind == LOG_BATCH)
-		r = log_index(log, item, f, seq, payload_at, payload_crc);
-	if (!r)
+		r = log_index(log, item, f, seq, payload_at);
+	if (!r && !item->lost)
 		r = log->client.apply(log->client.ctx, &item->entry, why);
 	return r;
 }
@@ -332,6 +348,8 @@ static void set_defaults(struct log_options *o)
 		o->cache_bytes = 64 * MIB;
 	if (!o->partition_segment_bytes)
 		o->partition_segment_bytes = 1024 * MIB;
+	if (!o->bulk_bytes)
+		o->bulk_bytes = MIB / 4;
 }
 
 static void log_free(struct log *log, bool close_files)
@@ -347,9 +365,9 @@ static void log_free(struct log *log, bool close_files)
 		free(e->value);
 	map_free(&log->slots);
 	reads_free(log);
+	journal_free(log, close_files);
 	while (!list_empty(&log->segments))
 		segment_free(log, CONTAINER(struct segment, link, log->segments.next));
-	journal_free(log, close_files);
 	recents_free(&log->recents);
 	free(log);
 }
@@ -374,6 +392,7 @@ int log_open(struct env *env, const struct log_options *options, const struct lo
 	list_init(&log->reads);
 	list_init(&log->segments);
 	list_init(&log->kept);
+	list_init(&log->unsynced);
 	log->next_segment = 1;
 
 	*ret = log;
@@ -391,7 +410,7 @@ int log_open(struct env *env, const struct log_options *options, const struct lo
 void log_close(struct log *log)
 {
 	assert(!log_busy(log));
-	if (!log->failed && (log->options.sync || journal_sync_now(log) == 0))
+	if (!log->failed && journal_sync_now(log) == 0)
 		journal_append_now(log, COMMIT_CLOSED, NULL);
 	log_free(log, true);
 }

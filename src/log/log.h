@@ -57,6 +57,7 @@ struct log_entry {
 	const struct log_target *targets;
 	uint32_t ntargets;
 	struct view payload;
+	bool relaxed;           /* need not be durable to be applied: the operating system has it (durability `os`) */
 	uint64_t term;          /* out: of the first target's slot */
 	uint64_t index;         /* out */
 	void *token;            /* the appender's; NULL when recovery applies */
@@ -83,10 +84,11 @@ struct log_client {
 };
 
 struct log_options {
-	bool sync;                      /* fdatasync before apply (the default); false: page cache only */
+	bool sync;                      /* fdatasync before apply (the default); false: every entry is relaxed */
 	uint32_t segment_bytes;         /* size of a journal segment; 0: 64 MiB */
 	uint32_t cache_bytes;           /* memory for recent batches; 0: 64 MiB */
 	uint32_t partition_segment_bytes;       /* size at which a partition's segment is closed; 0: 1 GiB */
+	uint32_t bulk_bytes;            /* about that much waiting for one partition goes straight to its segment; 0: 256 KiB */
 };
 
 /*
@@ -234,6 +236,8 @@ int64_t log_size_between(const struct log *log, uint32_t partition, int64_t from
 
 struct log_stats {
 	uint64_t commits, entries, bytes_appended, bytes_written, cold_reads, read_ahead;
+	uint64_t commits_synced;        /* the others had relaxed entries only */
+	uint64_t bytes_noted;           /* of those appended: bulk, written straight to segments */
 	uint64_t journal_segments, checkpoints;
 	uint64_t pending_bytes;         /* appended and not yet applied: the caller stops before this is too much */
 	uint64_t reserve_bytes;         /* of free space that the log may need by itself: the next journal file, what is

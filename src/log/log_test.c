@@ -113,6 +113,7 @@ TEST(everything_that_waits_becomes_durable_with_one_sync)
 
 	world_init(&w, 6);
 	w.options.segment_bytes = 4 << 20;
+	w.options.bulk_bytes = UINT32_MAX;
 	CHECK_WORLD(&w, world_open(&w) == 0);
 	for (int i = 0; i < 100; i++)
 		world_append(&w);

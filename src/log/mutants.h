@@ -45,5 +45,17 @@
 #ifndef MUTANT_index_moved
 #define MUTANT_index_moved 0            /* what is in a segment and still in the journal is entered twice */
 #endif
+#ifndef MUTANT_note_before_data
+#define MUTANT_note_before_data 0       /* a commit is reported although what it notes in a segment is not synced */
+#endif
+#ifndef MUTANT_overwrite_noted
+#define MUTANT_overwrite_noted 0        /* a start forgets what is noted behind the checkpoint, and writes over it */
+#endif
+#ifndef MUTANT_believe_notes
+#define MUTANT_believe_notes 0          /* recovery accepts a commit without looking at what it notes */
+#endif
+#ifndef MUTANT_forget_unsynced
+#define MUTANT_forget_unsynced 0        /* a strict commit does not sync what relaxed ones before it wrote elsewhere */
+#endif
 
 #endif

@@ -76,7 +76,9 @@ void log_partition_drop(struct log *log, uint32_t id)
 		struct slot *s = log_slot(log, p->slot);
 
 		if (s && s->open)
-			segment_seal(log, s);
+			segment_seal(log, &s->open);
+		if (s && s->bulk)
+			segment_seal(log, &s->bulk);
 	}
 	partition_free(log, p);
 }
@@ -206,6 +208,19 @@ int partition_add_extent(struct log *log, struct partition *p, const struct exte
 	times_update(p, at, 1);
 	p->bytes += e->size;
 	e->segment->live += e->size;
+	return 0;
+}
+
+int partition_put_extent(struct log *log, struct partition *p, const struct extent *e)
+{
+	uint32_t at = partition_find_extent(p, e->base);
+	struct extent *old = at < p->extents_n ? partition_extent(p, at) : NULL;
+
+	if (!old || old->base != e->base || old->segment != e->segment)
+		return partition_add_extent(log, p, e);
+	p->bytes += e->size - old->size;
+	e->segment->live += e->size - old->size;
+	*old = *e;
 	return 0;
 }
 

@@ -31,7 +31,9 @@ static void discard(struct pass *x)
 	free(x->step.moving);
 	free(x->step.going);
 	bytes_free(&x->bytes);
-	free(x->unsynced);
+	unsynced_free(&x->unsynced);
+	free(x->indexes);
+	bytes_free(&x->records);
 	free(x->paths);
 	free(x->files);
 	while (!list_empty(&x->dead))
@@ -58,6 +60,8 @@ static bool something_is_dead(const struct log *log)
 	return log->dead_bytes || (list_empty(&j->live[0]->partitions) && j->live[0]->generation < log->applied.generation);
 }
 
+static void take_tails_back(struct pass *x);
+
 /* The disk is full.  Nothing more is moved; but a checkpoint may let go of what is dead. */
 static void give_up(struct pass *x)
 {
@@ -71,8 +75,10 @@ static void give_up(struct pass *x)
 		pass_next(x);
 		return;
 	}
-	if (x->phase == PASS_CHECKPOINT)
+	if (x->phase == PASS_CHECKPOINT) {
 		log->since_checkpoint += x->since_checkpoint;
+		take_tails_back(x);
+	}
 	for (struct node *n; (n = list_pop(&x->dead));)
 		segment_list(log, CONTAINER(struct segment, link, n));
 	pass_end(x);
@@ -105,15 +111,6 @@ void pass_run(struct pass *x, int64_t (*function)(struct disk *, struct disk_op 
 
 /* ---- checkpoint ---- */
 
-static int64_t sync_journal(struct disk *disk, struct pass *x)
-{
-	int64_t r = 0;
-
-	for (uint32_t i = 0; i < x->nunsynced && r >= 0; i++)
-		r = log_final(disk->calls->sync(disk, x->unsynced[i]));
-	return r;
-}
-
 static int64_t publish_checkpoint(struct disk *disk, struct pass *x)
 {
 	char path[LOG_PATH_SIZE];
@@ -126,6 +123,115 @@ static int64_t publish_checkpoint(struct disk *disk, struct pass *x)
 	return r;
 }
 
+/* What the checkpoint refers to: first what commits have left unsynced, then some indexes at a time. */
+static int64_t write_records(struct disk *disk, const struct pass *x, const struct index_write *w)
+{
+	int file = segment_open_file(disk, w->s, FILE_INDEX, x->log->id, w->create);
+	int64_t r;
+
+	if (file < 0)
+		return file;
+	r = disk->calls->write(disk, file, &(struct iovec){ x->records.p + w->from, w->n }, 1, (int64_t)w->at);
+	if (r >= 0)
+		r = log_final(disk->calls->sync(disk, file));
+	disk->calls->close(disk, file);
+	return r;
+}
+
+static int64_t before_run(struct disk *disk, struct disk_op *op)
+{
+	struct pass *x = CONTAINER(struct pass, op, op);
+	uint32_t end = x->indexes_done + INDEXES_AT_ONCE;
+	int64_t r = x->indexes_done ? 0 : unsynced_sync(disk, &x->unsynced);
+	bool names = false;
+
+	for (; r >= 0 && x->indexes_done < x->nindexes && x->indexes_done < end; x->indexes_done++) {
+		r = write_records(disk, x, &x->indexes[x->indexes_done]);
+		names |= x->indexes[x->indexes_done].create;
+	}
+	if (r >= 0 && names && !MUTANT_skip_dir_sync)
+		r = log_final(disk->calls->sync_dir(disk, "segments"));
+	return r;
+}
+
+static bool write_checkpoint(struct pass *x);
+
+static void before_done(struct disk_op *op)
+{
+	struct pass *x = CONTAINER(struct pass, op, op);
+
+	if (!pass_came_back(x, "make durable what a checkpoint refers to"))
+		return;
+	unsynced_done(x->log, x->place.apply.seq - 1);
+	if (x->indexes_done < x->nindexes) {
+		pass_run(x, before_run, before_done);
+		return;
+	}
+	x->log->stats.bytes_written += x->records.n;
+	bytes_free(&x->records);
+	if (!write_checkpoint(x))
+		pass_no_memory(x);
+}
+
+/* The records of a segment that are not in its index file yet.  For the checkpoint they are. */
+static bool add_index(struct pass *x, struct segment *s)
+{
+	struct index_write w = { .s = s, .index_crc = s->index_crc, .at = BLOCK + (uint64_t)s->norigins * INDEX_RECORD,
+				 .from = x->records.n, .create = !s->norigins };
+	uint32_t seed = segment_seed(x->log->id, s->number);
+	uint8_t raw[INDEX_RECORD];
+
+	for (uint32_t i = 0; i < s->ntail; i++) {
+		index_record_encode(&s->tail[i], seed, raw);
+		bytes_add(&x->records, raw, sizeof raw);
+		if (segment_add_origin(s, &s->tail[i], raw) < 0)
+			return false;
+	}
+	w.n = x->records.n - w.from;
+	x->indexes[x->nindexes++] = w;
+	return !x->records.failed;
+}
+
+/* The checkpoint is there: so they are in the index.  Commits may have added others meanwhile. */
+static void drop_tails(struct pass *x)
+{
+	for (uint32_t i = 0; i < x->nindexes; i++) {
+		struct segment *s = x->indexes[i].s;
+
+		s->ntail -= (uint32_t)(x->indexes[i].n / INDEX_RECORD);
+		memmove(s->tail, s->tail + x->indexes[i].n / INDEX_RECORD, s->ntail * sizeof *s->tail);
+	}
+}
+
+/* There will be no checkpoint: they are written again before the next one. */
+static void take_tails_back(struct pass *x)
+{
+	for (uint32_t i = 0; i < x->nindexes; i++) {
+		struct segment *s = x->indexes[i].s;
+
+		s->norigins -= (uint32_t)(x->indexes[i].n / INDEX_RECORD);
+		s->index_crc = x->indexes[i].index_crc;
+	}
+}
+
+static bool list_indexes(struct pass *x)
+{
+	uint32_t n = 0;
+
+	LIST_EACH(node, &x->log->segments)
+		n += CONTAINER(struct segment, link, node)->ntail > 0;
+	x->indexes = n ? malloc(n * sizeof *x->indexes) : NULL;
+	if (n && !x->indexes)
+		return false;
+	LIST_EACH(node, &x->log->segments) {
+		struct segment *s = CONTAINER(struct segment, link, node);
+
+		if (s->ntail && !add_index(x, s))
+			return false;
+	}
+	return true;
+}
+
 /* A piece of the file at a time, each synced, so that commits get through between them. */
 static int64_t checkpoint_write(struct disk *disk, struct disk_op *op)
 {
@@ -133,11 +239,8 @@ static int64_t checkpoint_write(struct disk *disk, struct disk_op *op)
 	uint64_t n = x->bytes.n - x->written < STEP_BYTES ? x->bytes.n - x->written : STEP_BYTES;
 	int64_t r = 0;
 
-	if (!x->written) {
-		r = sync_journal(disk, x);
-		if (r >= 0)
-			r = x->file = disk->calls->open(disk, "checkpoint.new", DISK_RDWR | DISK_CREATE);
-	}
+	if (!x->written)
+		r = x->file = disk->calls->open(disk, "checkpoint.new", DISK_RDWR | DISK_CREATE);
 	if (r >= 0)
 		r = disk->calls->write(disk, x->file, &(struct iovec){ x->bytes.p + x->written, n }, 1, (int64_t)x->written);
 	if (r >= 0)
@@ -169,8 +272,7 @@ static void checkpoint_written(struct disk_op *op)
 	log->stats.bytes_written += x->bytes.n;
 	log->checkpoint = x->number;
 	log->checkpoint_bytes = x->bytes.n;
-	if (x->nunsynced && x->place.apply.seq - 1 > log->journal.durable)
-		log->journal.durable = x->place.apply.seq - 1;
+	drop_tails(x);
 	bytes_free(&x->bytes);
 	x->phase = PASS_TIDY;
 	pass_next(x);
@@ -208,21 +310,15 @@ static void bury(struct pass *x)
 	log->dead_bytes = 0;
 }
 
-static bool list_unsynced(struct pass *x)
-{
-	struct journal *j = &x->log->journal;
+static bool begin_tidying(struct pass *x);
 
-	if (x->log->options.sync)
-		return true;
-	x->unsynced = malloc(j->nlive * sizeof *x->unsynced);
-	if (!x->unsynced)
-		return false;
-	for (uint32_t i = 0; i < j->nlive; i++)
-		x->unsynced[x->nunsynced++] = j->live[i]->file;
+static bool write_checkpoint(struct pass *x)
+{
+	if (MUTANT_trim_early)
+		return begin_tidying(x);
+	pass_run(x, checkpoint_write, checkpoint_written);
 	return true;
 }
-
-static bool begin_tidying(struct pass *x);
 
 static bool begin_checkpoint(struct pass *x)
 {
@@ -231,12 +327,15 @@ static bool begin_checkpoint(struct pass *x)
 	x->since_checkpoint = x->log->since_checkpoint;
 	x->log->since_checkpoint = 0;
 	x->number = x->log->checkpoint + 1;
-	checkpoint_encode(x->log, x->number, &x->place, &x->bytes);
-	if (x->bytes.failed || !list_unsynced(x))
+	if (unsynced_gather(x->log, NULL, &x->unsynced) < 0 || !list_indexes(x))
 		return false;
-	if (MUTANT_trim_early)
-		return begin_tidying(x);
-	pass_run(x, checkpoint_write, checkpoint_written);
+	checkpoint_encode(x->log, x->number, &x->place, &x->bytes);
+	if (x->bytes.failed)
+		return false;
+	if (x->unsynced.nfiles || x->unsynced.nsegments || x->nindexes)
+		pass_run(x, before_run, before_done);
+	else
+		return write_checkpoint(x);
 	return true;
 }
 
@@ -445,7 +544,7 @@ void pass_flush(struct log *log)
 	x->log = log;
 	x->through = through;
 	x->file = -1;
-	x->bytes = BYTES_MAX(UINT32_MAX);
+	x->bytes = x->records = BYTES_MAX(UINT32_MAX);
 	list_init(&x->dead);
 	step_reset(&x->step);
 	log->checkpoint_wanted = false;

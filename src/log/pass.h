@@ -3,7 +3,8 @@
  *
  *   MOVE        batches of the oldest journal files that somebody still wants go to segments, a step at a time
  *   RECLAIM     what is still wanted of a mostly dead segment of a shared slot goes to a new one
- *   CHECKPOINT  the state as of the last applied commit, in one file: what it does not refer to is free from then on
+ *   CHECKPOINT  the state as of the last applied commit, in one file: what it does not refer to is free from then on.  Before
+ *               it, what it refers to becomes durable: unsynced commits, the index records of bulk extents
  *   TIDY        journal files become spare ones, dead segments and old checkpoints are deleted
  *
  * A step reads up to a megabyte (checked), writes it in one piece, syncs, and only then enters the new extents into the
@@ -26,6 +27,7 @@ enum {
 	SHARED_SEGMENT = 64 << 20,      /* a shared slot's segments are at most this big, since they are copied as a whole */
 	RECLAIM_LOOKS = 4,              /* segments examined in a pass */
 	SPARE_FILES = 4,                /* journal files kept for later */
+	INDEXES_AT_ONCE = 16,           /* written in one operation before a checkpoint */
 };
 
 enum phase { PASS_MOVE, PASS_RECLAIM, PASS_CHECKPOINT, PASS_TIDY };
@@ -77,6 +79,15 @@ struct step {
 	struct bytes out, records;
 };
 
+/* Records of bulk extents that come behind those in the index of a segment. */
+struct index_write {
+	struct segment *s;
+	uint32_t index_crc;             /* before them */
+	uint64_t at;                    /* in the index */
+	size_t from, n;                 /* in pass->records */
+	bool create;
+};
+
 struct pass {
 	struct disk_op op;
 	struct log *log;
@@ -94,8 +105,10 @@ struct pass {
 	int file;
 	uint64_t written;
 	uint64_t since_checkpoint;      /* log->since_checkpoint before it */
-	int *unsynced;                  /* journal files, when commits are not synced */
-	uint32_t nunsynced;
+	struct unsynced unsynced;       /* is durable first */
+	struct index_write *indexes;    /* and so are the records of bulk extents */
+	uint32_t nindexes, indexes_done;
+	struct bytes records;
 	/* tidying up */
 	struct node dead;               /* struct segment: not in the checkpoint */
 	char (*paths)[LOG_PATH_SIZE];

@@ -47,6 +47,8 @@ struct recovery {
 	uint64_t term;                  /* of the last commit */
 	uint64_t proven;                /* commits up to this one were durable once */
 	bool closed;                    /* an orderly end stands at the end */
+	bool scanned;                   /* all headers have been asked what they prove */
+	struct noted noted;
 	struct doubtful *doubtful;
 	uint32_t ndoubtful, doubtful_capacity;
 	const char *cause;              /* why the chain ends where it ends */
@@ -166,6 +168,7 @@ static int read_header(struct recovery *r, struct jfile *f, bool *ret_good, stru
 			    ") or was cut off", path, h.log_id, log->id);
 	f->size = h.journal.size;
 	f->generation = h.journal.generation;
+	f->version = h.version;
 	f->seed = generation_seed(h.log_id, h.journal.generation, h.journal.nonce);
 	return 0;
 }
@@ -313,20 +316,22 @@ static bool continues(const struct recovery *r, const struct jfile *f, uint64_t 
 	       c->first_entry == r->place.entry && c->term >= r->term;
 }
 
-/* Take the description of one entry from the front of *meta. */
-static struct item *take_item(struct slice *meta, uint32_t *ret_payload_size, uint32_t *ret_payload_crc)
+/* Take the description of one entry from the front of *meta; info.size is that of the payload. */
+static struct item *take_item(struct slice *meta)
 {
 	struct entry_header h;
 	struct entry_target t;
 	struct item *item;
 	uint32_t done = 0;
 
-	if (!entry_header_decode(meta, &h) || !h.groups || (h.kind != LOG_BATCH && h.kind != LOG_STATE))
+	if (!entry_header_decode(meta, &h) || !h.groups ||
+	    (h.kind != LOG_BATCH && h.kind != LOG_STATE && (h.kind != ENTRY_NOTED || h.targets != 1)))
 		return NULL;
 	item = item_new(h.targets, h.groups);
 	if (!item)
 		return NULL;
-	item->entry.kind = (enum log_kind)h.kind;
+	item->noted = h.kind == ENTRY_NOTED;
+	item->entry.kind = item->noted ? LOG_BATCH : (enum log_kind)h.kind;
 	for (uint32_t g = 0; g < h.groups; g++) {
 		if (!entry_group_decode(meta, &item->groups[g]) || item->groups[g].targets > h.targets - done)
 			goto bad;
@@ -336,12 +341,12 @@ static struct item *take_item(struct slice *meta, uint32_t *ret_payload_size, ui
 			item->targets[done++] = (struct log_target){ item->groups[g].slot, t.partition, t.base_offset };
 		}
 	}
-	if (done != h.targets)
+	if (done != h.targets || (item->noted && !note_decode(meta, &item->note)))
 		goto bad;
 	item->entry.term = item->groups[0].term;
 	item->entry.index = item->groups[0].index;
-	*ret_payload_size = h.payload_size;
-	*ret_payload_crc = h.payload_crc;
+	item->info.size = h.payload_size;
+	item->crc = h.payload_crc;
 	return item;
 bad:
 	item_free(item);
@@ -356,8 +361,8 @@ static bool all_zero(const uint8_t *p, uint64_t n)
 	return true;
 }
 
-/* Every byte of the commit is what its checksums say; NULL, or the cause. */
-static const char *verify(const struct jfile *f, const struct commit *c, const uint8_t *bytes)
+/* Every byte of the commit is what its checksums say; NULL, or the cause.  *ret_notes: something is noted in it. */
+static const char *verify(const struct jfile *f, const struct commit *c, const uint8_t *bytes, bool *ret_notes)
 {
 	struct slice meta = slice_of(bytes + COMMIT_HEADER, c->meta_size - COMMIT_HEADER);
 	uint64_t at = c->meta_size;
@@ -367,11 +372,14 @@ static const char *verify(const struct jfile *f, const struct commit *c, const u
 	if (crc32c(f->seed, meta.p, meta.n) != c->meta_crc)
 		return "the checksum of the entries does not match";
 	for (uint32_t i = 0; i < c->entries; i++) {
+		struct item *item = take_item(&meta);
 		uint32_t size, crc;
-		struct item *item = take_item(&meta, &size, &crc);
 
 		if (!item)
 			return "an entry is malformed";
+		size = item->noted ? 0 : item->info.size;
+		crc = item->noted ? f->seed : item->crc;
+		*ret_notes |= item->noted;
 		item_free(item);
 		if (size > c->size - at)
 			return "a payload does not fit";
@@ -384,17 +392,49 @@ static const char *verify(const struct jfile *f, const struct commit *c, const u
 	return NULL;
 }
 
+/*
+ * What the item notes is where it says, or was damaged since: then its partition is not served.  (Whoever falls back to
+ * an older checkpoint may find that the newer one let the segment go.)
+ */
+static int fetch_noted(struct recovery *r, struct item *item, struct why *why)
+{
+	struct partition *p = partition_find(r->log, item->targets[0].partition);
+	int error = noted_segment(&r->noted, item, why);
+
+	if (error)
+		return error;
+	error = noted_payload(&r->noted, item, &item->entry.payload);
+	item->lost = error == -ERR_DAMAGED && !r->checkpoint.fallback;
+	if (!item->lost)
+		return error ? because(why, error, "read segments/%08" PRIx64 ".seg", item->note.segment) : 0;
+	item->info.last_delta = item->note.last_delta;
+	item->info.max_time = item->note.max_time;
+	if (p)
+		p->damaged = true;
+	return 0;
+}
+
 /* Before the checkpoint's place only the batches are entered that are nowhere else. */
 static int use_item(struct recovery *r, struct jfile *f, const struct commit *c, struct item *item, uint64_t payload_at,
-		    uint32_t crc, struct why *why)
+		    struct why *why)
 {
 	struct log *log = r->log;
+	bool apply = c->seq >= r->checkpoint.place.apply.seq;
+	int error = 0;
 
-	if (item->entry.kind == LOG_BATCH && !batch_info(view_slice(item->entry.payload), &item->info))
+	if (item->noted) {
+		if (!apply)
+			return 0;
+		error = fetch_noted(r, item, why);
+	}
+	if (!error && item->entry.kind == LOG_BATCH && !item->lost &&
+	    !batch_info(view_slice(item->entry.payload), &item->info))
 		return fail(why, -ERR_DAMAGED, "entry %" PRIu64 ": not a record batch", log->last_entry + 1);
-	if (c->seq >= r->checkpoint.place.apply.seq)
-		return log_apply(log, item, f, c->seq, payload_at, crc, why);
-	return item->entry.kind == LOG_BATCH ? log_index(log, item, f, c->seq, payload_at, crc) : 0;
+	if (error)
+		return error;
+	if (apply)
+		return log_apply(log, item, f, c->seq, payload_at, why);
+	return item->entry.kind == LOG_BATCH ? log_index(log, item, f, c->seq, payload_at) : 0;
 }
 
 static int apply_commit(struct recovery *r, struct jfile *f, uint64_t at, const struct commit *c, const uint8_t *bytes,
@@ -405,16 +445,19 @@ static int apply_commit(struct recovery *r, struct jfile *f, uint64_t at, const 
 	uint64_t payload = c->meta_size;
 	int error = 0;
 
+	noted_begin(&r->noted);
 	for (uint32_t i = 0; i < c->entries && !error; i++) {
-		uint32_t size, crc;
-		struct item *item = take_item(&meta, &size, &crc);
+		struct item *item = take_item(&meta);
+		uint32_t size;
 
 		if (!item) {
 			error = -ERR_NO_MEMORY;
 			break;
 		}
-		item->entry.payload = (struct view){ buf_ref(window), (uint32_t)(bytes + payload - window->data), size };
-		error = use_item(r, f, c, item, at + payload, crc, why);
+		size = item->noted ? 0 : item->info.size;
+		if (!item->noted)
+			item->entry.payload = (struct view){ buf_ref(window), (uint32_t)(bytes + payload - window->data), size };
+		error = use_item(r, f, c, item, at + payload, why);
 		payload += size;
 		item_free(item);
 	}
@@ -489,6 +532,8 @@ static int accept(struct recovery *r, struct jfile *f, uint64_t at, const struct
 		f->first_entry = c->first_entry;
 		f->first_prev = c->prev;
 	}
+	if (c->seq >= r->checkpoint.place.apply.seq)
+		r->log->since_checkpoint += c->size;
 	r->place = (struct place){ f->generation, at + c->size, c->seq + 1, c->first_entry + c->entries, c->crc };
 	r->term = c->term;
 	return error;
@@ -504,11 +549,87 @@ static bool is_last_word(const struct recovery *r, const struct jfile *f, const 
 	       c->durable + 1 == r->place.seq && f == r->files[r->nfiles - 1];
 }
 
+/* What do the headers from `at` to the end of the file say about what was durable? */
+static int scan(struct recovery *r, const struct jfile *f, uint64_t at)
+{
+	struct commit c;
+	int error = 0;
+
+	for (; at + BLOCK <= f->size && !error; at += BLOCK) {
+		const uint8_t *p = look(r, f, at, BLOCK, &error);
+
+		if (p && commit_decode(p, f->seed, at, &c) && c.generation == f->generation)
+			prove(r, c.durable);
+	}
+	return error;
+}
+
+/* The same of the rest of the file, and of all later ones. */
+static int scan_rest(struct recovery *r, const struct jfile *end, uint64_t at)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; i < r->nfiles && !error; i++) {
+		const struct jfile *f = r->files[i];
+
+		if (f == end)
+			error = scan(r, f, at);
+		else if (f->generation > end->generation)
+			error = scan(r, f, BLOCK);
+	}
+	return error;
+}
+
+/* Was the commit durable, as far as anything on disk says?  Mostly the next header does. */
+static int look_ahead(struct recovery *r, const struct jfile *f, uint64_t at, const struct commit *c)
+{
+	int error = 0;
+	const uint8_t *p = look(r, f, at + c->size, COMMIT_HEADER, &error);
+	struct commit next;
+
+	if (p && commit_decode(p, f->seed, at + c->size, &next) && next.generation == f->generation)
+		prove(r, next.durable);
+	if (error || c->seq <= r->proven || r->scanned)
+		return error;
+	r->scanned = true;
+	return scan_rest(r, f, at + c->size);
+}
+
+/* A commit that may be torn is whole only with what it notes; sets r->cause if it is not. */
+static int verify_notes(struct recovery *r, const struct jfile *f, uint64_t at, const struct commit *c)
+{
+	struct buf *bytes;
+	struct slice meta;
+	int error = look_ahead(r, f, at, c);
+	const uint8_t *p = error || c->seq <= r->proven ? NULL : look(r, f, at, c->size, &error);
+
+	if (!p)
+		return error;
+	bytes = buf_ref(r->window);
+	meta = slice_of(p + COMMIT_HEADER, c->meta_size - COMMIT_HEADER);
+	noted_begin(&r->noted);
+	for (uint32_t i = 0; i < c->entries && !error; i++) {
+		struct item *item = take_item(&meta);
+
+		if (!item)
+			error = -ERR_NO_MEMORY;
+		else if (item->noted)
+			error = noted_payload(&r->noted, item, &item->entry.payload);
+		if (item)
+			item_free(item);
+	}
+	buf_unref(bytes);
+	if (error == -ERR_DAMAGED)
+		r->cause = "what is noted in a segment is not there";
+	return error == -ERR_DAMAGED ? 0 : error;
+}
+
 /* 1: the next commit stands at `at` of the file and is applied; 0: it does not, see r->cause; or an error. */
 static int step(struct recovery *r, struct jfile *f, uint64_t at, struct why *why)
 {
 	const uint8_t *p;
 	struct commit c;
+	bool notes = false;
 	int error = 0;
 
 	p = look(r, f, at, COMMIT_HEADER, &error);
@@ -524,9 +645,14 @@ static int step(struct recovery *r, struct jfile *f, uint64_t at, struct why *wh
 	p = look(r, f, at, c.size, &error);
 	if (!p)
 		return error;
-	r->cause = verify(f, &c, p);
-	if (r->cause)
-		return 0;
+	r->cause = verify(f, &c, p, &notes);
+	if (!r->cause && notes && !MUTANT_believe_notes)
+		error = verify_notes(r, f, at, &c);
+	if (error || r->cause)
+		return error;
+	p = look(r, f, at, c.size, &error);
+	if (!p)
+		return error;
 	error = accept(r, f, at, &c, p, why);
 	return error < 0 ? error : 1;
 }
@@ -582,34 +708,11 @@ static int follow(struct recovery *r, struct why *why)
 
 /* ---- what ended the chain ---- */
 
-/* What do the headers from `at` to the end of the file say about what was durable? */
-static int scan(struct recovery *r, const struct jfile *f, uint64_t at)
-{
-	struct commit c;
-	int error = 0;
-
-	for (; at + BLOCK <= f->size && !error; at += BLOCK) {
-		const uint8_t *p = look(r, f, at, BLOCK, &error);
-
-		if (p && commit_decode(p, f->seed, at, &c) && c.generation == f->generation)
-			prove(r, c.durable);
-	}
-	return error;
-}
-
 static int judge_end(struct recovery *r, struct why *why)
 {
 	const struct jfile *end = of_generation(r, r->place.generation);
-	int error = 0;
+	int error = r->closed ? 0 : scan_rest(r, end, r->place.at);
 
-	for (uint32_t i = 0; i < r->nfiles && !error && !r->closed; i++) {
-		const struct jfile *f = r->files[i];
-
-		if (f == end)
-			error = scan(r, f, r->place.at);
-		else if (f->generation > end->generation)
-			error = scan(r, f, BLOCK);
-	}
 	if (error)
 		return because(why, error, "read the journal");
 	if (r->proven >= r->place.seq) {
@@ -624,33 +727,56 @@ static int judge_end(struct recovery *r, struct why *why)
 	return 0;
 }
 
-/* Write again what nothing proves durable. */
-static int write_again(struct recovery *r, struct why *why)
+static int write_notes_again(struct recovery *r, const struct commit *c, const uint8_t *bytes)
 {
-	struct log *log = r->log;
-	struct jfile *unsynced = NULL;
-	int64_t n = 0;
+	struct slice meta = slice_of(bytes + COMMIT_HEADER, c->meta_size - COMMIT_HEADER);
 	int error = 0;
 
-	for (uint32_t i = 0; i < r->ndoubtful && n >= 0 && !error && !MUTANT_trust_page_cache; i++) {
-		struct doubtful *d = &r->doubtful[i];
-		const uint8_t *p = look(r, d->f, d->at, d->size, &error);
+	for (uint32_t i = 0; i < c->entries && !error; i++) {
+		struct item *item = take_item(&meta);
 
-		if (unsynced && unsynced != d->f)
-			n = log->io->sync(log->disk, unsynced->file);
-		if (p && n >= 0)
-			n = log->io->write(log->disk, d->f->file, &(struct iovec){ (void *)p, d->size }, 1, (int64_t)d->at);
-		unsynced = d->f;
+		if (!item)
+			return -ERR_NO_MEMORY;
+		if (item->noted)
+			error = noted_write_again(&r->noted, item, c->seq);
+		item_free(item);
 	}
-	if (unsynced && n >= 0 && !error)
-		n = log->io->sync(log->disk, unsynced->file);
-	if (error)
-		return because(why, error, "read the journal");
-	if (n < 0) {
-		error = disk_error(n);
-		return fail(why, error, "write journal/%08" PRIx64 ".jnl: %m", unsynced->number);
+	return error;
+}
+
+/* Write again a commit that nothing proves durable, and what it notes. */
+static int write_commit_again(struct recovery *r, const struct doubtful *d)
+{
+	struct log *log = r->log;
+	int error = 0;
+	const uint8_t *p = look(r, d->f, d->at, d->size, &error);
+	struct commit c;
+	int64_t n;
+
+	if (!p || !commit_decode(p, d->f->seed, d->at, &c))
+		return error;
+	n = log->io->write(log->disk, d->f->file, &(struct iovec){ (void *)p, d->size }, 1, (int64_t)d->at);
+	if (n < 0)
+		return disk_error(n);
+	d->f->last_seq = d->seq;
+	return write_notes_again(r, &c, p);
+}
+
+static int write_again(struct recovery *r, struct why *why)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; i < r->ndoubtful && !error && !MUTANT_trust_page_cache; i++) {
+		const struct doubtful *d = &r->doubtful[i];
+
+		error = write_commit_again(r, d);
+		if (error)
+			return fail(why, error, "write commit %" PRIu64 " in journal/%08" PRIx64 ".jnl again: %m", d->seq,
+				    d->f->number);
 	}
-	return 0;
+	r->log->journal.head.seq = r->place.seq;
+	error = journal_sync_now(r->log);
+	return error ? fail(why, error, "sync what was written again: %m") : 0;
 }
 
 /* ---- all together ---- */
@@ -705,7 +831,7 @@ static int recover_old(struct recovery *r, struct why *why)
 
 int recover(struct log *log, struct why *why)
 {
-	struct recovery r = { .log = log };
+	struct recovery r = { .log = log, .noted = { .log = log } };
 	int error;
 
 	journal_init(log);
@@ -722,12 +848,17 @@ int recover(struct log *log, struct why *why)
 	}
 	if (!error)
 		error = checkpoint_tidy(log, r.checkpoint.fallback, why);
+	if (MUTANT_overwrite_noted)
+		MAP_EACH(&log->slots, e)
+			if (((struct slot *)e->value)->bulk)
+				((struct slot *)e->value)->bulk->size = BLOCK;
 	log->term = (r.term > log->term ? r.term : log->term) + 1;
 	if (!error)
 		error = journal_append_now(log, COMMIT_ENTRIES, why);
 
 	buf_unref(r.checkpoint.snapshot.buf);
 	buf_unref(r.window);
+	noted_free(&r.noted);
 	free(r.doubtful);
 	free(r.files);
 	return error;

@@ -63,19 +63,30 @@ int64_t log_find_surplus(const struct log *log, uint32_t id, uint64_t keep_bytes
 /* The greatest time in the segment's first extent; INT64_MAX if there is none, or it has gone. */
 static int64_t age_of(const struct partition *p, const struct segment *s)
 {
-	uint32_t i = s->norigins ? partition_find_extent(p, s->origins[0].base) : p->extents_n;
+	uint32_t i = p->extents_n;
 
+	if (s->norigins || s->ntail)
+		i = partition_find_extent(p, s->norigins ? s->origins[0].base : s->tail[0].base);
 	return i < p->extents_n && partition_extent(p, i)->segment == s ? partition_extent(p, i)->max_time : INT64_MAX;
+}
+
+static void roll(struct log *log, const struct partition *p, struct segment **open, int64_t before_ms)
+{
+	const struct segment *s = *open;
+
+	if (s && (s->norigins || s->ntail) && (!s->live || age_of(p, s) < before_ms))
+		segment_seal(log, open);
 }
 
 void log_roll(struct log *log, uint32_t id, int64_t before_ms)
 {
 	const struct partition *p = partition_find(log, id);
 	struct slot *slot = p && p->dedicated ? log_slot(log, p->slot) : NULL;
-	struct segment *s = slot ? slot->open : NULL;
 
-	if (s && s->norigins && (!s->live || age_of(p, s) < before_ms))
-		segment_seal(log, slot);
+	if (!slot)
+		return;
+	roll(log, p, &slot->open, before_ms);
+	roll(log, p, &slot->bulk, before_ms);
 }
 
 uint64_t partition_segment_limit(const struct log *log, uint32_t partition)

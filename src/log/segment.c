@@ -45,6 +45,7 @@ struct segment *segment_new(struct log *log, uint64_t number, uint32_t slot, uin
 	s->dedicated = dedicated;
 	s->size = BLOCK;
 	list_init(&s->kept);
+	list_init(&s->unsynced);
 	segment_list(log, s);
 	if (number >= log->next_segment)
 		log->next_segment = number + 1;
@@ -92,7 +93,9 @@ void segment_free(struct log *log, struct segment *s)
 {
 	stop_keeping(log, s);
 	list_remove(&s->link);
+	list_remove(&s->unsynced);
 	free(s->origins);
+	free(s->tail);
 	free(s);
 }
 
@@ -112,6 +115,51 @@ int segment_add_origin(struct segment *s, const struct index_record *r, const ui
 	return 0;
 }
 
+struct index_record *segment_add_tail(struct segment *s)
+{
+	if (s->ntail == s->tail_capacity) {
+		uint32_t capacity = s->tail_capacity ? s->tail_capacity * 2 : 8;
+		struct index_record *p = realloc(s->tail, capacity * sizeof *p);
+
+		if (!p)
+			return NULL;
+		s->tail = p;
+		s->tail_capacity = capacity;
+	}
+	return &s->tail[s->ntail++];
+}
+
+void segment_written(struct log *log, struct segment *s, uint64_t seq)
+{
+	s->last_seq = seq;
+	list_remove(&s->unsynced);
+	list_push(&log->unsynced, &s->unsynced);
+}
+
+int segment_open_file(struct disk *disk, const struct segment *s, enum file_kind kind, uint64_t log_id, bool create)
+{
+	struct file_header h = { .kind = kind, .log_id = log_id, .number = s->number,
+				 .segment = { s->slot, s->partition, s->dedicated, s->swept, s->from } };
+	uint8_t block[BLOCK];
+	char path[LOG_PATH_SIZE];
+	int64_t r;
+	int file;
+
+	segment_path(path, s->number, kind == FILE_SEGMENT ? ".seg" : ".idx");
+	file = disk->calls->open(disk, path, create ? DISK_RDWR | DISK_CREATE : DISK_RDWR);
+	if (file == -EEXIST)            /* an index that a crash has left behind */
+		file = disk->calls->open(disk, path, DISK_RDWR);
+	if (file < 0 || !create)
+		return file;
+	file_header_encode(&h, block);
+	r = disk->calls->write(disk, file, &(struct iovec){ block, BLOCK }, 1, 0);
+	if (r < 0) {
+		disk->calls->close(disk, file);
+		return (int)r;
+	}
+	return file;
+}
+
 void segment_close(struct log *log, struct segment *s)
 {
 	s->sealed = true;
@@ -119,10 +167,10 @@ void segment_close(struct log *log, struct segment *s)
 		log->dead_bytes += s->size;
 }
 
-void segment_seal(struct log *log, struct slot *slot)
+void segment_seal(struct log *log, struct segment **open)
 {
-	segment_close(log, slot->open);
-	slot->open = NULL;
+	segment_close(log, *open);
+	*open = NULL;
 }
 
 void segment_release(struct log *log, struct segment *s, uint64_t bytes)
@@ -187,33 +235,6 @@ void extent_grow(struct index_record *r, const struct batch_info *info)
 
 /* ---- at start ---- */
 
-/* Enter one extent.  Where extents of older segments cover the same offsets, they were moved here. */
-static int enter(struct log *log, struct segment *s, const struct index_record *r)
-{
-	struct partition *p = partition_find(log, r->partition);
-	uint32_t at, n = 0;
-	struct extent e;
-
-	if (!p || r->last < p->start)
-		return 0;
-	at = partition_find_extent(p, r->base);
-	while (at + n < p->extents_n && partition_extent(p, at + n)->base <= r->last)
-		n++;
-	partition_drop_extents(log, p, at, n);
-	e = extent_of(r, s);
-	return partition_add_extent(log, p, &e);
-}
-
-/* Nobody knows what was in it: whoever could have had something there must not be served. */
-static void give_up(struct log *log, struct segment *s)
-{
-	s->damaged = true;
-	s->live += s->size;     /* never deleted */
-	RADIX_EACH(struct partition, p, &log->partitions)
-		if (p->slot == s->slot)
-			p->damaged = true;
-}
-
 /* Read [at, at + n) of a file; 0 when it is not all there. */
 static int64_t read_file(struct log *log, const char *path, void *to, uint64_t n, uint64_t at)
 {
@@ -227,6 +248,90 @@ static int64_t read_file(struct log *log, const char *path, void *to, uint64_t n
 	r = log->io->read(log->disk, file, to, n, (int64_t)at);
 	log->io->close(log->disk, file);
 	return r >= 0 && (uint64_t)r < n ? 0 : r;
+}
+
+/* The extent that its batches after `offset` make.  0 batches: they are not there. */
+static struct index_record rest_of(const struct log *log, const struct extent *e, struct slice bytes, int64_t offset)
+{
+	uint32_t seed = segment_seed(log->id, e->segment->number);
+	struct index_record r = { .at = e->at };
+	struct slice left = bytes;
+
+	if (bytes.n < e->size || crc32c(seed, bytes.p, bytes.n) != e->crc)
+		return r;
+	while (left.n) {
+		struct slice before = left, batch = segment_batch(e->segment, seed, &left);
+		struct batch_info info;
+
+		if (!batch.n || !batch_info(batch, &info))
+			return (struct index_record){ 0 };
+		if (info.base_offset <= offset)
+			continue;
+		if (!r.batches) {
+			r.at = e->at + (uint64_t)(before.p - bytes.p);
+			r.size = (uint32_t)before.n;
+			r.crc = crc32c(seed, before.p, before.n);
+		}
+		extent_grow(&r, &info);
+	}
+	return r;
+}
+
+/*
+ * Only the first part of an extent was replaced, because the index that said where it ended had to be made again.  What is
+ * behind `offset` becomes an extent of its own.
+ */
+static int keep_rest(struct log *log, struct partition *p, const struct extent *e, int64_t offset)
+{
+	OWN(free) uint8_t *bytes = malloc(e->size);
+	char path[LOG_PATH_SIZE];
+	struct index_record r;
+	struct extent rest;
+	int64_t got;
+
+	if (!bytes)
+		return -ERR_NO_MEMORY;
+	segment_path(path, e->segment->number, ".seg");
+	got = read_file(log, path, bytes, e->size, e->at);
+	if (got < 0)
+		return disk_error(got);
+	r = rest_of(log, e, slice_of(bytes, (size_t)got), offset);
+	if (!r.batches) {
+		p->damaged = true;
+		return 0;
+	}
+	rest = extent_of(&r, e->segment);
+	return partition_add_extent(log, p, &rest);
+}
+
+/* Enter one extent.  Where extents of older segments cover the same offsets, they were moved here. */
+static int enter(struct log *log, struct segment *s, const struct index_record *r)
+{
+	struct partition *p = partition_find(log, r->partition);
+	struct extent e = extent_of(r, s), last = { 0 };
+	uint32_t at, n = 0;
+	int error;
+
+	if (!p || r->last < p->start)
+		return 0;
+	at = partition_find_extent(p, r->base);
+	for (; at + n < p->extents_n && partition_extent(p, at + n)->base <= r->last; n++)
+		last = *partition_extent(p, at + n);
+	partition_drop_extents(log, p, at, n);
+	error = partition_add_extent(log, p, &e);
+	if (!error && n && last.last > r->last)
+		error = keep_rest(log, p, &last, r->last);
+	return error;
+}
+
+/* Nobody knows what was in it: whoever could have had something there must not be served. */
+static void give_up(struct log *log, struct segment *s)
+{
+	s->damaged = true;
+	s->live += s->size;     /* never deleted */
+	RADIX_EACH(struct partition, p, &log->partitions)
+		if (p->slot == s->slot)
+			p->damaged = true;
 }
 
 static int check_header(struct log *log, struct segment *s, enum file_kind kind, const char *path, bool *ret_good,
@@ -267,7 +372,7 @@ static int64_t file_size(struct log *log, const char *path)
 	return size;
 }
 
-static int check_file(struct log *log, struct segment *s, struct why *why)
+int segment_check_file(struct log *log, struct segment *s, struct why *why)
 {
 	char path[LOG_PATH_SIZE];
 	int64_t size;
@@ -477,9 +582,9 @@ static int rebuild_index(struct log *log, struct segment *s, struct why *why)
 int segment_load(struct log *log, struct segment *s, uint32_t records, struct why *why)
 {
 	OWN(free) uint8_t *raw = NULL;
-	int error = check_file(log, s, why);
+	int error = segment_check_file(log, s, why);
 
-	s->created = true;
+	s->created = s->named = true;
 	if (!error)
 		error = read_index(log, s, records, &raw, why);
 	if (error)

@@ -173,26 +173,14 @@ static void lay_out(struct step *s)
 }
 
 /* Write one of the two files of a segment, and sync it. */
-static int64_t put_file(struct disk *disk, const struct segment *s, enum file_kind kind, uint64_t log_id, struct slice data,
-			uint64_t at)
+static int64_t put_file(struct disk *disk, const struct step *s, enum file_kind kind, struct slice data, uint64_t at)
 {
-	struct file_header h = { .kind = kind, .log_id = log_id, .number = s->number,
-				 .segment = { s->slot, s->partition, s->dedicated, s->swept, s->from } };
-	uint8_t block[BLOCK];
-	char path[LOG_PATH_SIZE];
-	int64_t r = 0;
-	int file;
+	int file = segment_open_file(disk, s->to, kind, s->log_id, !s->to->created);
+	int64_t r;
 
-	segment_path(path, s->number, kind == FILE_SEGMENT ? ".seg" : ".idx");
-	file = disk->calls->open(disk, path, s->created ? DISK_RDWR : DISK_RDWR | DISK_CREATE);
 	if (file < 0)
 		return file;
-	if (!s->created) {
-		file_header_encode(&h, block);
-		r = disk->calls->write(disk, file, &(struct iovec){ block, BLOCK }, 1, 0);
-	}
-	if (r >= 0)
-		r = disk->calls->write(disk, file, &(struct iovec){ (void *)data.p, data.n }, 1, (int64_t)at);
+	r = disk->calls->write(disk, file, &(struct iovec){ (void *)data.p, data.n }, 1, (int64_t)at);
 	if (r >= 0 && !MUTANT_checkpoint_before_move)
 		r = log_final(disk->calls->sync(disk, file));
 	disk->calls->close(disk, file);
@@ -219,9 +207,9 @@ int64_t step_put(struct disk *disk, struct step *s)
 
 	if (s->out.failed || s->records.failed)
 		return -ENOMEM;
-	r = put_file(disk, s->to, FILE_SEGMENT, s->log_id, bytes_slice(&s->out), s->to->size);
+	r = put_file(disk, s, FILE_SEGMENT, bytes_slice(&s->out), s->to->size);
 	if (r >= 0)
-		r = put_file(disk, s->to, FILE_INDEX, s->log_id, bytes_slice(&s->records), index_at);
+		r = put_file(disk, s, FILE_INDEX, bytes_slice(&s->records), index_at);
 	if (r >= 0 && !s->to->created && !MUTANT_skip_dir_sync)
 		r = log_final(disk->calls->sync_dir(disk, "segments"));
 	if (log_is_full(r))
@@ -295,12 +283,13 @@ static int follow(struct pass *x)
 	if (!s->to)
 		return error;
 	s->to->created = s->to->created || s->nmoving;
+	s->to->named = s->to->created;
 	s->to->size += s->out.n;
 	x->log->stats.bytes_written += s->out.n + s->records.n;
 	if (!s->dedicated && limit > SHARED_SEGMENT)
 		limit = SHARED_SEGMENT;
 	if (s->to->size >= limit && log_slot(x->log, s->slot)->open == s->to)
-		segment_seal(x->log, log_slot(x->log, s->slot));
+		segment_seal(x->log, &log_slot(x->log, s->slot)->open);
 	return error;
 }
 

@@ -3,7 +3,8 @@
  *
  * Entries are numbered 1, 2, 3 ... in the order of appending, and the content of each follows from its number and the
  * life (start of the log) in which it was appended.  So the client's whole state is one number: how many were applied.
- * After any crash, what is there must be entries 1..k for a k that is not less than what was applied before.
+ * After any crash, what is there must be entries 1..k for a k that is not less than what was applied before; if the power
+ * failed, not less than the last one of those that was not relaxed.
  */
 #ifndef LOG_WORLD_H
 #define LOG_WORLD_H
@@ -23,6 +24,7 @@ struct fact {
 	struct log_target targets[8];
 	uint32_t size;                  /* of the payload */
 	uint32_t count;                 /* records in the batch */
+	bool relaxed;
 	bool settled;                   /* nobody wants it any more */
 	bool superseded;                /* sweeps drop it */
 	uint32_t gone[8];               /* the first sweep that has dropped it, by target */
@@ -40,11 +42,14 @@ struct world {
 	uint64_t nfacts, capacity;      /* appended, as far as known */
 	uint64_t applied;               /* by this life's client */
 	uint64_t promised;              /* applied in any life */
+	uint64_t durable;               /* of these, up to the last one that is not relaxed */
 	uint64_t term;
 	int64_t trimmed[WORLD_PARTITIONS + 1];
 	uint32_t max_payload;
 	uint64_t segment_bytes;         /* what the client says of every partition */
-	bool busy_life;                 /* world_work also settles, trims, reads and takes checkpoints */
+	bool lossy;                     /* damaged entries may be left out */
+	bool relaxes;                   /* what is appended is relaxed */
+	bool busy_life;                 /* world_work also settles, trims, reads and takes checkpoints; some entries are relaxed */
 	bool reads_may_fail;            /* -ERR_DISK is an acceptable answer */
 	uint64_t damaged_reads;         /* answered with ERR_DAMAGED in world_check_undamaged */
 	uint64_t spans;                 /* seen by world_check */
@@ -65,6 +70,9 @@ void world_free(struct world *w);
 int world_open(struct world *w);                /* log_open; the reason of a failure is in w->why */
 void world_close(struct world *w);              /* drained and orderly */
 void world_crash(struct world *w, enum simdisk_crash kind, uint64_t seed);      /* the log is abandoned */
+
+/* The disk of this world was made by such a crash: what may be lost in it is not promised any more. */
+void world_crashed(struct world *w, enum simdisk_crash kind);
 
 /* Append the next entry: random kind, targets and size. */
 int world_append(struct world *w);

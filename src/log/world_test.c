@@ -76,17 +76,26 @@ static void same_entry(struct world *w, const struct log_entry *e, uint64_t id)
 	buf_unref(b);
 }
 
+static bool is_entry(const struct fact *f, const struct log_entry *e)
+{
+	return f->targets[0].partition == e->targets[0].partition && f->targets[0].base_offset == e->targets[0].base_offset;
+}
+
 static int on_apply(void *ctx, const struct log_entry *e, struct why *why)
 {
 	struct world *w = ctx;
 
 	w->applied++;
+	while (w->lossy && w->applied < w->nfacts && !is_entry(&w->facts[w->applied - 1], e))
+		w->applied++;
 	if (w->applied > w->nfacts)
 		broken(w, "entry %" PRIu64 " was never appended", w->applied);
 	else
 		same_entry(w, e, w->applied);
 	if (w->applied > w->promised)
 		w->promised = w->applied;
+	if (w->applied <= w->nfacts && !w->facts[w->applied - 1].relaxed)
+		w->durable = w->applied;
 	return 0;
 }
 
@@ -152,7 +161,7 @@ void world_init(struct world *w, uint64_t seed)
 	*w = (struct world){ .rng = { seed }, .chance = { seed ^ 0xc0ffee }, .max_payload = 900 };
 	w->disk = simdisk_new(64 << 20);
 	w->options = (struct log_options){ .sync = true, .segment_bytes = 32 * 1024, .cache_bytes = 16 * 1024,
-					   .partition_segment_bytes = 12 * 1024 };
+					   .partition_segment_bytes = 12 * 1024, .bulk_bytes = 1000 };
 }
 
 void world_fork(struct world *to, const struct world *w, struct simdisk *disk)
@@ -207,7 +216,7 @@ int world_open(struct world *w)
 	if (log_term(w->log) <= w->term)
 		broken(w, "term %" PRIu64 " is not new", log_term(w->log));
 	w->term = log_term(w->log);
-	w->nfacts = w->applied;
+	w->nfacts = w->durable = w->applied;
 	return 0;
 }
 
@@ -227,6 +236,13 @@ void world_crash(struct world *w, enum simdisk_crash kind, uint64_t seed)
 	forget(w);
 	simdisk_free(w->disk);
 	w->disk = after;
+	world_crashed(w, kind);
+}
+
+void world_crashed(struct world *w, enum simdisk_crash kind)
+{
+	if (kind == CRASH_POWER && w->promised > w->durable)
+		w->promised = w->durable;
 }
 
 /* ---- work ---- */
@@ -254,6 +270,7 @@ int world_append_to(struct world *w, enum log_kind kind, const uint32_t *partiti
 	f->count = 1 + (uint32_t)rng_below(&w->rng, 5);
 	for (uint32_t i = 0; i < n; i++)
 		f->targets[i] = (struct log_target){ slot_of(partitions[i]), partitions[i], log_end(w->log, partitions[i]) };
+	e.relaxed = f->relaxed = w->relaxes || (w->busy_life && rng_below(&w->rng, 4) == 0);
 	b = world_payload(f, w->nfacts);
 	e.payload = (struct view){ b, 0, b->size };
 	r = log_append(w->log, &e);

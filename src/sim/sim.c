@@ -399,7 +399,7 @@ void sim_run(const struct sim_options *o, struct sim_result *ret)
 	wo.shards = o->shards ? o->shards : (uint16_t)(1u << draw(&s, 0, 2));
 	wo.log = (struct log_options){
 		.sync = true, .segment_bytes = 1u << draw(&s, 15, 20), .cache_bytes = 1u << draw(&s, 12, 20),
-		.partition_segment_bytes = 1u << draw(&s, 15, 20),
+		.partition_segment_bytes = 1u << draw(&s, 15, 20), .bulk_bytes = 1u << draw(&s, 10, 18),
 	};
 	s.world = world_new(&wo);
 	s.model = model_new(s.world);

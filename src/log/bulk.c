@@ -1,0 +1,228 @@
+#include "log/bulk.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crc.h"
+
+/* ---- what goes there ---- */
+
+/*
+ * A sync of a segment costs about as much as writing bulk_bytes twice.  A quarter of that is enough for a partition that
+ * has a quarter of all that waits: its producers wait for their answers before they send more, and there are few such
+ * segments to sync.
+ */
+static bool is_much(const struct log *log, uint64_t waiting)
+{
+	return waiting >= log->options.bulk_bytes ||
+	       (waiting >= log->options.bulk_bytes / 4 && waiting >= log->pending_bytes / 4);
+}
+
+bool bulk_wants(const struct log *log, const struct item *item)
+{
+	return item->alone && !log->rest && is_much(log, item->alone->waiting) && partition_find(log, item->targets[0].partition);
+}
+
+/* The segment that is written to, or a new one. */
+static struct segment *target(struct log *log, struct slot *slot, uint32_t partition)
+{
+	if (slot->bulk && slot->bulk->size >= partition_segment_limit(log, partition))
+		segment_seal(log, &slot->bulk);
+	if (!slot->bulk) {
+		slot->bulk = segment_new(log, log->next_segment, slot->number, partition, /* dedicated = */ true);
+		if (slot->bulk)
+			slot->bulk->bulk = true;
+	}
+	return slot->bulk;
+}
+
+static struct bulk_write *write_of(const struct bulk *b, const struct segment *s)
+{
+	for (uint32_t i = b->nwrites; i-- > 0;)
+		if (b->writes[i].s == s)
+			return &b->writes[i];
+	return NULL;
+}
+
+static bool count_batches(struct log *log, struct bulk *b, uint32_t entries)
+{
+	struct node *n = log->pending.next;
+
+	for (uint32_t i = 0; i < entries; i++, n = n->next) {
+		const struct item *item = CONTAINER(struct item, link, n);
+		struct segment *s = item->noted ? target(log, item->alone, item->targets[0].partition) : NULL;
+		struct bulk_write *w = s ? write_of(b, s) : NULL;
+
+		if (!item->noted)
+			continue;
+		if (!s)
+			return false;
+		if (!w) {
+			w = &b->writes[b->nwrites++];
+			*w = (struct bulk_write){ .s = s, .at = s->size, .create = !s->created, .file = -1 };
+		}
+		w->batches++;
+	}
+	return true;
+}
+
+int bulk_begin(struct log *log, struct bulk *b, uint32_t entries, uint32_t notes, uint32_t slots)
+{
+	struct iovec *v;
+
+	*b = (struct bulk){ .log_id = log->id };
+	if (!notes)
+		return 0;
+	b->writes = calloc(slots, sizeof *b->writes);
+	b->v = v = malloc(2 * notes * sizeof *b->v);
+	b->heads = malloc(notes * sizeof *b->heads);
+	if (!b->writes || !b->v || !b->heads || !count_batches(log, b, entries)) {
+		b->nwrites = 0;
+		bulk_end(b, false);
+		return -1;
+	}
+	for (uint32_t i = 0; i < b->nwrites; i++) {
+		b->writes[i].v = v;
+		b->writes[i].s->readers++;
+		v += 2 * b->writes[i].batches;
+	}
+	return 0;
+}
+
+/* Does the batch go on where the extent ends?  An extent holds no more than a small bulk append. */
+static bool continues(const struct log *log, const struct bulk_write *w, const struct item *item)
+{
+	uint32_t most = log->options.bulk_bytes < BULK_EXTENT ? log->options.bulk_bytes : BULK_EXTENT;
+
+	return w->extent && w->last + 1 == item->targets[0].base_offset && w->extent + item->info.size <= most;
+}
+
+void bulk_place(struct log *log, struct bulk *b, struct item *item, uint64_t seq)
+{
+	struct segment *s = item->alone->bulk;
+	struct bulk_write *w = write_of(b, s);
+	struct slice payload = view_slice(item->entry.payload);
+	uint8_t *head = b->heads[b->nnotes++];
+
+	memcpy(head, payload.p, BATCH_STAMPED);
+	batch_stamp(head, item->targets[0].base_offset, (uint32_t)item->entry.term);
+	if (!continues(log, w, item)) {
+		w->extent = 0;
+		w->crc = segment_seed(log->id, s->number);
+	}
+	w->crc = crc32c(crc32c(w->crc, head, BATCH_STAMPED), payload.p + BATCH_STAMPED, payload.n - BATCH_STAMPED);
+	item->crc = w->crc;
+	item->segment = s;
+	item->note = (struct note){
+		.segment = s->number, .at = w->at + w->size, .before = w->extent,
+		.last_delta = item->info.last_delta, .max_time = item->info.max_time,
+	};
+	w->v[w->nv++] = (struct iovec){ head, BATCH_STAMPED };
+	w->v[w->nv++] = (struct iovec){ (void *)(payload.p + BATCH_STAMPED), payload.n - BATCH_STAMPED };
+	w->size += payload.n;
+	w->extent += (uint32_t)payload.n;
+	w->last = item->targets[0].base_offset + item->info.last_delta;
+	segment_written(log, s, seq);
+}
+
+/* ---- on the writer's queue ---- */
+
+int64_t bulk_write(struct disk *disk, struct bulk *b)
+{
+	int64_t r = 0;
+
+	for (uint32_t i = 0; i < b->nwrites && r >= 0; i++) {
+		struct bulk_write *w = &b->writes[i];
+
+		r = w->file = segment_open_file(disk, w->s, FILE_SEGMENT, b->log_id, w->create);
+		if (r >= 0)
+			r = disk->calls->write(disk, w->file, w->v, w->nv, (int64_t)w->at);
+	}
+	return r;
+}
+
+int64_t bulk_close(struct disk *disk, struct bulk *b, int64_t r, bool sync)
+{
+	bool names = false;
+
+	for (uint32_t i = 0; i < b->nwrites; i++) {
+		struct bulk_write *w = &b->writes[i];
+
+		if (r >= 0 && sync && !MUTANT_note_before_data)
+			r = log_final(disk->calls->sync(disk, w->file));
+		if (w->file >= 0)
+			disk->calls->close(disk, w->file);
+		w->file = -1;
+		names |= w->create;
+	}
+	if (r >= 0 && sync && names && !MUTANT_skip_dir_sync)
+		r = log_final(disk->calls->sync_dir(disk, "segments"));
+	return r;
+}
+
+uint64_t bulk_bytes(const struct bulk *b)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < b->nwrites; i++)
+		n += b->writes[i].size;
+	return n;
+}
+
+void bulk_end(struct bulk *b, bool written)
+{
+	for (uint32_t i = 0; i < b->nwrites; i++) {
+		struct segment *s = b->writes[i].s;
+
+		s->readers--;
+		s->created |= written;
+		if (!s->created)
+			list_remove(&s->unsynced);
+	}
+	free(b->writes);
+	free(b->v);
+	free(b->heads);
+	*b = (struct bulk){ 0 };
+}
+
+/* ---- the index follows ---- */
+
+/* The record of the extent that the batch belongs to, with the batch in it; NULL: no memory. */
+static struct index_record *grow_record(struct segment *s, const struct item *item)
+{
+	struct batch_info info = item->info;
+	struct index_record *r;
+
+	if (!item->note.before) {
+		r = segment_add_tail(s);
+		if (!r)
+			return NULL;
+		*r = (struct index_record){ .partition = item->targets[0].partition, .at = item->note.at };
+	}
+	r = &s->tail[s->ntail - 1];
+	info.base_offset = item->targets[0].base_offset;
+	extent_grow(r, &info);
+	r->size += info.size;
+	r->crc = item->crc;
+	return r;
+}
+
+int bulk_index(struct log *log, const struct item *item)
+{
+	struct partition *p = partition_find(log, item->targets[0].partition);
+	struct segment *s = item->segment;
+	struct index_record *r;
+	struct extent e;
+
+	assert(item->note.at == s->size);
+	r = grow_record(s, item);
+	if (!r)
+		return -ERR_NO_MEMORY;
+	s->size += item->info.size;
+	if (!p || r->last < p->start)
+		return 0;
+	e = extent_of(r, s);
+	e.verified = !item->lost;
+	return partition_put_extent(log, p, &e);
+}
