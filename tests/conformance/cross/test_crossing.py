@@ -522,3 +522,34 @@ def test_everything_is_still_shared_after_a_restart(all_, fresh):
         assert [r.value for r in again.from_kafka(name, 3)] == [b"0", b"1", b"2"]
     finally:
         again.close()
+
+
+# -- transactions ----------------------------------------------------------
+
+@pytest.mark.skipif(not hasattr(kafka.KafkaProducer, "begin_transaction"), reason="kafka-python 2 has no transactions")
+def test_other_protocols_see_a_Kafka_transaction_when_it_is_committed_and_never_when_aborted(all_, fresh):
+    name = fresh()
+    url = all_.place(name)
+    producer = kafka.KafkaProducer(bootstrap_servers=all_.server.kafka, transactional_id=fresh("tx"))
+    all_.closing.append(producer.close)
+    producer.init_transactions()
+
+    def transact(values):
+        producer.begin_transaction()
+        for value in values:
+            producer.send(name, value)
+        producer.flush()
+
+    transact([b"never", b"never"])
+    all_.to_amqp(name, b"behind")                       # of no transaction, but it comes behind one
+    assert all_.channel.basic_get(name) == (None, None, None)
+    producer.abort_transaction()
+    assert all_.from_amqp(name)[2] == b"behind"
+
+    transact([b"0", b"1", b"2"])
+    assert all_.channel.basic_get(name) == (None, None, None)
+    assert not all_.sqs.receive_message(QueueUrl=url).get("Messages")
+    producer.commit_transaction()
+    assert all_.from_amqp(name)[2] == b"0"
+    assert sorted(all_.from_sqs(url)["Body"] for _ in range(2)) == ["1", "2"]
+    assert all_.channel.basic_get(name) == (None, None, None)
