@@ -71,20 +71,23 @@ static void learn_id(struct sim *s, struct kafka_peer *k, int channel)
 	sim_fail(s->world, "set-up: no metadata of %s", s->model->channels[channel].name);
 }
 
-static int add_topic(struct sim *s, struct kafka_peer *k, const char *name, unsigned partitions)
+static int add_topic(struct sim *s, struct kafka_peer *k, const char *name, unsigned partitions,
+		     struct create_topics_request_config *configs, unsigned nconfigs)
 {
 	struct model_channel *ch = model_channel(s->model, name);
 	struct create_topics_request_topic topic;
 	struct create_topics_request request;
 	OWN(arena) struct arena a = ARENA_MAX(1 << 20);
 
-	ch->topic = true;
+	ch->topic = !nconfigs;          /* a compacted one has a model of its own */
 	ch->partitions = partitions;
 	wire_init(&create_topics_request_msg, &request);
 	wire_init(&create_topics_request_topic_msg, &topic);
 	topic.name = slice_cstr(name);
 	topic.num_partitions = (int32_t)partitions;
 	topic.replication_factor = 1;
+	topic.configs.n = (int32_t)nconfigs;
+	topic.configs.v = configs;
 	request.topics.n = 1;
 	request.topics.v = &topic;
 	struct create_topics_response *r = ask_kafka(k, KAFKA_CREATE_TOPICS, -1, &request, &a);
@@ -181,7 +184,7 @@ static unsigned draw(struct sim *s, unsigned from, unsigned to)
 
 static void plan_kafka(struct sim *s, struct kafka_peer *k)
 {
-	int t = add_topic(s, k, "events", draw(s, 1, MODEL_PARTITIONS));
+	int t = add_topic(s, k, "events", draw(s, 1, MODEL_PARTITIONS), NULL, 0);
 
 	for (unsigned n = draw(s, 1, 3); n > 0; n--)
 		kafka_producer(s, t, rng_below(&s->plan, 3) > 0);
@@ -254,7 +257,7 @@ static void plan_fifo(struct sim *s, struct sqs_peer *q)
 /* A Kafka topic with a queue view: groups read all of it, workers of both kinds share it. */
 static void plan_crossing(struct sim *s, struct kafka_peer *k, struct amqp_peer *p, struct sqs_peer *q)
 {
-	int t = add_topic(s, k, "orders", draw(s, 1, 2));
+	int t = add_topic(s, k, "orders", draw(s, 1, 2), NULL, 0);
 	struct model_channel *ch = &s->model->channels[t];
 
 	declare_queue(s, p, "orders", NULL);
@@ -270,6 +273,18 @@ static void plan_crossing(struct sim *s, struct kafka_peer *k, struct amqp_peer 
 	sqs_receiver(s, t);
 	if (draw(s, 0, 1))
 		sqs_receiver(s, t);
+}
+
+/* A compacted topic; segment.ms and delete.retention.ms so short that all of it happens. */
+static void plan_table(struct sim *s, struct kafka_peer *k)
+{
+	struct create_topics_request_config configs[] = {
+		{ SLICE("cleanup.policy"), SLICE("compact") }, { SLICE("segment.ms"), SLICE("500") },
+		{ SLICE("min.cleanable.dirty.ratio"), SLICE("0.1") }, { SLICE("delete.retention.ms"), SLICE("3000") },
+	};
+	int t = add_topic(s, k, "table", 1, configs, sizeof configs / sizeof *configs);
+
+	s->table = table_actors(s, t, draw(s, 1, 3));
 }
 
 static void set_up(struct sim *s)
@@ -294,6 +309,8 @@ static void set_up(struct sim *s)
 		plan_fifo(s, &q);
 	if (plans & 16)
 		plan_crossing(s, &k, &p, &q);
+	if (draw(s, 0, 2) == 0)
+		plan_table(s, &k);
 	client_close(&k.client);
 	client_close(&p.client);
 	client_close(&q.client);
@@ -360,6 +377,8 @@ static void scan_topics(struct sim *s)
 	for (int i = 0; i < s->model->nchannels; i++)
 		if (s->model->channels[i].topic)
 			kafka_scan(s, i);
+	if (s->table)
+		table_check(s, s->table);
 	model_check_topics(s->model);
 }
 

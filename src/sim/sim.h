@@ -30,6 +30,7 @@ void sim_run(const struct sim_options *o, struct sim_result *ret);
 enum sim_phase { SIM_WORK, SIM_DRAIN, SIM_END };
 
 struct sim;
+struct table;
 
 /* Whoever does something by itself.  Each has its own generator. */
 struct actor {
@@ -50,6 +51,7 @@ struct sim {
 	struct node actors;
 	unsigned nactors, producers;
 	uint8_t topic_ids[MODEL_CHANNELS][16];
+	struct table *table;            /* a compacted topic, or NULL */
 	int64_t pace_us;                /* between the sends of a producer, at most */
 	uint32_t size_max;              /* of bodies */
 };
@@ -65,6 +67,9 @@ void kafka_producer(struct sim *s, int channel, bool idempotent);
 void kafka_consumer(struct sim *s, int channel, unsigned group);        /* a member of a group */
 /* Reads everything from the beginning, once; by itself, at the end. */
 void kafka_scan(struct sim *s, int channel);
+/* table_actors.c: writers and a reader of a compacted topic of one partition; and the last reading. */
+struct table *table_actors(struct sim *s, int channel, unsigned writers);
+void table_check(struct sim *s, struct table *t);
 void amqp_publisher(struct sim *s, const char *exchange, const char *key, const int *channels, unsigned n);
 void amqp_consumer(struct sim *s, int channel, uint16_t prefetch);
 void sqs_sender(struct sim *s, int channel, unsigned first_group, unsigned groups);
