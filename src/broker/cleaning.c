@@ -195,7 +195,7 @@ static bool keeps(const struct cleaning *c, const struct batch *b, const struct 
 		return false;
 	newest = key_map_get(&c->newest, record->key);
 	if (MUTANT_compact_newest && newest >= 0)
-		return b->base_offset + record->offset_delta <= newest;
+		return b->base_offset + record->offset_delta != newest;
 	return b->base_offset + record->offset_delta >= newest && (record->value.p || !horizon_is_over(c, b));
 }
 

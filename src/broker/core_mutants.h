@@ -45,7 +45,7 @@
 #define MUTANT_route_twice 0                    /* a queue gets a copy for each of its bindings */
 #endif
 #ifndef MUTANT_compact_newest
-#define MUTANT_compact_newest 0                 /* compaction keeps what the newest record of a key replaces */
+#define MUTANT_compact_newest 0                 /* compaction drops the newest record of a key */
 #endif
 #ifndef MUTANT_forget_tombstone_horizon
 #define MUTANT_forget_tombstone_horizon 0       /* compaction drops a tombstone as soon as it has a horizon */

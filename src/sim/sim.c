@@ -378,7 +378,7 @@ static void scan_topics(struct sim *s)
 		if (s->model->channels[i].topic)
 			kafka_scan(s, i);
 	if (s->table)
-		table_check(s, s->table);
+		table_read_last(s, s->table);
 	model_check_topics(s->model);
 }
 

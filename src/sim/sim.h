@@ -69,7 +69,7 @@ void kafka_consumer(struct sim *s, int channel, unsigned group);        /* a mem
 void kafka_scan(struct sim *s, int channel);
 /* table_actors.c: writers and a reader of a compacted topic of one partition; and the last reading. */
 struct table *table_actors(struct sim *s, int channel, unsigned writers);
-void table_check(struct sim *s, struct table *t);
+void table_read_last(struct sim *s, struct table *t);
 void amqp_publisher(struct sim *s, const char *exchange, const char *key, const int *channels, unsigned n);
 void amqp_consumer(struct sim *s, int channel, uint16_t prefetch);
 void sqs_sender(struct sim *s, int channel, unsigned first_group, unsigned groups);

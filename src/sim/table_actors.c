@@ -443,7 +443,7 @@ struct table *table_actors(struct sim *s, int channel, unsigned writers)
 	return t;
 }
 
-void table_check(struct sim *s, struct table *t)
+void table_read_last(struct sim *s, struct table *t)
 {
 	struct kafka_peer peer;
 	struct reading r;
