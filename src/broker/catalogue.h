@@ -52,6 +52,11 @@ bool catalogue_has_vhost(const struct catalogue *c, struct slice vhost);
 struct slice channel_setting(const struct channel *ch, const char *name);
 /* The policy of channels without settings. */
 const struct topic_policy *catalogue_topic_defaults(const struct catalogue *c);
+static inline bool channel_is_compacted(const struct channel *ch)       /* only what has slots of its own is */
+{
+	return ch->policy->compact && ch->dedicated;
+}
+
 bool channel_is_topic(const struct channel *ch);        /* Kafka may see it: vhost "/", legal name, shown */
 
 struct exchange_info {

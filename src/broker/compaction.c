@@ -195,7 +195,7 @@ int compaction_follow(struct broker *b, const struct channel *ch, struct partiti
 {
 	OWN(free) struct compacted *c = NULL;
 
-	if (!ch->policy->compact || !ch->dedicated) {
+	if (!channel_is_compacted(ch)) {
 		compaction_forget(b, p);
 		return 0;
 	}

@@ -205,7 +205,7 @@ static int admit(struct broker *b, struct publish *p, const struct batch *batch,
 	to->mark = b->publishes;
 
 	t->log_start = core_start(b, to);
-	if (e->channel.policy->compact && has_keyless(batch))
+	if (channel_is_compacted(&e->channel) && has_keyless(batch))
 		return -ERR_NO_KEY;
 
 	int r = admit_producer(to, batch, c, t);

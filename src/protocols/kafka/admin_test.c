@@ -148,7 +148,7 @@ TEST(a_topic_is_created_or_refused_with_its_code)
 		{ { .name = SLICE("x"), .num_partitions = 1, .replication_factor = 1, .configs = { 1, &unknown } }, 40, 0 },
 		{ { .name = SLICE("x"), .num_partitions = 1, .replication_factor = 1, .configs = { 1, &nothing } }, 40, 0 },
 		{ { .name = SLICE("c0"), .num_partitions = 1, .replication_factor = 1, .configs = { 1, &retention } }, 0, 1 },
-		{ { .name = SLICE("x"), .num_partitions = 1, .replication_factor = 1, .configs = { 1, &compact } }, 40, 0 },
+		{ { .name = SLICE("c4"), .num_partitions = 1, .replication_factor = 1, .configs = { 1, &compact } }, 0, 1 },
 		{ { .name = SLICE("x"), .num_partitions = 1, .replication_factor = 1, .configs = { 1, &huge } }, 40, 0 },
 		{ { .name = SLICE("c1"), .num_partitions = 1, .replication_factor = 1, .configs = { 1, &forever } }, 0, 1 },
 		{ { .name = SLICE("c2"), .num_partitions = -1, .replication_factor = -1, .configs = { 1, &size } }, 0, 3 },
@@ -161,11 +161,11 @@ TEST(a_topic_is_created_or_refused_with_its_code)
 		CHECK(a && a->error_code == rows[i].error);
 		CHECK(a->error_code ? a->error_message.n > 0 : a->num_partitions == rows[i].partitions && a->configs.n > 30);
 	}
-	CHECK(f->catalogue.n == 5);
+	CHECK(f->catalogue.n == 6);
 
 	const struct create_topics_response_topic *a = create(f, (struct create_topics_request_topic){
 		.name = SLICE("only-looking"), .num_partitions = 5, .replication_factor = 1 }, true);
-	CHECK(a && a->error_code == 0 && a->num_partitions == 5 && f->catalogue.n == 5);
+	CHECK(a && a->error_code == 0 && a->num_partitions == 5 && f->catalogue.n == 6);
 	fake_free(f);
 }
 

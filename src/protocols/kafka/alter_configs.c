@@ -198,7 +198,7 @@ static bool find_result(struct alteration *a, const struct channel *ch, struct r
 			o->changes[o->nchanges++] = s;
 	}
 	keep_the_rest(a, ch, o);
-	if (topic_settings_check(a->r, o->settings, o->n, &why))
+	if (topic_settings_check(a->r, o->settings, o->n, !ch->dedicated, &why))
 		return true;
 	refuse(a, K_INVALID_CONFIG, request_printf(a->r, "%s", why.text));
 	return false;

@@ -257,7 +257,7 @@ void serve_delete_records(struct request *r)
 				p->error_code = error;
 			else if (q->partition_index < 0 || (uint32_t)q->partition_index >= ch->partitions)
 				p->error_code = K_UNKNOWN_TOPIC_OR_PARTITION;
-			else if (!ch->policy->delete_old)
+			else if (channel_is_compacted(ch) && !ch->policy->delete_old)
 				p->error_code = K_POLICY_VIOLATION;     /* compacted only: deleting is not the policy */
 			else if (q->offset < -1)
 				p->error_code = K_OFFSET_OUT_OF_RANGE;

@@ -94,7 +94,7 @@ static bool check(struct request *r, const struct channel *ch, const struct prod
 		refuse(p, kafka_error(e), request_printf(r, "%s", why.text[0] ? why.text : error_info(e)->text));
 		return false;
 	}
-	if (ch->policy->compact && ret->keyless) {
+	if (channel_is_compacted(ch) && ret->keyless) {
 		keyless_refuse(r, ch->name, ret, p);
 		return false;
 	}

@@ -134,7 +134,16 @@ static bool check_limit(const struct request *r, const struct topic_setting *s, 
 	return false;
 }
 
-static bool check_one(const struct request *r, const struct setting *given, struct why *why)
+static bool check_cleanup(struct slice value, bool of_queue, struct why *why)
+{
+	if (!of_queue || !has_word(value, SLICE("compact")))
+		return true;
+	fail(why, -ERR_BAD_ATTRIBUTE, "cleanup.policy=%.*s is not supported: the channel of a queue is not compacted",
+	     SLICE_ARGS(value));
+	return false;
+}
+
+static bool check_one(const struct request *r, const struct setting *given, bool of_queue, struct why *why)
 {
 	const struct topic_setting *s = topic_setting_find(given->name);
 	struct slice value = slice_trim(given->value);
@@ -146,11 +155,8 @@ static bool check_one(const struct request *r, const struct setting *given, stru
 		return check_fixed(r, s, value, why);
 	case RULE_WITHIN_LIMIT:
 		return check_limit(r, s, value, why);
-	case RULE_UNCOMPACTED:
-		if (!has_word(value, SLICE("compact")))
-			return true;
-		fail(why, -ERR_BAD_ATTRIBUTE, "%s=%.*s is not supported: there is no compaction yet", s->name, SLICE_ARGS(value));
-		return false;
+	case RULE_CLEANUP:
+		return check_cleanup(value, of_queue, why);
 	case RULE_ENFORCED:
 		return true;
 	}
@@ -159,7 +165,7 @@ static bool check_one(const struct request *r, const struct setting *given, stru
 
 /* ---- the door ---- */
 
-bool topic_settings_check(const struct request *r, const struct setting *settings, uint32_t n, struct why *why)
+bool topic_settings_check(const struct request *r, const struct setting *settings, uint32_t n, bool of_queue, struct why *why)
 {
 	struct topic_policy p;
 
@@ -170,7 +176,7 @@ bool topic_settings_check(const struct request *r, const struct setting *setting
 		}
 	}
 	for (uint32_t i = 0; i < n; i++) {
-		if (!check_one(r, &settings[i], why))
+		if (!check_one(r, &settings[i], of_queue, why))
 			return false;
 	}
 	p = topic_policy_of(settings, n, catalogue_topic_defaults(r->k->session.host->catalogue));

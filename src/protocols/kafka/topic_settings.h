@@ -13,7 +13,7 @@ enum config_type {
 	CONFIG_BOOLEAN = 1, CONFIG_STRING = 2, CONFIG_INT = 3, CONFIG_LONG = 5, CONFIG_DOUBLE = 6, CONFIG_LIST = 7,
 };
 
-enum setting_rule { RULE_ENFORCED, RULE_WITHIN_LIMIT, RULE_FIXED, RULE_UNCOMPACTED };
+enum setting_rule { RULE_ENFORCED, RULE_WITHIN_LIMIT, RULE_FIXED, RULE_CLEANUP };
 
 /* One row; configs.def says what the columns mean. */
 struct topic_setting {
@@ -29,8 +29,11 @@ struct topic_setting {
 const struct topic_setting *topic_setting_at(unsigned i);
 const struct topic_setting *topic_setting_find(struct slice name);      /* NULL: there is none */
 
-/* May a topic have these, and nothing else?  Values are not null.  On false *why says why not, in Kafka's words. */
-bool topic_settings_check(const struct request *r, const struct setting *settings, uint32_t n, struct why *why);
+/*
+ * May a topic have these, and nothing else?  `of_queue`: it is the channel of a queue.  Values are not null.  On false *why
+ * says why not, in Kafka's words.
+ */
+bool topic_settings_check(const struct request *r, const struct setting *settings, uint32_t n, bool of_queue, struct why *why);
 
 /* The value that was given, or null. */
 struct slice topic_setting_given(const struct topic_setting *s, const struct setting *settings, uint32_t n);

@@ -113,7 +113,8 @@ static bool check_configs(struct request *r, const struct create_topics_request_
 
 	if (!check_nulls(r, asked, t))
 		return false;
-	if (topic_settings_check(r, (const struct setting *)asked->configs.v, (uint32_t)asked->configs.n, &why))
+	if (topic_settings_check(r, (const struct setting *)asked->configs.v, (uint32_t)asked->configs.n,
+				 /* of_queue = */ false, &why))
 		return true;
 	refuse_topic(t, K_INVALID_CONFIG, request_printf(r, "%s", why.text));
 	return false;

@@ -3,6 +3,8 @@
 //     JavaClient BOOTSTRAP produce TOPIC COUNT CODEC     prints the offsets
 //     JavaClient BOOTSTRAP consume TOPIC GROUP COUNT     prints key=value, then commits
 //     JavaClient BOOTSTRAP admin TOPIC                   creates, describes and deletes
+//     JavaClient BOOTSTRAP table TOPIC KEYS TIMES        writes to a compacted topic until it has KEYS records: prints them,
+//                                                        and what a record without a key gets
 //
 // Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
 import java.time.Duration;
@@ -22,6 +24,7 @@ public class JavaClient {
         case "produce" -> produce(settings, args[2], Integer.parseInt(args[3]), args[4]);
         case "consume" -> consume(settings, args[2], args[3], Integer.parseInt(args[4]));
         case "admin" -> admin(settings, args[2]);
+        case "table" -> table(settings, args[2], Integer.parseInt(args[3]), Integer.parseInt(args[4]));
         default -> throw new IllegalArgumentException(args[1]);
         }
     }
@@ -69,5 +72,42 @@ public class JavaClient {
             System.out.println("nodes " + cluster.nodes().get().size() + " controller " + (cluster.controller().get() != null));
             admin.deleteTopics(List.of(topic)).all().get();
         }
+    }
+
+    static void table(Map<String, Object> settings, String topic, int keys, int times) throws Exception {
+        try (var admin = Admin.create(settings)) {
+            admin.createTopics(List.of(new NewTopic(topic, 1, (short) 1).configs(Map.of("cleanup.policy", "compact",
+                "segment.ms", "100", "min.cleanable.dirty.ratio", "0.01")))).all().get();
+        }
+        settings.put("compression.type", "snappy");
+        try (var producer = new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer())) {
+            for (int i = 0; i < keys * times; i++)
+                producer.send(new ProducerRecord<>(topic, "k" + i % keys, "v" + i));
+            producer.flush();
+            List<ConsumerRecord<String, String>> all = List.of();
+            for (int tries = 0; tries < 40 && all.size() != keys; tries++, Thread.sleep(250))
+                all = readAll(settings, topic);
+            for (var record : all)
+                System.out.println(record.offset() + " " + record.key() + "=" + record.value());
+            try {
+                producer.send(new ProducerRecord<>(topic, "no key")).get();
+            } catch (java.util.concurrent.ExecutionException e) {
+                System.out.println(e.getCause().getClass().getSimpleName() + ": " + e.getCause().getMessage());
+            }
+        }
+    }
+
+    static List<ConsumerRecord<String, String>> readAll(Map<String, Object> settings, String topic) {
+        List<ConsumerRecord<String, String>> found = new ArrayList<>();
+        var partition = new org.apache.kafka.common.TopicPartition(topic, 0);
+        try (var consumer = new KafkaConsumer<>(settings, new StringDeserializer(), new StringDeserializer())) {
+            consumer.assign(List.of(partition));
+            consumer.seekToBeginning(List.of(partition));
+            long end = consumer.endOffsets(List.of(partition)).get(partition);
+            while (consumer.position(partition) < end)
+                for (var record : consumer.poll(Duration.ofMillis(200)))
+                    found.add(record);
+        }
+        return found;
     }
 }

@@ -64,3 +64,12 @@ def test_a_group_resumes_where_it_committed(java, fresh):
 
 def test_topics_are_created_described_and_deleted(java, fresh):
     assert java("admin", fresh()) == ["partitions 3", "setting 345678", "nodes 1 controller true"]
+
+
+def test_a_compacted_topic_keeps_the_newest_record_of_each_key(java, fresh, peer):
+    if peer == "kafka":
+        pytest.skip("Kafka leaves the last segment alone until something more is written")
+    topic = fresh()
+    *records, refused = java("table", topic, 20, 1000)
+    assert records == ["%d k%d=v%d" % (n, n % 20, n) for n in range(19980, 20000)]
+    assert refused == ("InvalidRecordException: Compacted topic cannot accept message without key in topic partition " + topic + "-0")

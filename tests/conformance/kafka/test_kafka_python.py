@@ -164,6 +164,63 @@ def test_a_tombstone_is_not_an_empty_value(kafka_, fresh):
     assert [(r.key, r.value) for r in got] == [(b"gone", None), (b"", b""), (None, b"x")]
 
 
+COMPACTED = {"cleanup.policy": "compact", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.01",
+             "delete.retention.ms": "1000"}
+
+
+def all_records(kafka_, topic):
+    """All there is, up to the end of the partition as it is now."""
+    consumer = kafka_.assigned(topic)
+    partition = kafka.TopicPartition(topic, 0)
+    end = consumer.end_offsets([partition])[partition]
+    found = []
+    while consumer.position(partition) < end:
+        for some in consumer.poll(timeout_ms=200).values():
+            found.extend(some)
+    consumer.close()
+    return [(r.offset, r.key, r.value) for r in found]
+
+
+@pytest.mark.parametrize("codec", [None, "gzip"])
+def test_a_compacted_topic_keeps_the_newest_record_of_each_key(kafka_, fresh, codec, peer):
+    if peer == "kafka":
+        pytest.skip("Kafka leaves the last segment alone until something more is written")
+    topic = kafka_.create(fresh(), **COMPACTED)
+    producer = kafka_.producer(compression_type=codec, linger_ms=5)
+    for n in range(20000):
+        producer.send(topic, b"v%d" % n, key=b"k%d" % (n % 20))
+    producer.flush()
+    newest = [(n, b"k%d" % (n % 20), b"v%d" % n) for n in range(19980, 20000)]
+    wait_until(lambda: all_records(kafka_, topic) == newest, "compaction", 20, 0.3)
+    assert committed_end(kafka_, topic) == 20000
+
+
+def committed_end(kafka_, topic):
+    partition = kafka.TopicPartition(topic, 0)
+    return kafka_.assigned(topic).end_offsets([partition])[partition]
+
+
+def test_a_tombstone_goes_after_its_time_and_its_key_does_not_come_back(kafka_, fresh, peer):
+    if peer == "kafka":
+        pytest.skip("Kafka leaves the last segment alone until something more is written")
+    topic = kafka_.create(fresh(), **COMPACTED)
+    producer = kafka_.producer()
+    for key, value in ((b"a", b"1"), (b"b", b"1"), (b"a", None)):
+        producer.send(topic, value, key=key)
+    producer.flush()
+    wait_until(lambda: all_records(kafka_, topic) == [(1, b"b", b"1"), (2, b"a", None)], "compaction", 10, 0.2)
+    time.sleep(1.2)
+    producer.send(topic, b"2", key=b"b").get(10)
+    wait_until(lambda: all_records(kafka_, topic) == [(3, b"b", b"2")], "the tombstone's end", 10, 0.2)
+
+
+def test_a_record_without_a_key_is_refused_where_the_topic_is_compacted(kafka_, fresh):
+    topic = kafka_.create(fresh(), **COMPACTED)
+    with pytest.raises(kafka.errors.KafkaError) as caught:
+        kafka_.producer(retries=0).send(topic, b"x").get(10)
+    assert "InvalidRecord" in type(caught.value).__name__ or not NEW      # older ones do not know the code
+
+
 def test_records_of_one_key_stay_in_one_partition_in_order(kafka_, fresh):
     topic = kafka_.create(fresh(), partitions=4)
     producer = kafka_.producer()
