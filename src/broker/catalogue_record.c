@@ -178,6 +178,8 @@ static int judge_create_queue(struct scene *s)
 	s->verdict->channel = e->channel.id;
 	if (e->channel.queue)
 		return refuse(s, -ERR_EXISTS, "queue '%.*s' already exists", SLICE_ARGS(s->r->name));
+	if (s->r->settings.n)
+		return refuse(s, -ERR_BAD_ARGUMENT, "topic '%.*s' has settings of its own", SLICE_ARGS(s->r->name));
 	return 0;
 }
 

@@ -200,6 +200,53 @@ TEST(the_messages_of_a_queue_are_not_subject_to_it)
 	world_close(&w);
 }
 
+/* A queue that keeps what is settled, for an hour. */
+static int kept_queue(struct world *w, const char *name)
+{
+	static struct setting settings[] = {
+		{ SLICE("retention.ms"), SLICE("3600000") }, { SLICE("hawser.keep.settled"), SLICE("true") },
+	};
+	struct cmd_change *c = world_new(w, CMD_CHANGE);
+
+	c->change = CHANGE_CREATE_QUEUE;
+	c->vhost = SLICE("/");
+	c->name = cmd_copy(&c->head, slice_cstr(name));
+	c->settings = settings;
+	c->nsettings = 2;
+	c->queue = cmd_alloc(&c->head, sizeof *c->queue);
+	*c->queue = (struct queue_spec){
+		.origin = ORIGIN_AMQP, .durable = true, .start = -1,
+		.policy = { .lease_ms = -1, .ttl_ms = -1, .expires_ms = -1, .max_length = -1, .max_bytes = -1 },
+	};
+	int r = world_ask(w, &c->head, 0);
+	cmd_free(&c->head);
+	return r;
+}
+
+TEST(a_queue_may_keep_what_is_settled_until_its_time_is_over)
+{
+	struct world w;
+
+	opened(&w, "orders");
+	CHECK(kept_queue(&w, "orders") == -ERR_BAD_ARGUMENT);   /* it is a topic, and has its own settings */
+	CHECK(kept_queue(&w, "jobs") == 0);
+	publish(&w, "jobs", 1, w.now_ms);
+	publish(&w, "jobs", 1, w.now_ms);
+	CHECK(receive(&w, "jobs", 1) == 1);
+	world_wait(&w, 59 * MINUTE);
+	CHECK(world_count(&w, "jobs", 0, 0) == 2);
+	world_crash(&w, CRASH_POWER);
+	CHECK(world_count(&w, "jobs", 0, 0) == 2);
+
+	/* The second is too old for readers, but still owed. */
+	world_wait(&w, MINUTE + CHECK_EVERY);
+	CHECK(start_of(&w, "jobs") == 2 && kept_from(&w, "jobs") == 1);
+	CHECK(receive(&w, "jobs", 9) == 1);
+	world_wait(&w, CHECK_EVERY);
+	CHECK(kept_from(&w, "jobs") == 2);
+	world_close(&w);
+}
+
 TEST(thousands_of_partitions_are_checked_in_some_turns)
 {
 	enum { PARTITIONS = 2500 };

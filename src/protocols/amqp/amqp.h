@@ -309,6 +309,8 @@ int check_same_arguments(struct conn *c, const struct thing *t, const char *cons
 
 /* The queue's arguments: checked with RabbitMQ's texts, and as the engine's policy.  Strings point into `table`. */
 int queue_arguments(struct conn *c, struct slice name, struct slice table, struct queue_spec *ret);
+/* Those that say how long settled messages stay, as settings of the channel that `change` creates (`fresh`, else they are refused). */
+int retention_settings(struct conn *c, struct slice name, struct slice table, bool fresh, struct cmd_change *change);
 int same_queue_arguments(struct conn *c, const struct thing *t, struct slice received, struct slice current);
 
 /* ------------------------------------------------------------------------------------ publish.c and confirm.c ---- */

@@ -49,6 +49,8 @@ static const struct argument known[] = {
 	{ "x-max-age", TEXT },
 	{ "x-stream-max-segment-size-bytes", INTEGER, 0, INT64_MAX },
 	{ "x-stream-filter-size-bytes", INTEGER, 0, INT64_MAX },
+	{ "x-retention-ms", INTEGER, 0, INT64_MAX, .classic = true, .quorum = true },           /* ours */
+	{ "x-retention-bytes", INTEGER, 0, INT64_MAX, .classic = true, .quorum = true },
 	{ "x-initial-cluster-size", INTEGER, 0, INT64_MAX },
 };
 enum { KNOWN = sizeof known / sizeof *known };
@@ -283,4 +285,31 @@ int same_queue_arguments(struct conn *c, const struct thing *t, struct slice rec
 	for (unsigned i = 0; i < KNOWN; i++)
 		names[i] = known[i].name;
 	return check_same_arguments(c, t, names, KNOWN, received, current);
+}
+
+/* How long a queue keeps what is settled is a matter of its channel: the same settings as a topic's. */
+int retention_settings(struct conn *c, struct slice name, struct slice table, bool fresh, struct cmd_change *change)
+{
+	static const struct { const char *argument, *setting; } kinds[] = {
+		{ "x-retention-ms", "retention.ms" }, { "x-retention-bytes", "retention.bytes" },
+	};
+	struct table_value v;
+	char text[32];
+
+	if (integer_or(table, "x-retention-ms", -1) == 0)
+		return 0;               /* settled messages go at once, as without it */
+	change->settings = cmd_alloc(&change->head, 3 * sizeof *change->settings);
+	for (unsigned i = 0; i < 2 && change->settings; i++) {
+		if (!table_find(table, slice_cstr(kinds[i].argument), &v))
+			continue;
+		if (!fresh)
+			return invalid(c, kinds[i].argument, name, "\"the topic has settings of its own\"");
+		snprintf(text, sizeof text, "%lld", (long long)v.integer);
+		change->settings[change->nsettings++] = (struct setting){
+			slice_cstr(kinds[i].setting), cmd_copy(&change->head, slice_cstr(text)),
+		};
+	}
+	if (change->nsettings)
+		change->settings[change->nsettings++] = (struct setting){ SLICE("hawser.keep.settled"), SLICE("true") };
+	return change->settings ? 0 : -ERR_NO_MEMORY;
 }

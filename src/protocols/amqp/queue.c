@@ -165,6 +165,11 @@ static int create_queue(struct conn *c, struct chan *ch, struct slice name, cons
 		change = NULL;
 	}
 	c->ask.fresh = !catalogue_channel(host_of(c)->catalogue, vhost_of(c), name);
+	int r = change ? retention_settings(c, name, s->arguments, c->ask.fresh, change) : 0;
+	if (r < 0) {
+		cmd_free(&change->head);
+		return r;
+	}
 	return ask(c, ch, change ? &change->head : NULL, 0, no_wait, queue_declared);
 }
 
