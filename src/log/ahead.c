@@ -92,6 +92,34 @@ static int plan_step(struct plan *p, struct trail *t, const struct partition *pa
 	return 0;
 }
 
+bool ahead_park(struct plan *p, int64_t offset)
+{
+	for (uint32_t i = 0; i < TRAILS; i++) {
+		struct trail *t = &p->log->trails[i];
+
+		if (t->busy && t->partition == p->partition && offset >= t->ahead && offset < t->step_end) {
+			p->trail = t;
+			list_push(&p->log->parked, &p->link);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void call_parked(struct log *log, const struct trail *t)
+{
+	struct node ready;
+
+	list_init(&ready);
+	LIST_EACH(n, &log->parked)
+		if (CONTAINER(struct plan, link, n)->trail == t) {
+			list_remove(n);
+			list_push(&ready, n);
+		}
+	for (struct node *n; (n = list_pop(&ready));)
+		read_again(CONTAINER(struct plan, link, n));
+}
+
 static void go_on(struct log *log, struct trail *t, size_t enough);
 
 static void on_fetched(struct disk_op *op)
@@ -106,11 +134,13 @@ static void on_fetched(struct disk_op *op)
 	if (op->result == 0) {
 		cold_remember(p);
 		t->ahead = p->next;
-		go_on(log, t, AHEAD_BYTES - STEP_BYTES);
 	} else {
 		t->used = 0;            /* whoever reads on learns what is the matter */
 	}
 	plan_free(p);
+	call_parked(log, t);
+	if (t->used)
+		go_on(log, t, AHEAD_BYTES - STEP_BYTES);
 }
 
 static void go_on(struct log *log, struct trail *t, size_t enough)
@@ -133,6 +163,7 @@ static void go_on(struct log *log, struct trail *t, size_t enough)
 		plan_free(p);
 	} else {
 		t->busy = true;
+		t->step_end = p->next;
 		log->steps_ahead++;
 		log->stats.read_ahead++;
 		cold_begin(p, on_fetched);

@@ -7,6 +7,8 @@
 #include "base/crc.h"
 #include "log/read.h"
 
+enum { AHEAD_PIECE = 1024 * 1024 };     /* what is read ahead is read for its checksum only: into little memory */
+
 static bool follows(const struct piece *a, const struct piece *b)
 {
 	return b->s && b->s == a->s && b->at == a->at + a->size && b->way == a->way && b->verified == a->verified &&
@@ -15,21 +17,32 @@ static bool follows(const struct piece *a, const struct piece *b)
 
 uint32_t pieces_together(const struct plan *p, uint32_t i)
 {
+	size_t size = p->pieces[i].size, most = p->read ? SIZE_MAX : AHEAD_PIECE;
 	uint32_t n = 1;
 
-	while (i + n < p->n && follows(&p->pieces[i + n - 1], &p->pieces[i + n]))
-		n++;
+	for (; i + n < p->n && follows(&p->pieces[i + n - 1], &p->pieces[i + n]); n++) {
+		size += p->pieces[i + n].size;
+		if (size > most)
+			break;
+	}
 	return n;
 }
 
 int cold_prepare(struct plan *p)
 {
+	size_t at = 0;
+
 	p->bytes = 0;
-	for (uint32_t i = 0; i < p->n; i++) {
+	for (uint32_t i = 0, n; i < p->n; i += n) {
+		n = pieces_together(p, i);
 		if (p->pieces[i].way != FROM_DISK)
 			continue;
-		p->pieces[i].to = (uint32_t)p->bytes;
-		p->bytes += p->pieces[i].size;
+		if (!p->read)
+			at = 0;
+		for (uint32_t k = i; k < i + n; at += p->pieces[k++].size)
+			p->pieces[k].to = (uint32_t)at;
+		if (at > p->bytes)
+			p->bytes = at;
 	}
 	p->buf = p->bytes <= UINT32_MAX ? buf_new(p->bytes) : NULL;
 	if (!p->buf)

@@ -217,7 +217,8 @@ struct trail {
 	bool busy;                      /* an operation is under way for it */
 	uint64_t used;                  /* when it was used last, by log->trails_used; 0: there is none */
 	int64_t next;                   /* where its last read ended */
-	int64_t ahead;                  /* how far has been read ahead */
+	int64_t ahead;                  /* how far has been read ahead, */
+	int64_t step_end;               /* and will be when the operation is over */
 };
 
 /* ---- the whole ---- */
@@ -271,6 +272,7 @@ struct log {
 	struct recents recents;
 
 	struct node reads;              /* struct plan (read.h): reading from disk under way */
+	struct node parked;             /* likewise: reads that wait for one that is made ahead of them */
 	struct trail trails[TRAILS];
 	uint64_t trails_used;           /* a clock: it ticks when one is used */
 	uint32_t steps_ahead;           /* reading ahead under way */

@@ -390,6 +390,7 @@ int log_open(struct env *env, const struct log_options *options, const struct lo
 	log->recents.budget = log->options.cache_bytes;
 	list_init(&log->pending);
 	list_init(&log->reads);
+	list_init(&log->parked);
 	list_init(&log->segments);
 	list_init(&log->kept);
 	list_init(&log->unsynced);

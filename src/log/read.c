@@ -172,8 +172,8 @@ static void choose_ways(struct plan *p)
 	}
 }
 
-/* Does the read have to wait?  If there is enough without that, the plan ends where it would have to. */
-static bool must_wait(struct plan *p)
+/* Does the read have to wait, and for what?  If there is enough without that, the plan ends there. */
+static bool must_wait(struct plan *p, int64_t *ret_at)
 {
 	size_t have = 0, now = 0;
 
@@ -182,6 +182,7 @@ static bool must_wait(struct plan *p)
 		bool from_disk = piece->way == FROM_DISK;
 
 		if (from_disk && (!piece->resident || now + piece->size > NOW_BYTES)) {
+			*ret_at = piece->batch.base_offset;
 			if (have < SPAN_BYTES)
 				return true;
 			p->next = piece->batch.base_offset;
@@ -324,11 +325,16 @@ static void on_fetched(struct disk_op *op)
 
 /* ---- the door ---- */
 
-static int read_plan(struct plan *p)
+/* Fetch what has to be; 1: later. */
+static int fetch_pieces(struct plan *p)
 {
-	bool waits = must_wait(p);
-	int error = cold_prepare(p);
+	int64_t at = p->next;
+	bool waits = must_wait(p, &at);
+	int error;
 
+	if (waits && ahead_park(p, at))
+		return 1;
+	error = cold_prepare(p);
 	if (error || !p->bytes)
 		return error;
 	if (!waits)
@@ -338,42 +344,53 @@ static int read_plan(struct plan *p)
 	return 1;
 }
 
+static int try_to_read(struct plan *p)
+{
+	const struct partition *part = partition_find(p->log, p->partition);
+	const struct log_read *r = p->read;
+	int error;
+
+	if (!part || part->damaged)
+		return part ? -ERR_DAMAGED : -ERR_NO_SUCH_PARTITION;
+	if (r->offset < part->start || r->offset > part->committed)
+		return -ERR_OUT_OF_RANGE;
+	p->limit = r->limit && r->limit < part->committed ? r->limit : part->committed;
+	p->next = p->limit > r->offset ? p->limit : r->offset;
+	error = plan_pieces(p, part);
+	if (error)
+		return error;
+	choose_ways(p);
+	return fetch_pieces(p);
+}
+
+void read_again(struct plan *p)
+{
+	int error;
+
+	p->trail = NULL;
+	cut_plan(p, 0);
+	error = try_to_read(p);
+	if (error <= 0)
+		finish_plan(p, error, /* waited = */ false);
+}
+
 void log_read(struct log *log, struct log_read *r)
 {
-	const struct partition *part = partition_find(log, r->partition);
-	struct plan *p;
-	int error;
+	struct plan *p = plan_new(log, r->partition);
 
 	r->batches = NULL;
 	r->nbatches = 0;
-	if (!part || part->damaged) {
-		finish(r, part ? -ERR_DAMAGED : -ERR_NO_SUCH_PARTITION);
-		return;
-	}
-	if (r->offset < part->start || r->offset > part->committed) {
-		finish(r, -ERR_OUT_OF_RANGE);
-		return;
-	}
-	p = plan_new(log, r->partition);
 	if (!p) {
 		finish(r, -ERR_NO_MEMORY);
 		return;
 	}
 	p->read = r;
-	p->limit = r->limit && r->limit < part->committed ? r->limit : part->committed;
-	p->next = p->limit > r->offset ? p->limit : r->offset;
-	error = plan_pieces(p, part);
-	if (!error) {
-		choose_ways(p);
-		error = read_plan(p);
-	}
-	if (error <= 0)
-		finish_plan(p, error, /* waited = */ false);
+	read_again(p);
 }
 
 void reads_free(struct log *log)
 {
-	for (struct node *n; (n = list_pop(&log->reads));)
+	for (struct node *n; (n = list_pop(&log->reads)) || (n = list_pop(&log->parked));)
 		plan_free(CONTAINER(struct plan, link, n));
 }
 

@@ -33,11 +33,11 @@ struct plan {
 	struct log *log;
 	uint32_t partition;
 	struct log_read *read;          /* NULL: nobody waits for it, it is read ahead */
-	struct trail *trail;            /* then: whose */
+	struct trail *trail;            /* then: whose; of a read that is parked: the one that is working for it */
 	struct piece *pieces;
 	uint32_t n, capacity;
-	size_t bytes;                   /* FROM_DISK */
-	struct buf *buf;                /* for them */
+	size_t bytes;                   /* size of the buffer: */
+	struct buf *buf;                /* for what is FROM_DISK */
 	size_t total;                   /* bytes delivered */
 	bool full;
 	int64_t limit;                  /* only batches that end below it */
@@ -48,11 +48,12 @@ struct plan {
 struct plan *plan_new(struct log *log, uint32_t partition);
 void plan_free(struct plan *p);
 struct piece *plan_extent(struct plan *p, const struct extent *e);     /* NULL: no memory */
+void read_again(struct plan *p);                                        /* it was parked: things have changed */
 
 /* cold.c */
 /* How many pieces from i on lie together in one segment and go the same way. */
 uint32_t pieces_together(const struct plan *p, uint32_t i);
-/* Give every piece that is FROM_DISK its place in the plan's buffer. */
+/* Give every piece that is FROM_DISK its place in the plan's buffer.  What is read ahead all goes to the same place. */
 int cold_prepare(struct plan *p);
 /* Read and check them; 0 or an error.  Waits for the disk if they are not resident. */
 int cold_fetch(struct disk *disk, struct plan *p);
@@ -63,6 +64,8 @@ void cold_came_back(struct plan *p);
 void cold_remember(struct plan *p);
 
 /* ahead.c */
+/* Is this offset just being read ahead?  Then the plan is parked, and read_again() is called when that is over. */
+bool ahead_park(struct plan *p, int64_t offset);
 /* A read of [offset, next) is done; `waited`: for the disk.  Who reads on and on will find the rest resident. */
 void ahead_follow(struct log *log, uint32_t partition, int64_t offset, int64_t next, bool waited);
 

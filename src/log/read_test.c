@@ -261,6 +261,24 @@ TEST(who_catches_up_waits_for_the_disk_only_at_the_beginning)
 	}
 }
 
+/* Who is as fast as the disk asks for what is just being read for him: it is not read twice. */
+TEST(nothing_is_read_twice_by_who_is_in_a_hurry)
+{
+	struct log_read r = { .partition = KAFKA_LIKE, .max_bytes = 200000, .takes_spans = true };
+	struct log_stats stats;
+	struct world w;
+
+	begin(&w, 81, KAFKA_LIKE, 4000);
+	reopen(&w);
+	for (; r.offset < log_committed(w.log, KAFKA_LIKE); r.offset = r.next) {
+		CHECK(read_at(&w, &r) >= 0 && !r.error && r.next > r.offset && r.nbatches > 0);
+		log_read_free(&r);
+	}
+	log_stats(w.log, &stats);
+	CHECK(stats.read_ahead >= 6 && stats.cold_reads <= 3);
+	end(&w);
+}
+
 TEST(a_read_ends_before_what_it_would_have_to_wait_for)
 {
 	struct log_read r = { .partition = KAFKA_LIKE, .max_bytes = 100000, .takes_spans = true };
