@@ -6,7 +6,8 @@
  *
  * --rate N sends N messages a second whatever the broker does, and takes latencies from when a message was due (no
  * coordinated omission).  --drain 1 publishes all, and only then consumes; --idle N opens N connections with a channel
- * and says what one of them costs; --keep N leaves N of 100 deliveries without an ack (with --ack 1).  The latency printed is the confirm's.
+ * and says what one of them costs; --keep N leaves N of 100 deliveries without an ack (with --ack 1).  The latency
+ * printed is the confirm's.
  *
  * A body begins with the publisher and a number, so that consumers notice what is lost or out of order: then the program
  * says so and ends with 1.
