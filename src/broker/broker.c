@@ -610,6 +610,18 @@ void broker_flush(struct broker *b)
 
 /* --------------------------------------------------------------------------------------------------- figures ---- */
 
+bool broker_partition_name(const struct broker *b, uint32_t partition, struct slice *ret_channel, uint32_t *ret_number)
+{
+	const struct partition *p = radix_get(&b->partitions, partition);
+	const struct channel *ch = p ? core_channel((struct broker *)b, p->channel) : NULL;
+
+	if (!ch)
+		return false;
+	*ret_channel = ch->name;
+	*ret_number = p->number;
+	return true;
+}
+
 void broker_stats(const struct broker *b, struct broker_stats *ret)
 {
 	struct log_stats log;

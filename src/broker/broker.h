@@ -62,6 +62,8 @@ void broker_flush(struct broker *b);
 
 const struct catalogue *broker_catalogue(const struct broker *b);
 const char *broker_cluster_id(const struct broker *b);  /* made at first start on shard 0, kept */
+/* Whose is this partition of the log?  False: nobody's. */
+bool broker_partition_name(const struct broker *b, uint32_t partition, struct slice *ret_channel, uint32_t *ret_number);
 void broker_set_blocked(struct broker *b, bool blocked);        /* memory or disk alarm */
 
 /* Figures for /metrics; see broker/metrics.def for names and help texts. */

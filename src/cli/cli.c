@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/ask.h"
+#include "cli/fsck.h"
 #include "server/config.h"
 
 static int settings(int argc, char **argv);
@@ -21,6 +22,7 @@ static const struct command {
 	{ "groups",   "list|describe NAME", "", ask_groups },
 	{ "stats",    "",            "all figures of a running broker", ask_stats },
 	{ "health",   "",            "", ask_health },
+	{ "fsck",     "[--repair] DIR", "is what is in a data directory whole?  No broker may be running on it", fsck },
 	{ "settings", "",            "the names that a configuration file knows, with defaults", settings },
 	{ "version",  "",            "", version },
 	{ "help",     "",            "", help },

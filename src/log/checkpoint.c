@@ -245,7 +245,7 @@ static int restore(struct log *log, struct slice body, struct checkpoint_place *
 }
 
 /* Read a checkpoint as a whole: 0, -ERR_DAMAGED with the reason in *reason, or another error. */
-static int read_whole(struct log *log, uint64_t number, struct buf **ret, struct why *reason)
+int checkpoint_read(struct log *log, uint64_t number, struct buf **ret, struct why *reason)
 {
 	char path[LOG_PATH_SIZE];
 	OWN(buf) struct buf *b = NULL;
@@ -337,7 +337,7 @@ static int use_second(struct log *log, uint64_t number, struct jfile *const *fil
 {
 	OWN(buf) struct buf *b = NULL;
 	struct why reason;
-	int error = number ? read_whole(log, number, &b, &reason) : 0;
+	int error = number ? checkpoint_read(log, number, &b, &reason) : 0;
 
 	if (error == -ERR_DAMAGED)
 		return error;           /* `why` tells about the newest */
@@ -371,7 +371,7 @@ int checkpoint_load(struct log *log, struct jfile *const *files, uint32_t nfiles
 	log->checkpoint = n.newest;
 	if (!n.newest)
 		return 0;
-	error = read_whole(log, n.newest, &b, why);
+	error = checkpoint_read(log, n.newest, &b, why);
 	if (!error)
 		return use(log, b, ret, why);
 	if (error == -ERR_DAMAGED)

@@ -164,6 +164,7 @@ struct segment {
 	bool named;                     /* and its name is durable */
 	bool sealed;                    /* nothing is added any more */
 	bool damaged;                   /* not readable; kept as it is */
+	bool rebuilt;                   /* its index was made again at this start */
 	bool swept;                     /* made by a sweep: takes the place of all that is older from `from` to its end */
 	int64_t from;
 	uint64_t size;                  /* bytes in use, header included; durable, or on the list of what is unsynced */
@@ -286,6 +287,9 @@ struct log {
 
 /* log.c */
 void log_fail(struct log *log, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* A log that knows nothing yet; log_free() it.  NULL: no memory. */
+struct log *log_blank(struct disk *disk, const struct log_options *options);
+void log_free(struct log *log, bool close_files);
 struct slot *log_slot(struct log *log, uint32_t number);        /* made when new; NULL: no memory */
 /* A batch is in the journal at that place, or noted there: enter it into the index of its partitions. */
 int log_index(struct log *log, const struct item *item, struct jfile *f, uint64_t seq, uint64_t payload_at);
@@ -453,6 +457,8 @@ struct checkpoint {
 	struct view snapshot;           /* the client's; a reference of the caller's */
 };
 /* Make the state of the newest usable checkpoint, whose journal is among `files`. */
+/* One of them as a whole: 0, -ERR_DAMAGED or -ERR_NEWER_FORMAT with the reason, or another error. */
+int checkpoint_read(struct log *log, uint64_t number, struct buf **ret, struct why *reason);
 int checkpoint_load(struct log *log, struct jfile *const *files, uint32_t nfiles, struct checkpoint *ret, struct why *why);
 int checkpoint_tidy(struct log *log, bool fallback, struct why *why);
 void checkpoint_encode(struct log *log, uint64_t number, const struct checkpoint_place *place, struct bytes *out);

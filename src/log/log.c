@@ -352,7 +352,7 @@ static void set_defaults(struct log_options *o)
 		o->bulk_bytes = MIB / 4;
 }
 
-static void log_free(struct log *log, bool close_files)
+void log_free(struct log *log, bool close_files)
 {
 	for (struct node *n; (n = list_pop(&log->pending));)
 		item_free(CONTAINER(struct item, link, n));
@@ -372,19 +372,14 @@ static void log_free(struct log *log, bool close_files)
 	free(log);
 }
 
-int log_open(struct env *env, const struct log_options *options, const struct log_client *client,
-	     struct log **ret, struct why *why)
+struct log *log_blank(struct disk *disk, const struct log_options *options)
 {
 	struct log *log = calloc(1, sizeof *log);
-	int r;
 
-	*ret = NULL;
 	if (!log)
-		return fail(why, -ERR_NO_MEMORY, "log");
-	log->env = env;
-	log->disk = env->disk;
-	log->io = env->disk->calls;
-	log->client = *client;
+		return NULL;
+	log->disk = disk;
+	log->io = disk->calls;
 	log->options = *options;
 	set_defaults(&log->options);
 	log->recents.budget = log->options.cache_bytes;
@@ -395,7 +390,20 @@ int log_open(struct env *env, const struct log_options *options, const struct lo
 	list_init(&log->kept);
 	list_init(&log->unsynced);
 	log->next_segment = 1;
+	return log;
+}
 
+int log_open(struct env *env, const struct log_options *options, const struct log_client *client,
+	     struct log **ret, struct why *why)
+{
+	struct log *log = log_blank(env->disk, options);
+	int r;
+
+	*ret = NULL;
+	if (!log)
+		return fail(why, -ERR_NO_MEMORY, "log");
+	log->env = env;
+	log->client = *client;
 	*ret = log;
 	log->recovering = true;
 	r = recover(log, why);

@@ -234,6 +234,36 @@ int64_t log_first_since(const struct log *log, uint32_t partition, int64_t from,
 /* Bytes kept of the pieces of which something is in [from, to), and the greatest time in the first of them (-1: none). */
 int64_t log_size_between(const struct log *log, uint32_t partition, int64_t from, int64_t to, int64_t *ret_max_time);
 
+/*
+ * Going over every file of a log that nobody has open, and telling what is wrong.  Changes nothing.  log_check() returns 0
+ * when it could look at everything (whatever it found), or why it could not.
+ */
+enum log_trouble {
+	LOG_LEFTOVER,                   /* of a crash, or not ours: of no consequence */
+	LOG_MENDABLE,                   /* the next start puts it right, and nothing is lost: an index, a checkpoint */
+	LOG_DAMAGE,
+};
+
+struct log_problem {
+	enum log_trouble trouble;
+	const char *file;               /* in the log's directory */
+	uint64_t offset;
+	const char *cause;
+	int64_t slot, partition;        /* that it concerns; -1: not known, or none */
+	int64_t first, last;            /* offsets of the partition; -1 */
+};
+
+struct log_check {
+	void *ctx;
+	void (*problem)(void *ctx, const struct log_problem *problem);
+	/* out */
+	uint64_t files, bytes;          /* looked at */
+	uint64_t commits, extents;
+	uint64_t mendable, damaged;     /* problems */
+};
+
+int log_check(struct disk *disk, struct log_check *check, struct why *why);
+
 struct log_stats {
 	uint64_t commits, entries, bytes_appended, bytes_written, cold_reads, read_ahead;
 	uint64_t commits_synced;        /* the others had relaxed entries only */

@@ -353,14 +353,6 @@ bad:
 	return NULL;
 }
 
-static bool all_zero(const uint8_t *p, uint64_t n)
-{
-	while (n--)
-		if (*p++)
-			return false;
-	return true;
-}
-
 /* Every byte of the commit is what its checksums say; NULL, or the cause.  *ret_notes: something is noted in it. */
 static const char *verify(const struct jfile *f, const struct commit *c, const uint8_t *bytes, bool *ret_notes)
 {
@@ -387,9 +379,7 @@ static const char *verify(const struct jfile *f, const struct commit *c, const u
 			return "the checksum of a payload does not match";
 		at += size;
 	}
-	if (meta.n || !all_zero(bytes + at, c->size - at))
-		return "there is something behind the entries";
-	return NULL;
+	return meta.n ? "there is something behind the entries" : NULL;
 }
 
 /*

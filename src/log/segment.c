@@ -563,6 +563,7 @@ static int rebuild_index(struct log *log, struct segment *s, struct why *why)
 	int error = scan_segment(&c);
 	int64_t r;
 
+	s->rebuilt = true;
 	if (error == -ERR_DAMAGED) {
 		give_up(log, s);
 		error = 0;

@@ -1,17 +1,14 @@
 #include "runtime/runtime.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/crc.h"
+#include "runtime/directory.h"
 #include "runtime/files.h"
 
 enum {
@@ -45,112 +42,6 @@ void runtime_note(const char *what, const char *who, const char *text)
 	line[n++] = '\n';
 	if (write(STDERR_FILENO, line, n) < 0)
 		return;         /* nobody reads our log: that is the operator's choice */
-}
-
-/* -------------------------------------------------------------------------------------------- the data directory ---- */
-
-static int lock_directory(struct runtime *rt, struct why *why)
-{
-	char path[4096];
-
-	if (mkdir(rt->options.data, 0750) < 0 && errno != EEXIST)
-		return fail(why, -ERR_DISK, "cannot make the data directory %s: %m", rt->options.data);
-	snprintf(path, sizeof path, "%s/LOCK", rt->options.data);
-	rt->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-	if (rt->lock < 0)
-		return fail(why, -ERR_DISK, "cannot open %s: %m", path);
-	if (flock(rt->lock, LOCK_EX | LOCK_NB) < 0)
-		return fail(why, -ERR_IN_USE, "the data directory %s is held by another process", rt->options.data);
-	return 0;
-}
-
-/* Make the names in a directory durable; -1 with errno. */
-static int sync_directory(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r = fd < 0 ? -1 : fsync(fd);
-
-	if (fd >= 0)
-		close(fd);
-	return r;
-}
-
-/* The names of the data directory and of the shards' directories in it: before anything in them is acknowledged. */
-static int sync_names(const struct runtime *rt, struct why *why)
-{
-	char parent[4096];
-
-	snprintf(parent, sizeof parent, "%s/..", rt->options.data);
-	if (sync_directory(rt->options.data) < 0)
-		return fail(why, -ERR_DISK, "cannot sync the directory %s: %m", rt->options.data);
-	/* Above it we may have no right to read: then it was not we who made the directory. */
-	if (sync_directory(parent) < 0 && errno != EACCES && errno != EPERM)
-		return fail(why, -ERR_DISK, "cannot sync the directory above %s: %m", rt->options.data);
-	return 0;
-}
-
-/*
- * The file `hawser` says what the directory is: "hawser 1\nshards N\ncrc32c X\n", the checksum being that of the first
- * two lines.  It is written once, before the first shard, so that a directory can never be opened with another number
- * of shards than it was made with.  docs/formats/directory.md specifies it.
- */
-static int identity_text(unsigned version, unsigned shards, char *text, size_t size)
-{
-	int n = snprintf(text, size, "hawser %u\nshards %u\n", version, shards);
-
-	return n + snprintf(text + n, size - (size_t)n, "crc32c %08x\n", crc32c(0, text, (size_t)n));
-}
-
-static int write_identity(const struct runtime *rt, const char *path, struct why *why)
-{
-	char temporary[4100], text[96];
-	int n = identity_text(1, rt->options.shards, text, sizeof text);
-	int fd;
-	bool ok;
-
-	snprintf(temporary, sizeof temporary, "%s.new", path);
-	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-	ok = fd >= 0 && write(fd, text, (size_t)n) == n && fsync(fd) == 0;
-	if (fd >= 0)
-		close(fd);
-	ok = ok && rename(temporary, path) == 0 && sync_directory(rt->options.data) == 0;
-	return ok ? 0 : fail(why, -ERR_DISK, "cannot write %s: %m", path);
-}
-
-static int check_identity(struct runtime *rt, struct why *why)
-{
-	char path[4090], text[96] = "", expected[96];
-	unsigned version, shards;
-	FILE *f;
-
-	snprintf(path, sizeof path, "%s/hawser", rt->options.data);
-	f = fopen(path, "re");
-	if (!f && errno == ENOENT) {
-		char shard[4096];
-		snprintf(shard, sizeof shard, "%s/shard-0", rt->options.data);
-		if (access(shard, F_OK) == 0)
-			return fail(why, -ERR_DAMAGED, "the data directory %s is damaged: it has shards, but the file `hawser` "
-				    "that says how many is missing", rt->options.data);
-		if (!rt->options.shards)
-			rt->options.shards = 1;
-		return write_identity(rt, path, why);
-	}
-	if (!f)
-		return fail(why, -ERR_DISK, "cannot read %s: %m", path);
-	size_t n = fread(text, 1, sizeof text - 1, f);
-	fclose(f);
-	text[n] = '\0';
-	if (sscanf(text, "hawser %u\n", &version) == 1 && version > 1)
-		return fail(why, -ERR_NEWER_FORMAT, "the data directory %s was written by a newer version (format %u; "
-			    "this one knows 1)", rt->options.data, version);
-	if (sscanf(text, "hawser %u\nshards %u\n", &version, &shards) != 2 || !shards || shards > SHARDS_MAX ||
-	    (size_t)identity_text(version, shards, expected, sizeof expected) != n || strcmp(text, expected))
-		return fail(why, -ERR_DAMAGED, "%s is damaged: it should say \"hawser 1\", \"shards N\" and their checksum", path);
-	if (rt->options.shards && rt->options.shards != shards)
-		return fail(why, -ERR_BAD_ARGUMENT, "the data directory %s has %u shard%s: start with --shards %u, or without",
-			    rt->options.data, shards, shards == 1 ? "" : "s", shards);
-	rt->options.shards = (uint16_t)shards;
-	return 0;
 }
 
 /* ------------------------------------------------------------------------------------------------- begin and end ---- */
@@ -239,9 +130,9 @@ int runtime_start(const struct runtime_options *o, struct runtime **ret, struct 
 	pthread_mutex_init(&rt->stats_lock, NULL);
 	clock_start(&rt->clock);
 
-	r = lock_directory(rt, why);
+	r = directory_lock(rt->options.data, /* make = */ true, &rt->lock, why);
 	if (r == 0)
-		r = check_identity(rt, why);
+		r = directory_shards(rt->options.data, /* make = */ true, &rt->options.shards, why);
 	if (r < 0) {
 		if (rt->lock >= 0)
 			close(rt->lock);
@@ -262,7 +153,7 @@ int runtime_start(const struct runtime_options *o, struct runtime **ret, struct 
 	wake_all(rt);
 	if (!wait_for_phase(rt, SHARD_READY, OPEN_MS, why))
 		return -ERR_DAMAGED;
-	if (sync_names(rt, why) < 0)
+	if (directory_sync(rt->options.data, why) < 0)
 		return -ERR_DISK;
 	*ret = rt;
 	return 0;

@@ -5,9 +5,10 @@
 #define RUNTIME_RUNTIME_H
 
 #include "base/histogram.h"
+#include "runtime/directory.h"
 #include "runtime/shard.h"
 
-enum { LISTENERS_MAX = 16, SHARDS_MAX = 64 };
+enum { LISTENERS_MAX = 16 };
 
 struct runtime_options {
 	const char *data;               /* directory; made if needed */

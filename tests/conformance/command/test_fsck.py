@@ -1,0 +1,113 @@
+"""`hawser fsck`: what it says of whole and of damaged directories, and what it repairs.
+
+Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
+"""
+import glob
+import os
+import subprocess
+
+import pytest
+
+from broker import ROOT, Broker
+
+CHAPTER = "hawser fsck"
+CORPUS = os.path.join(ROOT, "tests", "upgrade", "corpus", "keel")
+BINARY = os.environ.get("HAWSER_BINARY", os.path.join(ROOT, "build", "hawser"))
+
+
+def fsck(*words):
+    done = subprocess.run([BINARY, "fsck", *words], capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def data(tmp_path):
+    subprocess.run(["tar", "-C", tmp_path, "-xJf", os.path.join(CORPUS, "stop-1.tar.xz")], check=True)
+    return str(tmp_path)
+
+
+def newest(data, pattern):
+    return sorted(glob.glob(os.path.join(data, "shard-0", pattern)))[-1]
+
+
+def flip(path, at):
+    with open(path, "r+b") as f:
+        f.seek(at)
+        byte = f.read(1)[0]
+        f.seek(at)
+        f.write(bytes([byte ^ 1]))
+
+
+def test_a_directory_after_an_orderly_end_and_after_a_kill_is_whole(tmp_path):
+    for end in ("stop-1", "kill-1", "kill-2"):
+        where = tmp_path / end
+        where.mkdir()
+        subprocess.run(["tar", "-C", where, "-xJf", os.path.join(CORPUS, end + ".tar.xz")], check=True)
+        code, said = fsck(str(where))
+        assert code == 0 and said.count(": 0 problems") == int(end[-1]), said
+
+
+def test_damage_in_a_segment_is_told_with_file_offset_cause_and_topic(data):
+    segments = sorted(glob.glob(os.path.join(data, "shard-0", "segments", "*.seg")), key=os.path.getsize)
+    flip(segments[-1], 5000)                    # the largest one: of the topic that has the most
+    code, said = fsck(data)
+    name = os.path.relpath(segments[-1], data)
+    assert code == 4, said
+    assert "%s offset 4096: the checksum of the extent does not match (bulk/0, offsets 0 to " % name in said, said
+    assert fsck("--repair", data)[0] == 4       # nothing that is safe helps
+
+
+def test_a_damaged_index_is_made_again_on_request(data):
+    path = newest(data, "segments/*.idx")
+    flip(path, 4100)
+    code, said = fsck(data)
+    assert code == 4 and os.path.relpath(path, data) in said and "the next start puts it right" in said, said
+    code, said = fsck("--repair", data)
+    assert code == 1 and "put right, and a new checkpoint is written" in said, said
+    code, said = fsck(data)
+    assert code == 0, said
+
+
+def test_a_damaged_checkpoint_is_told(data):
+    path = newest(data, "checkpoint-*")
+    flip(path, 5000)
+    code, said = fsck(data)
+    assert "%s offset 4096: the checksum does not match" % os.path.relpath(path, data) in said, said
+    assert code == 4, said
+
+
+def test_damage_in_the_journal_is_told(data):
+    # The broker's state in the last commits: without it nobody knows what was decided.
+    for path in glob.glob(os.path.join(data, "shard-0", "journal", "*.jnl")):
+        with open(path, "rb") as f:
+            whole = f.read()
+        at = whole.find(b"hmct", 4096)
+        while at > 0 and at % 4096:
+            at = whole.find(b"hmct", at + 1)
+        if at > 0:
+            flip(path, at + 90)
+    code, said = fsck(data)
+    assert code == 4, said
+    assert "/journal/" in said and " offset " in said and "checksum" in said or "missing" in said, said
+
+
+def test_a_directory_in_use_is_refused(tmp_path):
+    broker = Broker(data=str(tmp_path / "data"))
+    broker.start()
+    code, said = fsck(broker.data)
+    assert code == 8 and "held by another process" in said, said
+    assert broker.stop() == 0
+    assert fsck(broker.data)[0] == 0
+    broker.close()
+
+
+@pytest.mark.parametrize("words", [[], ["a", "b"], ["--mend", "a"]], ids=["none", "two", "unknown option"])
+def test_usage(words):
+    code, said = fsck(*words)
+    assert code == 16 and said.startswith("usage: hawser fsck"), said
+
+
+def test_what_is_no_data_directory_is_refused(tmp_path):
+    code, said = fsck(str(tmp_path))
+    assert code == 8 and "LOCK" in said, said
+    assert os.listdir(tmp_path) == []           # and nothing was made in it
