@@ -221,6 +221,7 @@ int partition_put_extent(struct log *log, struct partition *p, const struct exte
 	p->bytes += e->size - old->size;
 	e->segment->live += e->size - old->size;
 	*old = *e;
+	times_update(p, at, 1);
 	return 0;
 }
 

@@ -70,6 +70,24 @@ static void append(struct model *m, bool bulk)
 	m->p->committed = m->p->end = m->next;
 }
 
+/* The last one was a bulk append, and its extent grows. */
+static void grow(struct model *m)
+{
+	struct extent e;
+	int64_t time = some_time(m);
+
+	if (!m->n || !m->p->extents_n || partition_extent(m->p, m->p->extents_n - 1)->base != m->all[m->n - 1].base)
+		return;
+	e = *partition_extent(m->p, m->p->extents_n - 1);
+	e.last += 10;
+	e.size++;
+	if (time > e.max_time)
+		e.max_time = m->all[m->n - 1].time = time;
+	partition_put_extent(&m->log, m->p, &e);
+	m->next += 10;
+	m->p->committed = m->p->end = m->next;
+}
+
 static void move(struct model *m)
 {
 	uint32_t n = (uint32_t)rng_below(&m->rng, m->p->refs_n + 1u);
@@ -91,7 +109,7 @@ static void trim(struct model *m)
 		n /= 8;
 	if (!n)
 		return;
-	log_trim(&m->log, PARTITION, m->all[n - 1].base + 10);
+	log_trim(&m->log, PARTITION, n < m->n ? m->all[n].base : m->next);
 	m->n -= n;
 	memmove(m->all, m->all + n, m->n * sizeof *m->all);
 }
@@ -128,6 +146,8 @@ TEST(times_are_found_as_if_all_had_been_looked_at)
 
 			for (uint64_t n = rng_below(&m.rng, 30); n > 0 && what < 70; n--)
 				append(&m, what < 10);
+			if (what < 10)
+				grow(&m);
 			if (what >= 70 && what < 75)
 				move(&m);
 			if (what >= 75 && what < 80)
