@@ -34,7 +34,7 @@ enum file_kind { FILE_JOURNAL, FILE_SEGMENT, FILE_INDEX, FILE_CHECKPOINT, FILE_K
 /* What this program writes.  It reads all versions up to that. */
 enum {
 	JOURNAL_VERSION = 2,            /* 2: entries may be notes */
-	SEGMENT_VERSION = 1,
+	SEGMENT_VERSION = 2,            /* 2: a sweep may have written it */
 	INDEX_VERSION = 1,
 	CHECKPOINT_VERSION = 2,         /* 2: a segment may be one of bulk appends */
 };

@@ -366,6 +366,17 @@ void sweep_flush(struct log *log)
 
 /* ---- the door ---- */
 
+/* What comes from now on goes to other segments, so that those that are swept now can go as a whole. */
+static void seal_open(struct log *log, const struct partition *p)
+{
+	struct slot *slot = log_slot(log, p->slot);
+
+	if (slot && slot->open && slot->open->size > BLOCK)
+		segment_seal(log, &slot->open);
+	if (slot && slot->bulk && slot->bulk->size > BLOCK)
+		segment_seal(log, &slot->bulk);
+}
+
 int log_sweep(struct log *log, struct log_sweep *client)
 {
 	const struct partition *p = partition_find(log, client->partition);
@@ -384,6 +395,8 @@ int log_sweep(struct log *log, struct log_sweep *client)
 	s->next = client->rewrite ? p->start : client->from;
 	client->bytes_in = client->bytes_out = 0;
 	log->sweep = s;
+	if (client->rewrite)
+		seal_open(log, p);
 	return 0;
 }
 
