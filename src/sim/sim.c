@@ -287,6 +287,22 @@ static void plan_table(struct sim *s, struct kafka_peer *k)
 	s->table = table_actors(s, t, draw(s, 1, 3));
 }
 
+/* A topic with a retention so short that it is felt, and a queue view that is owed its records all the same. */
+static void plan_shelf(struct sim *s, struct kafka_peer *k, struct amqp_peer *p)
+{
+	int64_t retention_ms = draw(s, 200, 4000);
+	char text[16];
+	struct create_topics_request_config configs[] = { { SLICE("retention.ms"), { 0 } }, { SLICE("segment.ms"), SLICE("300") } };
+
+	snprintf(text, sizeof text, "%" PRId64, retention_ms);
+	configs[0].value = slice_cstr(text);
+	int t = add_topic(s, k, "shelf", 1, configs, sizeof configs / sizeof *configs);
+	declare_queue(s, p, "shelf", NULL);
+	s->model->channels[t].queue = true;
+	amqp_consumer(s, t, (uint16_t)draw(s, 1, 10));
+	s->shelf = shelf_actors(s, t, retention_ms);
+}
+
 static void set_up(struct sim *s)
 {
 	struct kafka_peer k;
@@ -311,6 +327,8 @@ static void set_up(struct sim *s)
 		plan_crossing(s, &k, &p, &q);
 	if (draw(s, 0, 2) == 0)
 		plan_table(s, &k);
+	if (draw(s, 0, 2) == 0)
+		plan_shelf(s, &k, &p);
 	client_close(&k.client);
 	client_close(&p.client);
 	client_close(&q.client);
@@ -379,6 +397,8 @@ static void scan_topics(struct sim *s)
 			kafka_scan(s, i);
 	if (s->table)
 		table_read_last(s, s->table);
+	if (s->shelf)
+		shelf_read_last(s, s->shelf);
 	model_check_topics(s->model);
 }
 
@@ -420,6 +440,7 @@ void sim_run(const struct sim_options *o, struct sim_result *ret)
 		.sync = true, .segment_bytes = 1u << draw(&s, 15, 20), .cache_bytes = 1u << draw(&s, 12, 20),
 		.partition_segment_bytes = 1u << draw(&s, 15, 20), .bulk_bytes = 1u << draw(&s, 10, 18),
 	};
+	wo.retention_check_ms = draw(&s, 50, 1000);
 	s.world = world_new(&wo);
 	s.model = model_new(s.world);
 	s.world->give_up = &give_up;

@@ -31,6 +31,7 @@ enum sim_phase { SIM_WORK, SIM_DRAIN, SIM_END };
 
 struct sim;
 struct table;
+struct shelf;
 
 /* Whoever does something by itself.  Each has its own generator. */
 struct actor {
@@ -52,6 +53,7 @@ struct sim {
 	unsigned nactors, producers;
 	uint8_t topic_ids[MODEL_CHANNELS][16];
 	struct table *table;            /* a compacted topic, or NULL */
+	struct shelf *shelf;            /* a topic with a retention, or NULL */
 	int64_t pace_us;                /* between the sends of a producer, at most */
 	uint32_t size_max;              /* of bodies */
 };
@@ -70,6 +72,9 @@ void kafka_scan(struct sim *s, int channel);
 /* table_actors.c: writers and a reader of a compacted topic of one partition; and the last reading. */
 struct table *table_actors(struct sim *s, int channel, unsigned writers);
 void table_read_last(struct sim *s, struct table *t);
+/* shelf_actors.c: a writer and a reader of a topic of one partition that is kept for so long; and the last look. */
+struct shelf *shelf_actors(struct sim *s, int channel, int64_t retention_ms);
+void shelf_read_last(struct sim *s, struct shelf *h);
 void amqp_publisher(struct sim *s, const char *exchange, const char *key, const int *channels, unsigned n);
 void amqp_consumer(struct sim *s, int channel, uint16_t prefetch);
 void sqs_sender(struct sim *s, int channel, unsigned first_group, unsigned groups);

@@ -354,7 +354,8 @@ static void shard_new(struct world *w, uint16_t id)
 static int open_broker(struct shard *s, struct why *why)
 {
 	struct world *w = s->world;
-	const struct broker_options o = { .shard = s->id, .shards = w->options.shards, .log = w->options.log };
+	const struct broker_options o = { .shard = s->id, .shards = w->options.shards, .log = w->options.log,
+					  .retention_check_ms = w->options.retention_check_ms };
 	const struct outlet outlet = { .ctx = s, .send = outlet_send, .failed = outlet_failed };
 
 	s->env = (struct env){ .disk = simdisk_disk(s->disk), .random = env_chance };

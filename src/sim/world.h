@@ -53,6 +53,7 @@ struct world_options {
 	uint64_t seed;
 	uint16_t shards;
 	struct log_options log;
+	uint32_t retention_check_ms;    /* see struct broker_options */
 	bool trace;                     /* every event on standard error */
 };
 
