@@ -229,7 +229,7 @@ static int append(struct broker *b, const struct log_entry *entry)
 	return r;
 }
 
-int core_append_state(struct broker *b, enum state_kind kind, struct slice body, struct pending *p)
+static int append_state(struct broker *b, enum state_kind kind, bool relaxed, struct slice body, struct pending *p)
 {
 	const struct log_target target = { .slot = SLOT_STATE };
 	OWN(buf) struct buf *payload = body.n < UINT32_MAX ? buf_new(body.n + 1) : NULL;
@@ -241,15 +241,26 @@ int core_append_state(struct broker *b, enum state_kind kind, struct slice body,
 		memcpy(payload->data + 1, body.p, body.n);
 	payload->size = (uint32_t)body.n + 1;
 	return append(b, &(struct log_entry){
-		.kind = LOG_STATE, .targets = &target, .ntargets = 1,
+		.kind = LOG_STATE, .targets = &target, .ntargets = 1, .relaxed = relaxed,
 		.payload = { payload, 0, payload->size }, .token = p,
 	});
 }
 
-int core_append_batch(struct broker *b, const struct log_target *targets, uint32_t n, struct view batch, struct pending *p)
+int core_append_state(struct broker *b, enum state_kind kind, struct slice body, struct pending *p)
+{
+	return append_state(b, kind, catalogue_topic_defaults(b->catalogue)->durability == DURABILITY_OS, body, p);
+}
+
+int core_append_queue_state(struct broker *b, const struct channel *ch, struct slice body, struct pending *p)
+{
+	return append_state(b, STATE_QUEUE, ch && ch->policy->durability == DURABILITY_OS, body, p);
+}
+
+int core_append_batch(struct broker *b, const struct log_target *targets, uint32_t n, bool relaxed, struct view batch,
+		      struct pending *p)
 {
 	return append(b, &(struct log_entry){
-		.kind = LOG_BATCH, .targets = targets, .ntargets = n, .payload = batch, .token = p,
+		.kind = LOG_BATCH, .targets = targets, .ntargets = n, .relaxed = relaxed, .payload = batch, .token = p,
 	});
 }
 

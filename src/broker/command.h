@@ -204,6 +204,7 @@ struct cmd_publish {
 	uint32_t ntargets;
 	struct view batch;              /* one record batch v2, checksum already verified or made by us */
 	bool wait_durable;              /* answer when committed; else when accepted in memory */
+	bool relaxed;                   /* committed is when the operating system has it, also if the channel says more */
 	bool from_queue;                /* dead-lettering and moves: not refused by alarms or limits */
 	uint32_t messages;              /* the sender's own: how many it put into the batch */
 	struct slice transaction;       /* a transactional batch's transactional id; it has one target */

@@ -26,6 +26,7 @@ struct publish {
 	struct node repeats;            /* in b->repeats */
 	uint64_t drops;                 /* b->drops at the time: if it has grown, a target may be gone */
 	bool repeated;                  /* a target had the batch already */
+	bool strict;                    /* a target's channel wants it on disk */
 	uint32_t n;
 	struct log_target targets[];    /* those that get the batch */
 };
@@ -216,6 +217,7 @@ static int admit(struct broker *b, struct publish *p, const struct batch *batch,
 	p->repeated |= t->duplicate;
 	if (r < 0 || t->duplicate)
 		return r;
+	p->strict |= e->channel.policy->durability == DURABILITY_FSYNC;
 	t->offset = log_end(b->log, to->id);
 	p->targets[p->n++] = (struct log_target){ .slot = partition_slot(to), .partition = to->id, .base_offset = t->offset };
 	return 0;
@@ -267,7 +269,8 @@ static void publish(struct broker *b, struct cmd_publish *c, const struct batch 
 		c->targets[i].error = admit(b, p, batch, &c->targets[i]);
 
 	bool wait = c->wait_durable && !MUTANT_publish_before_durable;
-	int r = p->n ? core_append_batch(b, p->targets, p->n, c->batch, wait ? &p->errand.pending : NULL) : 0;
+	bool relaxed = c->relaxed || !p->strict;
+	int r = p->n ? core_append_batch(b, p->targets, p->n, relaxed, c->batch, wait ? &p->errand.pending : NULL) : 0;
 	if (r < 0) {
 		errand_end(&p->errand);
 		refuse_all(b, c, r);

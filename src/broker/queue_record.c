@@ -83,7 +83,7 @@ static int write_record(struct queue *q)
 
 	if (!w)
 		return -ERR_NO_MEMORY;
-	int r = core_append_state(q->broker, STATE_QUEUE, body, &w->pending);
+	int r = core_append_queue_state(q->broker, core_channel(q->broker, q->channel), body, &w->pending);
 	if (r < 0) {
 		written_free(w);
 		return r;

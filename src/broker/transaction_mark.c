@@ -144,7 +144,7 @@ static int append_marker(struct broker *b, struct marking *m, const struct marke
 
 	if (!e)
 		return -ERR_NO_MEMORY;
-	r = core_append_batch(b, targets, n, (struct view){ buf, 0, buf->size }, &e->errand.pending);
+	r = core_append_batch(b, targets, n, /* relaxed = */ false, (struct view){ buf, 0, buf->size }, &e->errand.pending);
 	if (r < 0) {
 		errand_end(&e->errand);
 		return r;

@@ -33,6 +33,7 @@ struct peer {
 struct host_settings {
 	const char *cluster_id;         /* 22 characters, base64url of a UUID */
 	const char *kafka_advertised;   /* "host:port", or NULL: the address that the client connected to */
+	bool kafka_acks1_relaxed;       /* acks=1 is answered when the operating system has the batch */
 	uint32_t max_message_bytes;     /* AMQP and SQS bodies, Kafka batches */
 	uint32_t num_partitions;        /* of topics that are created on first use */
 	bool auto_create_topics;

@@ -27,6 +27,8 @@ static const struct name {
 	  NUMBER, AT(shards), 1, 64 },
 	{ "durability", "fsync", "fsync: acknowledged when on disk; os: when the operating system has it", DURABILITY,
 	  AT(sync), 0, 0 },
+	{ "durability.acks1", "fsync", "Kafka's acks=1: fsync: like acks=all; os: acknowledged when the operating system has it",
+	  DURABILITY, AT(sync_acks1), 0, 0 },
 	{ "memory_high_watermark", "0.6", "publishers are blocked while the process uses more than this part of the "
 	  "machine's memory; 0: never", FRACTION, AT(memory_high_watermark), 0, 0 },
 	{ "memory_high_watermark.absolute", "0", "the same in bytes (512MB); 0: use the part", SIZE,

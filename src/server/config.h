@@ -24,6 +24,7 @@ struct config {
 	char kafka_advertised[CONFIG_TEXT];
 	uint64_t shards;                        /* 0: as the data directory has, else 1 */
 	bool sync;                              /* durability = fsync */
+	bool sync_acks1;                        /* durability.acks1 = fsync */
 	double memory_high_watermark;           /* of the machine's memory; 0: no limit */
 	uint64_t memory_high_watermark_bytes;   /* absolute; 0: use the fraction */
 	uint64_t disk_free_limit_bytes;

@@ -156,12 +156,13 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 	o->memory_limit_bytes = memory_limit(c);
 	o->disk_free_limit_bytes = c->disk_free_limit_bytes;
 	o->broker.retention_check_ms = (uint32_t)c->retention_check_ms;
-	o->broker.log.sync = c->sync;
+	o->broker.log.sync = true;              /* what is relaxed is said of each entry */
 	o->broker.log.cache_bytes = (uint32_t)c->cache_bytes;
 	o->broker.log.segment_bytes = (uint32_t)c->journal_file_bytes;
 	o->broker.group_initial_rebalance_ms = (uint32_t)c->group_initial_rebalance_ms;
 	o->settings = (struct host_settings){
 		.kafka_advertised = *c->kafka_advertised ? c->kafka_advertised : NULL,
+		.kafka_acks1_relaxed = !c->sync_acks1,
 		.max_message_bytes = (uint32_t)c->max_message_bytes,
 		.num_partitions = (uint32_t)c->num_partitions,
 		.auto_create_topics = c->auto_create_topics,
@@ -197,7 +198,7 @@ static void take_figures(void *ctx, struct admin_figures *ret)
 	ret->uptime_s = (double)(clock_now_ms(&rt->clock) - f->started_ms) / 1000;
 	ret->blocked = atomic_load(&rt->blocked);
 	ret->shards = rt->options.shards;
-	ret->durability = rt->options.broker.log.sync ? "fsync" : "os";
+	ret->durability = rt->options.broker.topic_defaults->durability == DURABILITY_OS ? "os" : "fsync";
 }
 
 /* Nothing of ours may get the number of a standard stream that was closed: our messages would be written into it. */

@@ -441,6 +441,7 @@ void sim_run(const struct sim_options *o, struct sim_result *ret)
 		.partition_segment_bytes = 1u << draw(&s, 15, 20), .bulk_bytes = 1u << draw(&s, 10, 18),
 	};
 	wo.retention_check_ms = draw(&s, 50, 1000);
+	wo.relaxed = draw(&s, 0, 4) == 0;
 	s.world = world_new(&wo);
 	s.model = model_new(s.world);
 	s.world->give_up = &give_up;

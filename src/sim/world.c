@@ -297,6 +297,12 @@ static uint64_t env_chance(struct env *env)
 	return rng_next(&CONTAINER(struct shard, env, env)->world->chance);
 }
 
+/* With durability `os` nothing is promised about a power cut: then only the process dies. */
+static enum simdisk_crash kind_of_end(const struct world *w, enum simdisk_crash kind)
+{
+	return w->options.relaxed ? CRASH_PROCESS : kind;
+}
+
 /* Every change of a disk comes here: is this the moment at which the power fails? */
 static void on_disk_change(void *ctx)
 {
@@ -306,7 +312,7 @@ static void on_disk_change(void *ctx)
 	if (!w->cut_in || --w->cut_in > 0)
 		return;
 	for (uint16_t i = 0; i < w->options.shards; i++)
-		w->image[i] = simdisk_crash(w->shards[i]->disk, CRASH_POWER, w->image_seed + i);
+		w->image[i] = simdisk_crash(w->shards[i]->disk, kind_of_end(w, CRASH_POWER), w->image_seed + i);
 }
 
 static void on_disk_line(void *ctx, const char *text)
@@ -355,7 +361,7 @@ static int open_broker(struct shard *s, struct why *why)
 {
 	struct world *w = s->world;
 	const struct broker_options o = { .shard = s->id, .shards = w->options.shards, .log = w->options.log,
-					  .retention_check_ms = w->options.retention_check_ms };
+					  .retention_check_ms = w->options.retention_check_ms, .topic_defaults = &w->topic_defaults };
 	const struct outlet outlet = { .ctx = s, .send = outlet_send, .failed = outlet_failed };
 
 	s->env = (struct env){ .disk = simdisk_disk(s->disk), .random = env_chance };
@@ -399,6 +405,7 @@ static void lose_memory(struct world *w)
 
 void world_crash(struct world *w, enum simdisk_crash kind, uint64_t seed, int64_t down_us)
 {
+	kind = kind_of_end(w, kind);
 	world_trace(w, "--- %s ---", kind == CRASH_POWER ? "the power fails" : "the process dies");
 	world_note(w, 0xdead, kind);
 	w->cut_in = 0;
@@ -539,6 +546,8 @@ struct world *world_new(const struct world_options *o)
 	w->chance.state = o->seed * 0xd6e8feb86659fd93u + 4;
 	w->hash = 0xcbf29ce484222325u;
 	w->weather = (struct weather){ .latency_us = 300, .window = 256 * 1024, .ring_us = 50, .disk_us = 400 };
+	w->topic_defaults = topic_policy_default;
+	w->topic_defaults.durability = o->relaxed ? DURABILITY_OS : DURABILITY_FSYNC;
 	w->settings = (struct host_settings){
 		.cluster_id = w->cluster_id, .max_message_bytes = 4 << 20, .num_partitions = 1, .auto_create_topics = true,
 		.sqs_region = "us-east-1", .sqs_account = "000000000000",

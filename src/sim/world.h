@@ -54,6 +54,7 @@ struct world_options {
 	uint16_t shards;
 	struct log_options log;
 	uint32_t retention_check_ms;    /* see struct broker_options */
+	bool relaxed;                   /* durability `os` is the default: every crash is one of the process alone */
 	bool trace;                     /* every event on standard error */
 };
 
@@ -68,6 +69,7 @@ struct world {
 	struct shard *shards[SHARDS_MAX];
 	struct gate *gate;
 	struct host_settings settings;
+	struct topic_policy topic_defaults;
 	char cluster_id[32];
 	struct node links;              /* all connections, in the order of their making */
 	uint64_t hash, steps, links_made, last_progress;

@@ -126,12 +126,16 @@ TEST(acks_decide_what_is_awaited)
 	struct fake *f = opened(1);
 	struct channel *ch = fake_topic(f, "orders", 1, 0);
 	struct buf *batch = fake_batch(ORIGIN_KAFKA, "hello", 1);
-	static const struct { int16_t acks; bool durable; } rows[] = { { -1, true }, { 1, false }, { 0, false } };
+	static const struct { int16_t acks; bool told, durable, relaxed; } rows[] = {
+		{ -1, false, true, false }, { 1, false, true, false }, { 0, false, false, false },
+		{ -1, true,  true, false }, { 1, true,  true, true },  { 0, true,  false, false },
+	};
 
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < 6; i++) {
+		f->settings.kafka_acks1_relaxed = rows[i].told;
 		send_produce(f, 9, ch, 0, rows[i].acks, buf_slice(batch));
 		const struct cmd_publish *c = (struct cmd_publish *)CONTAINER(struct cmd, link, f->commands.next);
-		CHECK(fake_waiting(f) == 1 && c->wait_durable == rows[i].durable);
+		CHECK(fake_waiting(f) == 1 && c->wait_durable == rows[i].durable && c->relaxed == rows[i].relaxed);
 		fake_answer_all(f);
 		CHECK((fake_read(f, KAFKA_PRODUCE, 9, NULL) != NULL) == (rows[i].acks != 0));
 	}

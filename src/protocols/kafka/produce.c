@@ -2,8 +2,9 @@
  * produce.c - Produce.
  *
  * Each partition's batch is checked, copied once out of the input into a buffer of its own, and sent to the shard that
- * owns the topic; from there on nobody copies it.  acks=-1 is answered when the batch is on disk, acks=1 when the shard
- * has it, acks=0 not at all: an error then closes the connection, so that the client notices.
+ * owns the topic; from there on nobody copies it.  acks=-1 is answered when the batch is as durable as the topic wants it,
+ * acks=1 the same or, if the broker is told so, when the operating system has it; acks=0 not at all: an error then closes
+ * the connection, so that the client notices.
  */
 #include "protocols/kafka/kafka.h"
 
@@ -54,7 +55,8 @@ static void publish(struct request *r, const struct channel *ch, int32_t partiti
 	}
 	amend(r, ch, sent, b, c->batch.buf->data);
 	c->targets[0] = (struct publish_target){ .channel = ch->id, .partition = partition };
-	c->wait_durable = in->acks == -1;
+	c->wait_durable = in->acks != 0;
+	c->relaxed = in->acks == 1 && r->k->session.host->settings->kafka_acks1_relaxed;
 	if (batch_is_transactional(b)) {
 		c->transaction = cmd_copy(&c->head, in->transactional_id);
 		c->enlists = r->version >= 12;
