@@ -645,7 +645,13 @@ void broker_stats(const struct broker *b, struct broker_stats *ret)
 	ret->commit_bytes_total = log.bytes_appended;
 	ret->disk_bytes_total = log.bytes_written;
 	ret->cold_reads_total = log.cold_reads;
+	ret->read_ahead_total = log.read_ahead;
+	ret->synced_commits_total = log.commits_synced;
+	ret->bulk_bytes_total = log.bytes_noted;
+	ret->moved_bytes_total = log.bytes_moved;
+	ret->segments = log.segments;
 	ret->journal_segments = log.journal_segments;
+	ret->checkpoint_bytes = log.checkpoint_bytes;
 	ret->checkpoints_total = log.checkpoints;
 	ret->pending_bytes = log.pending_bytes;
 	ret->disk_reserve_bytes = log.reserve_bytes;

@@ -46,8 +46,8 @@ static void retain(struct broker *b, struct partition *p)
 
 	if (!ch || MUTANT_no_retention)
 		return;
-	if (begin > core_start(b, p))
-		partition_set_floor(b, p, begin, NULL);
+	if (begin > core_start(b, p) && partition_set_floor(b, p, begin, NULL) == 0)
+		b->stats.expired_records_total += (uint64_t)(begin - core_start(b, p));
 	if (p->floor > log_start(b->log, p->id))
 		partition_trim(b, p);
 	if (ch->dedicated)

@@ -459,6 +459,7 @@ void log_stats(const struct log *log, struct log_stats *ret)
 {
 	*ret = log->stats;
 	ret->journal_segments = log->journal.nlive;
+	ret->checkpoint_bytes = log->checkpoint_bytes;
 	ret->pending_bytes = log->pending_bytes;
 	ret->reserve_bytes = journal_reserve(log) + 2 * log->checkpoint_bytes;
 }

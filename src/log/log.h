@@ -268,7 +268,9 @@ struct log_stats {
 	uint64_t commits, entries, bytes_appended, bytes_written, cold_reads, read_ahead;
 	uint64_t commits_synced;        /* the others had relaxed entries only */
 	uint64_t bytes_noted;           /* of those appended: bulk, written straight to segments */
-	uint64_t journal_segments, checkpoints;
+	uint64_t bytes_moved;           /* from the journal to segments, and of survivors copied forward */
+	uint64_t journal_segments, segments, checkpoints;
+	uint64_t checkpoint_bytes;      /* of the last one */
 	uint64_t pending_bytes;         /* appended and not yet applied: the caller stops before this is too much */
 	uint64_t reserve_bytes;         /* of free space that the log may need by itself: the next journal file, what is
 					   to be moved, a checkpoint.  Below it publishers must wait */

@@ -47,6 +47,7 @@ struct segment *segment_new(struct log *log, uint64_t number, uint32_t slot, uin
 	list_init(&s->kept);
 	list_init(&s->unsynced);
 	segment_list(log, s);
+	log->stats.segments++;
 	if (number >= log->next_segment)
 		log->next_segment = number + 1;
 	return s;
@@ -92,6 +93,7 @@ void segment_keep(struct log *log, struct segment *s, struct shared_file *file)
 void segment_free(struct log *log, struct segment *s)
 {
 	stop_keeping(log, s);
+	log->stats.segments--;
 	list_remove(&s->link);
 	list_remove(&s->unsynced);
 	free(s->origins);

@@ -286,6 +286,7 @@ static int follow(struct pass *x)
 	s->to->named = s->to->created;
 	s->to->size += s->out.n;
 	x->log->stats.bytes_written += s->out.n + s->records.n;
+	x->log->stats.bytes_moved += s->out.n;
 	if (!s->dedicated && limit > SHARED_SEGMENT)
 		limit = SHARED_SEGMENT;
 	if (s->to->size >= limit && log_slot(x->log, s->slot)->open == s->to)

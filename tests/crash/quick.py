@@ -444,7 +444,9 @@ def main():
     options = parser.parse_args()
     chance = random.Random(options.seed)
 
-    ledger, broker = Ledger(), Broker(shards=options.shards).start()
+    # Retention looks often enough to be at work in lives of a second.
+    settings = ["--set", "log.retention.check.interval.ms=100"]
+    ledger, broker = Ledger(), Broker(shards=options.shards, options=settings).start()
     writers = [KafkaWriter(broker, ledger, "bulk", 100000, 0.03), KafkaWriter(broker, ledger, "small", 100, 0.004),
                KafkaWriter(broker, ledger, "retained", 5000, 0.01,
                            configs=(("retention.bytes", "3000000"), ("segment.bytes", "1048576"))),
