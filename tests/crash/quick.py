@@ -267,21 +267,22 @@ class AmqpReader(Worker):
             self.consume(raw)
 
     def consume(self, raw):
-        tag, got, committing = 0, [], []
+        coming, tag, got, committing = 0, 0, [], []
         while not self.ends.is_set():
             frame = raw.read()
             if frame is None:
                 raise EOFError
             method = getattr(frame, "method", None)
             if isinstance(method, spec.Basic.Deliver):
-                tag = method.delivery_tag
+                coming = method.delivery_tag
             elif isinstance(method, spec.Tx.CommitOk):
                 self.settled.update(committing)
                 self.ledger.count("amqp settled", len(committing))
                 committing = []
             elif hasattr(frame, "fragment"):
                 got.append(self.take(frame.fragment))
-            if got and not committing and method is None and hasattr(frame, "fragment"):
+                tag = coming
+            if got and not committing:
                 raw.method(1, spec.Basic.Ack(tag, multiple=True))
                 raw.method(1, spec.Tx.Commit())
                 committing, got = got, []
@@ -472,8 +473,8 @@ def main():
         starts.append(took)
         passed += len(ledger.violations) == before
         if number % 20 == 0:
-            print("cycle %d/%d, %.2f s each, starts %.2f s, at most %.2f: %s" % (
-                number, options.cycles, (time.monotonic() - began) / number, sum(starts) / len(starts), max(starts),
+            print("cycle %d/%d, %.2f s each, the last starts %.2f s, at most %.2f: %s" % (
+                number, options.cycles, (time.monotonic() - began) / number, sum(starts[-20:]) / 20, max(starts),
                 ledger.counts), flush=True)
     seconds = (time.monotonic() - began) / max(1, len(starts))
 
