@@ -5,7 +5,7 @@
  *
  * AlterConfigs says all that a topic shall have, so what it does not name is removed, as far as Kafka knows of it.
  */
-#include "protocols/kafka/topic_settings.h"
+#include "protocols/kafka/kafka.h"
 
 #include <stdlib.h>
 
@@ -148,7 +148,7 @@ static bool value_of(struct alteration *a, const struct channel *ch, const struc
 		return false;
 	}
 	old = topic_setting_given(s, ch->settings, ch->nsettings);
-	*ret = list_of(a, old.p ? old : topic_setting_default(a->r, s, text), w);
+	*ret = list_of(a, old.p ? old : topic_setting_default(rules_of(a->r), s, text), w);
 	return true;
 }
 
@@ -198,7 +198,7 @@ static bool find_result(struct alteration *a, const struct channel *ch, struct r
 			o->changes[o->nchanges++] = s;
 	}
 	keep_the_rest(a, ch, o);
-	if (topic_settings_check(a->r, o->settings, o->n, !ch->dedicated, &why))
+	if (topic_settings_check(rules_of(a->r), o->settings, o->n, !ch->dedicated, &why))
 		return true;
 	refuse(a, K_INVALID_CONFIG, request_printf(a->r, "%s", why.text));
 	return false;

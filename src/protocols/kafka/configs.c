@@ -1,7 +1,7 @@
 /*
  * configs.c - DescribeConfigs: the settings of topics, with where each value comes from, and of the broker.
  */
-#include "protocols/kafka/topic_settings.h"
+#include "protocols/kafka/kafka.h"
 
 #include <stdio.h>
 
@@ -13,16 +13,16 @@ enum config_source { SOURCE_TOPIC = 1, SOURCE_STATIC_BROKER = 4, SOURCE_DEFAULT 
 static enum config_source default_source(const struct request *r, const struct topic_setting *s)
 {
 	char ours[TOPIC_SETTING_TEXT], builtin[TOPIC_SETTING_TEXT];
-	struct slice value = topic_setting_default(r, s, ours);
+	struct slice value = topic_setting_default(rules_of(r), s, ours);
 
-	return slice_eq(value, topic_setting_builtin(r, s, builtin)) ? SOURCE_DEFAULT : SOURCE_STATIC_BROKER;
+	return slice_eq(value, topic_setting_builtin(rules_of(r), s, builtin)) ? SOURCE_DEFAULT : SOURCE_STATIC_BROKER;
 }
 
 static struct slice copied_default(struct request *r, const struct topic_setting *s)
 {
 	char text[TOPIC_SETTING_TEXT];
 
-	return request_copy(r, topic_setting_default(r, s, text));
+	return request_copy(r, topic_setting_default(rules_of(r), s, text));
 }
 
 bool config_list(struct request *r, const struct setting *settings, uint32_t nsettings, struct create_topics_response_topic *t)
@@ -81,7 +81,7 @@ static void add_topic_synonyms(struct request *r, const struct topic_setting *s,
 	if (s->broker)
 		add_synonym(c, s->broker, copied_default(r, s), source);
 	if (s->broker && source == SOURCE_STATIC_BROKER)
-		add_synonym(c, s->broker, request_copy(r, topic_setting_builtin(r, s, text)), SOURCE_DEFAULT);
+		add_synonym(c, s->broker, request_copy(r, topic_setting_builtin(rules_of(r), s, text)), SOURCE_DEFAULT);
 }
 
 static void put_topic_setting(struct request *r, const struct channel *ch, const struct topic_setting *s,
@@ -220,4 +220,11 @@ void serve_describe_configs(struct request *r)
 			to->error_message = request_printf(r, "resources of type %d have no settings here", q->resource_type);
 		}
 	}
+}
+
+uint32_t config_max_message(const struct request *r, const struct channel *ch)
+{
+	uint32_t limit = settings_of(r)->max_message_bytes;
+
+	return ch->policy->max_message_bytes < limit ? (uint32_t)ch->policy->max_message_bytes : limit;
 }

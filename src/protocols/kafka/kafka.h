@@ -20,6 +20,7 @@
 
 #include "broker/batch.h"
 #include "broker/catalogue.h"
+#include "broker/topic_settings.h"
 #include "protocols/kafka/kafka.gen.h"
 #include "protocols/session.h"
 #include "security/gate.h"
@@ -195,6 +196,14 @@ static inline uint32_t cmd_index(const struct cmd *c) { return (uint32_t)c->tag;
 static inline const struct host_settings *settings_of(const struct request *r)
 {
 	return r->k->session.host->settings;
+}
+
+static inline struct topic_rules rules_of(const struct request *r)
+{
+	return (struct topic_rules){
+		.max_message_bytes = settings_of(r)->max_message_bytes,
+		.defaults = catalogue_topic_defaults(r->k->session.host->catalogue),
+	};
 }
 
 bool kafka_allows(const struct request *r, enum operation op, struct slice name);

@@ -1,7 +1,7 @@
 /* settings_test.c - the settings of topics, asked for, checked and altered in wire bytes. */
 #include "base/test.h"
 #include "protocols/kafka/fake.h"
-#include "protocols/kafka/topic_settings.h"
+#include "protocols/kafka/kafka.h"
 
 enum { SET, DELETE, APPEND, SUBTRACT };
 

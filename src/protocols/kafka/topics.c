@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "base/map.h"
 #include "base/own.h"
-#include "protocols/kafka/topic_settings.h"
+#include "protocols/kafka/kafka.h"
 
 enum { ONE_REPLICA = 1 };
 
@@ -113,7 +113,7 @@ static bool check_configs(struct request *r, const struct create_topics_request_
 
 	if (!check_nulls(r, asked, t))
 		return false;
-	if (topic_settings_check(r, (const struct setting *)asked->configs.v, (uint32_t)asked->configs.n,
+	if (topic_settings_check(rules_of(r), (const struct setting *)asked->configs.v, (uint32_t)asked->configs.n,
 				 /* of_queue = */ false, &why))
 		return true;
 	refuse_topic(t, K_INVALID_CONFIG, request_printf(r, "%s", why.text));

@@ -1,12 +1,18 @@
 /*
- * topic_settings.h - the settings of a topic: their names, types, limits and defaults.  The table is configs.def.
+ * topic_settings.h - the settings of a topic: their names, types, limits and defaults.  The table is topic_settings.def.
  */
-#ifndef PROTOCOLS_KAFKA_TOPIC_SETTINGS_H
-#define PROTOCOLS_KAFKA_TOPIC_SETTINGS_H
+#ifndef BROKER_TOPIC_SETTINGS_H
+#define BROKER_TOPIC_SETTINGS_H
 
-#include "protocols/kafka/kafka.h"
+#include "broker/topic_policy.h"
 
 enum { TOPIC_SETTINGS = 34, TOPIC_SETTING_TEXT = POLICY_TEXT };
+
+/* What holds of this broker. */
+struct topic_rules {
+	uint32_t max_message_bytes;             /* of all protocols: no topic may allow more */
+	const struct topic_policy *defaults;    /* of topics that do not say */
+};
 
 /* Kafka's codes. */
 enum config_type {
@@ -15,7 +21,7 @@ enum config_type {
 
 enum setting_rule { RULE_ENFORCED, RULE_WITHIN_LIMIT, RULE_FIXED, RULE_CLEANUP };
 
-/* One row; configs.def says what the columns mean. */
+/* One row; topic_settings.def says what the columns mean. */
 struct topic_setting {
 	const char *name, *broker;
 	enum config_type type;
@@ -33,12 +39,12 @@ const struct topic_setting *topic_setting_find(struct slice name);      /* NULL:
  * May a topic have these, and nothing else?  `of_queue`: it is the channel of a queue.  Values are not null.  On false *why
  * says why not, in Kafka's words.
  */
-bool topic_settings_check(const struct request *r, const struct setting *settings, uint32_t n, bool of_queue, struct why *why);
+bool topic_settings_check(struct topic_rules rules, const struct setting *settings, uint32_t n, bool of_queue, struct why *why);
 
 /* The value that was given, or null. */
 struct slice topic_setting_given(const struct topic_setting *s, const struct setting *settings, uint32_t n);
 /* What holds when none was; and what would if the broker's configuration said nothing.  May point into `text`. */
-struct slice topic_setting_default(const struct request *r, const struct topic_setting *s, char text[TOPIC_SETTING_TEXT]);
-struct slice topic_setting_builtin(const struct request *r, const struct topic_setting *s, char text[TOPIC_SETTING_TEXT]);
+struct slice topic_setting_default(struct topic_rules rules, const struct topic_setting *s, char text[TOPIC_SETTING_TEXT]);
+struct slice topic_setting_builtin(struct topic_rules rules, const struct topic_setting *s, char text[TOPIC_SETTING_TEXT]);
 
 #endif

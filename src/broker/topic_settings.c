@@ -4,7 +4,7 @@
  * What a value means is struct topic_policy's to say (broker/topic_policy.h).  Here are the names, types and limits of
  * Kafka, with the texts in which its brokers refuse what they do not like, and what we do not take beyond that.
  */
-#include "protocols/kafka/topic_settings.h"
+#include "broker/topic_settings.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -15,11 +15,11 @@
 static const struct topic_setting table[] = {
 #define TOPIC(name, broker, type, least, choices, rule, fallback, doc) \
 	{ name, broker, CONFIG_##type, least, choices, RULE_##rule, fallback, doc },
-#include "protocols/kafka/configs.def"
+#include "broker/topic_settings.def"
 #undef TOPIC
 };
 
-static_assert(sizeof table / sizeof *table == TOPIC_SETTINGS, "TOPIC_SETTINGS counts the rows of configs.def");
+static_assert(sizeof table / sizeof *table == TOPIC_SETTINGS, "TOPIC_SETTINGS counts the rows of topic_settings.def");
 
 const struct topic_setting *topic_setting_at(unsigned i)
 {
@@ -110,10 +110,10 @@ static bool check_type(const struct topic_setting *s, struct slice value, struct
 
 /* ---- what we do not take ---- */
 
-static bool check_fixed(const struct request *r, const struct topic_setting *s, struct slice value, struct why *why)
+static bool check_fixed(struct topic_rules rules, const struct topic_setting *s, struct slice value, struct why *why)
 {
 	char text[TOPIC_SETTING_TEXT];
-	struct slice only = topic_setting_default(r, s, text);
+	struct slice only = topic_setting_default(rules, s, text);
 
 	if (slice_eq(value, only))
 		return true;
@@ -122,9 +122,9 @@ static bool check_fixed(const struct request *r, const struct topic_setting *s, 
 	return false;
 }
 
-static bool check_limit(const struct request *r, const struct topic_setting *s, struct slice value, struct why *why)
+static bool check_limit(struct topic_rules rules, const struct topic_setting *s, struct slice value, struct why *why)
 {
-	uint32_t max = settings_of(r)->max_message_bytes;
+	uint32_t max = rules.max_message_bytes;
 	int64_t n = 0;
 
 	if (decimal_parse(value, &n) && n <= max)
@@ -143,7 +143,7 @@ static bool check_cleanup(struct slice value, bool of_queue, struct why *why)
 	return false;
 }
 
-static bool check_one(const struct request *r, const struct setting *given, bool of_queue, struct why *why)
+static bool check_one(struct topic_rules rules, const struct setting *given, bool of_queue, struct why *why)
 {
 	const struct topic_setting *s = topic_setting_find(given->name);
 	struct slice value = slice_trim(given->value);
@@ -152,9 +152,9 @@ static bool check_one(const struct request *r, const struct setting *given, bool
 		return false;
 	switch (s->rule) {
 	case RULE_FIXED:
-		return check_fixed(r, s, value, why);
+		return check_fixed(rules, s, value, why);
 	case RULE_WITHIN_LIMIT:
-		return check_limit(r, s, value, why);
+		return check_limit(rules, s, value, why);
 	case RULE_CLEANUP:
 		return check_cleanup(value, of_queue, why);
 	case RULE_ENFORCED:
@@ -165,7 +165,7 @@ static bool check_one(const struct request *r, const struct setting *given, bool
 
 /* ---- the door ---- */
 
-bool topic_settings_check(const struct request *r, const struct setting *settings, uint32_t n, bool of_queue, struct why *why)
+bool topic_settings_check(struct topic_rules rules, const struct setting *settings, uint32_t n, bool of_queue, struct why *why)
 {
 	struct topic_policy p;
 
@@ -176,10 +176,10 @@ bool topic_settings_check(const struct request *r, const struct setting *setting
 		}
 	}
 	for (uint32_t i = 0; i < n; i++) {
-		if (!check_one(r, &settings[i], of_queue, why))
+		if (!check_one(rules, &settings[i], of_queue, why))
 			return false;
 	}
-	p = topic_policy_of(settings, n, catalogue_topic_defaults(r->k->session.host->catalogue));
+	p = topic_policy_of(settings, n, rules.defaults);
 	if (p.min_compaction_lag_ms <= p.max_compaction_lag_ms)
 		return true;
 	fail(why, -ERR_BAD_ATTRIBUTE, "conflict topic config setting min.compaction.lag.ms (%lld) > max.compaction.lag.ms (%lld)",
@@ -198,32 +198,25 @@ struct slice topic_setting_given(const struct topic_setting *s, const struct set
 	return value;
 }
 
-static struct slice text_of(const struct request *r, const struct topic_setting *s, const struct topic_policy *p,
+static struct slice text_of(struct topic_rules rules, const struct topic_setting *s, const struct topic_policy *p,
 			    char text[TOPIC_SETTING_TEXT])
 {
 	struct topic_policy limited = *p;
 
 	if (s->fallback)
 		return slice_cstr(s->fallback);
-	if (limited.max_message_bytes > settings_of(r)->max_message_bytes)
-		limited.max_message_bytes = settings_of(r)->max_message_bytes;
+	if (limited.max_message_bytes > rules.max_message_bytes)
+		limited.max_message_bytes = rules.max_message_bytes;
 	topic_policy_get(&limited, slice_cstr(s->name), text);
 	return slice_cstr(text);
 }
 
-struct slice topic_setting_default(const struct request *r, const struct topic_setting *s, char text[TOPIC_SETTING_TEXT])
+struct slice topic_setting_default(struct topic_rules rules, const struct topic_setting *s, char text[TOPIC_SETTING_TEXT])
 {
-	return text_of(r, s, catalogue_topic_defaults(r->k->session.host->catalogue), text);
+	return text_of(rules, s, rules.defaults, text);
 }
 
-struct slice topic_setting_builtin(const struct request *r, const struct topic_setting *s, char text[TOPIC_SETTING_TEXT])
+struct slice topic_setting_builtin(struct topic_rules rules, const struct topic_setting *s, char text[TOPIC_SETTING_TEXT])
 {
-	return text_of(r, s, &topic_policy_default, text);
-}
-
-uint32_t config_max_message(const struct request *r, const struct channel *ch)
-{
-	uint32_t limit = settings_of(r)->max_message_bytes;
-
-	return ch->policy->max_message_bytes < limit ? (uint32_t)ch->policy->max_message_bytes : limit;
+	return text_of(rules, s, &topic_policy_default, text);
 }
