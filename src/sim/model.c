@@ -1,4 +1,4 @@
-#include "sim/model.h"
+#include "sim/model_transaction.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -39,6 +39,9 @@ void model_free(struct model *m)
 	for (uint32_t i = 0; i < m->nmessages; i++)
 		free(m->messages[i]);
 	free(m->messages);
+	for (uint32_t i = 0; i < m->ntransactions; i++)
+		free(m->transactions[i]);
+	free(m->transactions);
 	bytes_free(&m->body);
 	free(m);
 }
@@ -351,6 +354,8 @@ struct copy *model_delivered(struct model *m, struct model_channel *ch, struct s
 	struct copy *c = find_copy(m, ch, msg);
 
 	world_trace(m->world, "%s has message %u of %s", d->who, msg->id, ch->name);
+	if (msg->transaction)
+		model_transaction_seen(m, msg, d->who);
 	check_settled(m, ch, msg, c, d);
 	check_exclusive(m, ch, msg, c, d);
 	check_counts(m, ch, msg, c, d);

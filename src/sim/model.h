@@ -68,6 +68,8 @@ struct copy {                           /* of a message, in one channel */
 	uint32_t deliveries;
 };
 
+struct model_transaction;
+
 struct message {
 	uint32_t id;
 	uint16_t producer;
@@ -78,6 +80,7 @@ struct message {
 	bool acked;
 	bool may_repeat;                /* it was sent more than once, and nothing makes that one */
 	bool once;                      /* sent by an idempotent producer: at one offset only */
+	struct model_transaction *transaction;  /* NULL: of none; see model_transaction.h */
 	int64_t ready_ms;               /* not before: delay */
 	int partition;                  /* by offset: where it was found or acked; -1 */
 	int64_t offset;
@@ -95,6 +98,8 @@ struct model {
 	uint32_t nmessages, capacity;
 	uint32_t numbers[MODEL_PRODUCERS];
 	struct bytes body;              /* scratch */
+	struct model_transaction **transactions;
+	uint32_t ntransactions;
 	uint64_t acked, delivered, settled;
 };
 

@@ -303,6 +303,30 @@ static void plan_shelf(struct sim *s, struct kafka_peer *k, struct amqp_peer *p)
 	s->shelf = shelf_actors(s, t, retention_ms);
 }
 
+/* Two topics that are written to together; the second may have a queue view. */
+static void plan_transactions(struct sim *s, struct kafka_peer *k, struct amqp_peer *p)
+{
+	int *t = s->transactional;
+
+	t[0] = add_topic(s, k, "debits", draw(s, 1, 3), NULL, 0);
+	t[1] = add_topic(s, k, "credits", draw(s, 1, 2), NULL, 0);
+	s->ntransactional = 2;
+	for (int i = 0; i < 2; i++)
+		s->model->channels[t[i]].topic = false;         /* markers take offsets, too: see transactions_look() */
+	if (draw(s, 0, 1)) {
+		declare_queue(s, p, "credits", NULL);
+		s->model->channels[t[1]].queue = true;
+		amqp_consumer(s, t[1], (uint16_t)draw(s, 1, 10));
+		if (draw(s, 0, 1))
+			amqp_publisher(s, "", "credits", &t[1], 1);
+		if (draw(s, 0, 1))
+			sqs_receiver(s, t[1]);
+	}
+	for (unsigned n = draw(s, 1, 3); n > 0; n--)
+		transactor(s, t, 2);
+	transaction_witness(s, t, 2);
+}
+
 static void set_up(struct sim *s)
 {
 	struct kafka_peer k;
@@ -329,6 +353,8 @@ static void set_up(struct sim *s)
 		plan_table(s, &k);
 	if (draw(s, 0, 2) == 0)
 		plan_shelf(s, &k, &p);
+	if (draw(s, 0, 2) == 0)
+		plan_transactions(s, &k, &p);
 	client_close(&k.client);
 	client_close(&p.client);
 	client_close(&q.client);
@@ -426,6 +452,8 @@ static void play(struct sim *s)
 	run(s, AFTERMATH_US);
 	drain(s);
 	scan_topics(s);
+	if (s->ntransactional)
+		transactions_look(s);
 }
 
 void sim_run(const struct sim_options *o, struct sim_result *ret)

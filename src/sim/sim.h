@@ -51,6 +51,9 @@ struct sim {
 	enum sim_phase phase;
 	struct node actors;
 	unsigned nactors, producers;
+	int transactional[2];           /* channels that transactions go to... */
+	unsigned ntransactional;
+	unsigned transactors;           /* ...by so many actors */
 	uint8_t topic_ids[MODEL_CHANNELS][16];
 	struct table *table;            /* a compacted topic, or NULL */
 	struct shelf *shelf;            /* a topic with a retention, or NULL */
@@ -75,6 +78,12 @@ void table_read_last(struct sim *s, struct table *t);
 /* shelf_actors.c: a writer and a reader of a topic of one partition that is kept for so long; and the last look. */
 struct shelf *shelf_actors(struct sim *s, int channel, int64_t retention_ms);
 void shelf_read_last(struct sim *s, struct shelf *h);
+/* Writes transactions to these channels, with an offset of a group of its own each; version 1 or 2, as it likes. */
+void transactor(struct sim *s, const int *channels, unsigned n);
+/* Reads what is committed in these channels, over and over. */
+void transaction_witness(struct sim *s, const int *channels, unsigned n);
+/* At the end: is each transaction there as a whole, or not at all? */
+void transactions_look(struct sim *s);
 void amqp_publisher(struct sim *s, const char *exchange, const char *key, const int *channels, unsigned n);
 void amqp_consumer(struct sim *s, int channel, uint16_t prefetch);
 void sqs_sender(struct sim *s, int channel, unsigned first_group, unsigned groups);
