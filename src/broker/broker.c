@@ -248,7 +248,9 @@ static int append_state(struct broker *b, enum state_kind kind, bool relaxed, st
 
 int core_append_state(struct broker *b, enum state_kind kind, struct slice body, struct pending *p)
 {
-	return append_state(b, kind, catalogue_topic_defaults(b->catalogue)->durability == DURABILITY_OS, body, p);
+	bool relaxed = catalogue_topic_defaults(b->catalogue)->durability == DURABILITY_OS && kind != STATE_TRANSACTION;
+
+	return append_state(b, kind, relaxed, body, p);
 }
 
 int core_append_queue_state(struct broker *b, const struct channel *ch, struct slice body, struct pending *p)

@@ -571,9 +571,10 @@ static bool look_some(struct sim *s, struct kafka_peer *peer, int channel, int64
 	return end;
 }
 
+enum { TRIES = 3000 };                  /* thirty seconds: an open transaction is long aborted then */
+
 static void look_at_channel(struct sim *s, struct kafka_peer *peer, int channel)
 {
-	enum { TRIES = 3000 };          /* thirty seconds: an open transaction is long aborted then */
 	int64_t next[MODEL_PARTITIONS] = { 0 };
 	unsigned tries = 0;
 
@@ -584,7 +585,8 @@ static void look_at_channel(struct sim *s, struct kafka_peer *peer, int channel)
 	}
 }
 
-static void look_at_offset(struct sim *s, struct kafka_peer *peer, unsigned owner)
+/* False: it cannot be had yet. */
+static bool look_at_offset(struct sim *s, struct kafka_peer *peer, unsigned owner)
 {
 	OWN(arena) struct arena a = ARENA_MAX(1 << 20);
 	char group[24];
@@ -602,9 +604,22 @@ static void look_at_offset(struct sim *s, struct kafka_peer *peer, unsigned owne
 	q.require_stable = true;
 	const struct offset_fetch_response *r = ask_kafka(peer, KAFKA_OFFSET_FETCH, 7, &q, &a);
 	if (!r || r->error_code || r->topics.n != 1 || r->topics.v[0].partitions.v[0].error_code)
-		sim_fail(s->world, "%s: its offset cannot be had: error %d", group,
-			 r && r->topics.n == 1 ? r->topics.v[0].partitions.v[0].error_code : -1);
+		return false;
 	model_transactions_check_offset(s->model, owner, r->topics.v[0].partitions.v[0].committed_offset);
+	return true;
+}
+
+static void look_at_offsets(struct sim *s, struct kafka_peer *peer)
+{
+	for (unsigned i = 0, tries = 0; i < s->transactors;) {
+		if (look_at_offset(s, peer, i)) {
+			i++;
+			continue;
+		}
+		world_run(s->world, 10 * SIM_MS);
+		if (++tries > TRIES)
+			sim_fail(s->world, "the offset of tx-group-%u cannot be had", i);
+	}
 }
 
 void transactions_look(struct sim *s)
@@ -615,7 +630,6 @@ void transactions_look(struct sim *s)
 	for (unsigned i = 0; i < s->ntransactional; i++)
 		look_at_channel(s, &peer, s->transactional[i]);
 	model_transactions_check(s->model);
-	for (unsigned i = 0; i < s->transactors; i++)
-		look_at_offset(s, &peer, i);
+	look_at_offsets(s, &peer);
 	client_close(&peer.client);
 }
