@@ -76,6 +76,7 @@ static handler *const handlers[CMD_KINDS] = {
 	[CMD_GROUP_DESCRIBE]   = on_group_describe,
 	[CMD_GROUP_LIST]       = on_group_list,
 	[CMD_GROUP_DELETE]     = on_group_delete,
+	[CMD_GROUP_OFFSETS_DELETE] = on_group_offsets_delete,
 	[CMD_GROUP_PEND]       = on_group_pend,
 	[CMD_TRANSACTION_INIT]     = on_transaction_init,
 	[CMD_TRANSACTION_ENLIST]   = on_transaction_enlist,
@@ -129,6 +130,7 @@ static void start(struct broker *b)
 	catalogue_start(b);
 	transactions_start(b);
 	retention_start(b);
+	groups_start(b);
 }
 
 static void carry_out(struct broker *b, struct cmd *c)

@@ -39,6 +39,7 @@ struct broker_options {
 	int64_t transaction_max_timeout_ms;     /* Kafka transaction.max.timeout.ms; 0: 15 minutes */
 	uint64_t max_pending_bytes;             /* appended and not yet durable; 0: 256 MiB */
 	uint32_t compaction_map_bytes;          /* memory of a round for the keys that it sees; 0: 128 MiB */
+	int64_t offsets_retention_ms;           /* of groups that nobody uses; 0: 7 days */
 	uint32_t retention_check_ms;            /* how often records are looked for that are too old or too many; 0: 5 min */
 	const struct topic_policy *topic_defaults;      /* of channels that do not say; NULL: topic_policy_default */
 };

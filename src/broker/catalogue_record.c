@@ -451,6 +451,8 @@ static void delete_view(struct scene *s, struct entry *e)
 
 static void delete_entry(struct scene *s, struct entry *e)
 {
+	if (channel_is_topic(&e->channel))
+		groups_topic_gone(s->b, &e->channel);
 	delete_view(s, e);
 	if (entry_is_ours(s->b, e))
 		partitions_drop(s->b, e);

@@ -236,6 +236,8 @@ static void drop_what_is_missing(struct broker *b, const struct catalogue *old, 
 {
 	RADIX_EACH(struct entry, e, &old->by_id) {
 		const struct entry *stays = find_entry_by_id(new, e->channel.id);
+		if (!stays && channel_is_topic(&e->channel))
+			groups_topic_gone(b, &e->channel);
 		if (!entry_is_ours(b, e))
 			continue;
 		if (e->channel.queue && !has_same_view(e, stays))

@@ -33,6 +33,7 @@ static const struct { const char *name; size_t size; } kinds[CMD_KINDS] = {
 	[CMD_GROUP_OFFSETS]    = { "group-offsets", sizeof(struct cmd_group_offsets) },
 	[CMD_GROUP_DESCRIBE]   = { "group-describe", sizeof(struct cmd_group_describe) },
 	[CMD_GROUP_LIST]       = { "group-list", sizeof(struct cmd_group_list) },
+	[CMD_GROUP_OFFSETS_DELETE] = { "group-offsets-delete", sizeof(struct cmd_group_offsets) },
 	[CMD_GROUP_DELETE]     = { "group-delete", sizeof(struct cmd_group_delete) },
 	[CMD_GROUP_PEND]       = { "group-pend", sizeof(struct cmd_group_commit) },
 	[CMD_TRANSACTION_INIT]     = { "transaction-init", sizeof(struct cmd_transaction_init) },

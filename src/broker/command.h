@@ -55,6 +55,7 @@ enum cmd_kind {
 	CMD_GROUP_DESCRIBE,
 	CMD_GROUP_LIST,
 	CMD_GROUP_DELETE,
+	CMD_GROUP_OFFSETS_DELETE,       /* struct cmd_group_offsets: those that are listed */
 	CMD_GROUP_PEND,         /* a CMD_GROUP_COMMIT that counts when a transaction commits */
 	/* transactions */
 	CMD_TRANSACTION_INIT,

@@ -318,6 +318,8 @@ bool queues_cancel(struct broker *b, uint16_t shard, uint32_t session, uint64_t 
 
 /* ---- consumer groups (group.c) ---- */
 int  groups_open(struct broker *b);                                     /* b->groups */
+void groups_start(struct broker *b);            /* the first turn: clocks run */
+void groups_topic_gone(struct broker *b, const struct channel *ch);     /* in apply, on every shard: its offsets go, too */
 void groups_close(struct broker *b);
 int  group_state_apply(struct broker *b, struct slice body, struct why *why);
 void groups_snapshot(struct broker *b, struct bytes *out);
@@ -332,6 +334,7 @@ void on_group_offsets(struct broker *b, struct cmd *c);
 void on_group_describe(struct broker *b, struct cmd *c);
 void on_group_list(struct broker *b, struct cmd *c);
 void on_group_delete(struct broker *b, struct cmd *c);
+void on_group_offsets_delete(struct broker *b, struct cmd *c);
 void on_group_pend(struct broker *b, struct cmd *c);                   /* offsets of a transaction */
 
 #endif

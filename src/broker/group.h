@@ -19,6 +19,7 @@
  *   group_member.c   members and the protocols that they share
  *   group_join.c     join, sync, heartbeat, leave, and the timers: the rebalance
  *   group_offsets.c  commits and their reading
+ *   group_expire.c   offsets that go
  *   group_transaction.c  offsets that count when a transaction commits
  *   group_state.c    records and snapshots
  */
@@ -37,6 +38,7 @@ enum {
 	GROUP_MAX_PROFILE      = 16 << 20,      /* what one member tells of itself */
 	GROUP_NEW_MEMBER_MS    = 5 * 60 * 1000, /* a new member does not know its id and cannot heartbeat: it must be answered by then */
 	GROUP_SWEEP_MS         = 10 * 60 * 1000,
+	GROUP_OFFSETS_RETENTION_MS = 7 * 24 * 3600 * 1000,     /* unless the options say otherwise; Kafka's own */
 };
 
 enum group_state { GROUP_EMPTY, GROUP_PREPARING, GROUP_COMPLETING, GROUP_STABLE, GROUP_DEAD, GROUP_STATES };
@@ -46,6 +48,7 @@ struct groups {
 	struct node waiting;            /* members with a parked join or sync */
 	struct node flights;            /* what is on its way to the disk */
 	struct timer sweep;             /* after a restart: forget the groups to which nobody came back */
+	struct timer expiry;
 };
 
 struct group {
@@ -75,6 +78,7 @@ struct group {
 	struct map promises;            /* producer id -> struct promise */
 	uint32_t flights;               /* on their way to the disk, for this group: it must not be freed */
 	bool stored;                    /* there is something of it on disk */
+	bool emptied;                   /* ...and that it was empty from changed_ms on */
 };
 
 struct member {
@@ -158,6 +162,7 @@ void member_heard(struct broker *b, struct member *m);                 /* starts
 
 /* ---- group_offsets.c ---- */
 int  group_set_offset(struct group *g, const struct group_offset *o, int64_t time_ms);
+void group_drop_offset(struct group *g, struct slice topic, uint32_t partition);
 void group_clear_offsets(struct group *g);
 /* Put an offset into a map of struct committed.  0, -ERR_NO_MEMORY. */
 int  offsets_set(struct map *offsets, const struct group_offset *o, int64_t time_ms);
@@ -180,7 +185,11 @@ int  group_settled_apply(struct broker *b, const struct pending_offsets *r);
 void groups_pending_snapshot(struct broker *b, struct bytes *out);
 
 /* ---- group_state.c ---- */
-enum group_record_kind { GROUP_RECORD_GENERATION = 0, GROUP_RECORD_OFFSETS = 1, GROUP_RECORD_DELETED = 2 };
+enum group_record_kind {                /* on disk: never renumber */
+	GROUP_RECORD_GENERATION = 0, GROUP_RECORD_OFFSETS = 1, GROUP_RECORD_DELETED = 2,
+	GROUP_RECORD_GONE = 3,          /* these offsets are */
+	GROUP_RECORD_EMPTY = 4,         /* the group has no members any more */
+};
 /*
  * Append a record; `landed` (may be NULL) is called with a flight that carries `c` when it is durable.  On failure
  * nothing was appended and `c` is still the caller's.

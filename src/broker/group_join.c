@@ -265,6 +265,9 @@ static void complete(struct broker *b, struct group *g)
 	}
 	group_keep(&g->protocol, SLICE_NULL);
 	group_become(g, GROUP_EMPTY);
+	/* If there is no room for it, the group will have been empty since the next start. */
+	if (g->stored && g->offsets.count)
+		group_append(b, g, GROUP_RECORD_EMPTY, NULL, NULL, NULL, NULL);
 }
 
 /* ---------------------------------------------------------------------------------------------------- timers ---- */

@@ -60,6 +60,14 @@ bool group_is_promised(const struct group *g, struct slice topic, uint32_t parti
 	return false;
 }
 
+void group_drop_offset(struct group *g, struct slice topic, uint32_t partition)
+{
+	OWN(bytes) struct bytes key = BYTES_MAX(KEY_MAX);
+
+	if (make_key(&key, topic, partition))
+		free(map_remove(&g->offsets, bytes_slice(&key)));
+}
+
 void group_clear_offsets(struct group *g)
 {
 	uint64_t seed = g->offsets.seed;

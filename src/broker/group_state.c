@@ -81,6 +81,7 @@ static int apply_generation(struct broker *b, struct group *g, const struct grou
 		return 0;       /* the memory is at least as new: its rebalance goes on in landed() */
 	g->generation = r->generation;
 	g->changed_ms = r->time_ms;
+	g->emptied = false;
 	return group_keep(&g->protocol_type, r->protocol_type);
 }
 
@@ -101,6 +102,15 @@ static int apply_record(struct broker *b, const struct group_record *r, struct w
 		break;
 	case GROUP_RECORD_OFFSETS:
 		break;
+	case GROUP_RECORD_GONE:
+		for (int32_t i = 0; i < r->offsets.n; i++)
+			group_drop_offset(g, r->offsets.v[i].topic, (uint32_t)r->offsets.v[i].partition);
+		return 0;
+	case GROUP_RECORD_EMPTY:
+		g->emptied = true;
+		if (b->recovering)
+			g->changed_ms = r->time_ms;
+		return 0;
 	case GROUP_RECORD_DELETED:
 		group_clear_offsets(g);
 		if (b->recovering)
@@ -176,6 +186,10 @@ void groups_snapshot(struct broker *b, struct bytes *out)
 			.kind = GROUP_RECORD_GENERATION, .group = g->name, .time_ms = g->changed_ms,
 			.generation = g->generation, .protocol_type = g->protocol_type,
 		}, out);
+		if (g->emptied && g->state == GROUP_EMPTY)
+			wire_encode(&group_record_msg, 0, &(struct group_record){
+				.kind = GROUP_RECORD_EMPTY, .group = g->name, .time_ms = g->changed_ms,
+			}, out);
 		write_offsets(g, out);
 	}
 }

@@ -58,6 +58,8 @@ static const struct name {
 	  (uint64_t)-1, INT64_MAX, "retention.bytes" },
 	{ "log.retention.check.interval.ms", "300000", "how often records are looked for that are too old or too many", NUMBER,
 	  AT(retention_check_ms), 1, INT32_MAX },
+	{ "offsets.retention.minutes", "10080", "how long a group that nobody uses keeps its offsets", NUMBER,
+	  AT(offsets_retention_minutes), 1, INT32_MAX },
 	{ "log.roll.ms", "604800000", "topics that do not say: age at which a file of the log is closed", TOPIC, 0, 1, INT64_MAX,
 	  "segment.ms" },
 	{ "log.segment.bytes", "1073741824", "the same: its size", TOPIC, 0, 1 << 20, 1 << 30, "segment.bytes" },

@@ -37,6 +37,7 @@ struct config {
 	uint64_t cache_bytes;
 	struct topic_policy topic_defaults;     /* but durability: that is `sync` */
 	uint64_t retention_check_ms;
+	uint64_t offsets_retention_minutes;
 	uint64_t journal_file_bytes;
 };
 

@@ -155,6 +155,7 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 	o->gate = gate;
 	o->memory_limit_bytes = memory_limit(c);
 	o->disk_free_limit_bytes = c->disk_free_limit_bytes;
+	o->broker.offsets_retention_ms = (int64_t)c->offsets_retention_minutes * 60 * 1000;
 	o->broker.retention_check_ms = (uint32_t)c->retention_check_ms;
 	o->broker.log.sync = true;              /* what is relaxed is said of each entry */
 	o->broker.log.cache_bytes = (uint32_t)c->cache_bytes;

@@ -24,6 +24,7 @@ struct client {
 	bool old;                       /* JoinGroup before v4: no MEMBER_ID_REQUIRED */
 	bool can_skip;
 	int32_t session_ms;
+	struct slice subscribes;        /* instead of the metadata; null: see join_to() */
 };
 
 struct entry {
@@ -183,6 +184,14 @@ static void said_offsets(struct shard *s, struct cmd_group_offsets *c)
 	bytes_printf(&s->said, "\n");
 }
 
+static void said_deleted(struct shard *s, struct cmd_group_offsets *c)
+{
+	say(s, &c->head, "delete offsets: %s", c->head.error ? error_info(c->head.error)->name : "ok");
+	for (uint32_t i = 0; !c->head.error && i < c->noffsets; i++)
+		bytes_printf(&s->said, " %s", c->offsets[i].error ? error_info(c->offsets[i].error)->name : "ok");
+	bytes_printf(&s->said, "\n");
+}
+
 static void said_describe(struct shard *s, struct cmd_group_describe *c)
 {
 	char id[16];
@@ -215,6 +224,7 @@ void core_answer(struct broker *b, struct cmd *c, int error)
 	case CMD_GROUP_SYNC:     said_sync(s, (struct cmd_group_sync *)c); break;
 	case CMD_GROUP_LEAVE:    said_leave(s, (struct cmd_group_leave *)c); break;
 	case CMD_GROUP_COMMIT:   said_commit(s, (struct cmd_group_commit *)c); break;
+	case CMD_GROUP_OFFSETS_DELETE: said_deleted(s, (struct cmd_group_offsets *)c); break;
 	case CMD_GROUP_OFFSETS:  said_offsets(s, (struct cmd_group_offsets *)c); break;
 	case CMD_GROUP_DESCRIBE: said_describe(s, (struct cmd_group_describe *)c); break;
 	case CMD_GROUP_LIST:     said_list(s, (struct cmd_group_list *)c); break;
@@ -300,7 +310,7 @@ static void join_to(struct shard *s, unsigned who, const char *group, const char
 		char text[32];
 		snprintf(text, sizeof text, "%d%s", k->version, k->protocols[i]);
 		c->protocols[c->nprotocols++] = (struct group_protocol){
-			slice_cstr(k->protocols[i]), cmd_copy(&c->head, slice_cstr(text)),
+			slice_cstr(k->protocols[i]), cmd_copy(&c->head, k->subscribes.p ? k->subscribes : slice_cstr(text)),
 		};
 	}
 	c->session_timeout_ms = k->session_ms;
@@ -1178,4 +1188,162 @@ TEST(damaged_records_are_refused)
 			CHECK(group_state_apply(&r->b, buf_slice(exact), &why) == -ERR_DAMAGED);
 		}
 	}
+}
+
+/* ------------------------------------------------------------------------------------------- offsets that go ---- */
+
+enum { DAY = 24 * 3600 * 1000, WEEK = GROUP_OFFSETS_RETENTION_MS, LOOK = GROUP_SWEEP_MS };
+
+static void delete_offset(struct shard *s, unsigned who, const char *topic, uint32_t partition)
+{
+	struct cmd_group_offsets *c = ask(s, who, CMD_GROUP_OFFSETS_DELETE);
+
+	c->group = SLICE("g");
+	c->offsets = cmd_alloc(&c->head, sizeof *c->offsets);
+	c->offsets[0] = (struct group_offset){ .topic = slice_cstr(topic), .partition = partition };
+	c->noffsets = 1;
+	on_group_offsets_delete(&s->b, &c->head);
+	settle(s);
+}
+
+/* How many offsets group "g" has; -1: it is not there. */
+static int committed(const struct shard *s)
+{
+	const struct group *g = group_find(&s->b, SLICE("g"));
+
+	return g ? (int)g->offsets.count : -1;
+}
+
+TEST(offsets_without_members_go_a_week_after_the_commit)
+{
+	OWN(shard) struct shard *s = shard_open();
+
+	groups_start(&s->b);
+	commit_as(s, 0, "", -1, "t", 0, 5, SLICE(""));
+	wait(s, 3 * DAY);
+	commit_as(s, 0, "", -1, "t", 1, 6, SLICE(""));
+	wait(s, WEEK - 3 * DAY - 1);
+	CHECK(committed(s) == 2);
+	wait(s, LOOK);
+	CHECK(committed(s) == 1);
+	wait(s, 3 * DAY);
+	CHECK(committed(s) == -1);
+
+	OWN(shard) struct shard *r = restart(s, SLICE(""), 0);
+	CHECK(committed(r) == -1);
+}
+
+TEST(offsets_of_a_group_stay_while_it_has_members_and_a_week_more)
+{
+	OWN(shard) struct shard *s = shard_open();
+
+	groups_start(&s->b);
+	two_members(s);
+	commit(s, 0, "t", 0, 1);
+	for (int i = 0; i < 2 * WEEK / 5000; i++) {
+		wait(s, 5000);
+		beat(s, 0);
+		beat(s, 1);
+		s->said.n = 0;
+	}
+	CHECK(committed(s) == 1);
+	leave(s, 0);
+	leave(s, 1);
+	wait(s, WEEK - 1);
+	CHECK(committed(s) == 1);
+	wait(s, LOOK);
+	CHECK(committed(s) == -1);
+}
+
+/* Whether the group was empty before the restart counts, not when its last generation began. */
+TEST(a_restart_does_not_end_the_time_of_offsets_early)
+{
+	OWN(shard) struct shard *s = shard_open();
+
+	groups_start(&s->b);
+	two_members(s);
+	commit(s, 0, "t", 0, 1);
+	OWN(shard) struct shard *at_work = restart(s, SLICE(""), 0);
+	at_work->b.now_ms = START + 2 * (int64_t)WEEK;          /* nobody knows that they were gone */
+	groups_start(&at_work->b);
+	wait(at_work, WEEK - 1);
+	CHECK(committed(at_work) == 1);
+	wait(at_work, LOOK);
+	CHECK(committed(at_work) == -1);
+
+	leave(s, 0);
+	leave(s, 1);
+	wait(s, 5 * DAY);
+	OWN(bytes) struct bytes snapshot = BYTES_MAX(1 << 20);
+	groups_snapshot(&s->b, &snapshot);
+	for (int i = 0; i < 2; i++) {           /* from the records, and from a snapshot */
+		OWN(shard) struct shard *empty = i ? restart(s, bytes_slice(&snapshot), s->history.n) : restart(s, SLICE(""), 0);
+		empty->b.now_ms = s->b.now_ms;
+		groups_start(&empty->b);
+		wait(empty, 2 * DAY - 1);
+		CHECK(committed(empty) == 1);
+		wait(empty, LOOK);
+		CHECK(committed(empty) == -1);
+	}
+}
+
+TEST(a_commit_under_way_does_not_expire)
+{
+	OWN(shard) struct shard *s = shard_open();
+
+	groups_start(&s->b);
+	commit_as(s, 0, "", -1, "t", 0, 5, SLICE(""));
+	wait(s, WEEK - 1);
+	s->slow_disk = true;
+	commit_as(s, 0, "", -1, "t", 0, 6, SLICE(""));
+	wait(s, LOOK);
+	durable(s);
+	CHECK(committed(s) == 1);
+}
+
+TEST(offsets_are_deleted_by_name_unless_the_group_reads_the_topic)
+{
+	OWN(shard) struct shard *s = shard_open();
+	static const uint8_t reads_t[] = { 0, 1, 0, 0, 0, 1, 0, 1, 't' };
+
+	delete_offset(s, 0, "t", 0);
+	s->clients[0].subscribes = s->clients[1].subscribes = slice_of(reads_t, sizeof reads_t);
+	two_members(s);
+	commit(s, 0, "t", 0, 1);
+	commit(s, 0, "old", 0, 2);
+	delete_offset(s, 0, "t", 0);
+	delete_offset(s, 0, "old", 0);
+	delete_offset(s, 0, "never", 7);
+	offsets(s, 0);
+	leave(s, 0);
+	leave(s, 1);
+	delete_offset(s, 0, "t", 0);
+	list(s, 0);
+	CHECK(heard(s,
+		"[     0] a commit: ok\n"
+		"[     0] a commit: ok\n"
+		"[     0] a delete offsets: ok SUBSCRIBED\n"
+		"[     0] a delete offsets: ok ok\n"
+		"[     0] a delete offsets: ok ok\n"
+		"[     0] a offsets: t-0@1'note'\n"
+		"[     0] a leave: ok\n"
+		"[     0] b leave: ok\n"
+		"[     0] a delete offsets: ok ok\n"
+		"[     0] a list:\n"));
+	OWN(shard) struct shard *r = restart(s, SLICE(""), 0);
+	CHECK(committed(r) == -1);
+}
+
+TEST(offsets_go_with_their_topic)
+{
+	OWN(shard) struct shard *s = shard_open();
+	struct channel gone = { .name = SLICE("t"), .partitions = 2 };
+
+	commit_as(s, 0, "", -1, "t", 1, 5, SLICE(""));
+	commit_as(s, 0, "", -1, "u", 1, 5, SLICE(""));
+	groups_topic_gone(&s->b, &gone);
+	CHECK(committed(s) == 1);
+	gone.name = SLICE("u");
+	groups_topic_gone(&s->b, &gone);
+	CHECK(committed(s) == -1);
 }

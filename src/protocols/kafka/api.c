@@ -36,6 +36,7 @@ static const struct api served[KEYS] = {
 	[KAFKA_CREATE_PARTITIONS]         = { serve_create_partitions },
 	[KAFKA_DELETE_GROUPS]             = { serve_delete_groups },
 	[KAFKA_INCREMENTAL_ALTER_CONFIGS] = { serve_incremental_alter_configs },
+	[KAFKA_OFFSET_DELETE]             = { serve_offset_delete },
 	[KAFKA_DESCRIBE_CLUSTER]          = { serve_describe_cluster },
 	[KAFKA_DESCRIBE_PRODUCERS]        = { serve_describe_producers },
 	[KAFKA_DESCRIBE_TRANSACTIONS]     = { serve_describe_transactions },

@@ -1,5 +1,5 @@
 /*
- * group_admin.c - DescribeGroups, ListGroups, DeleteGroups.
+ * group_admin.c - DescribeGroups, ListGroups, DeleteGroups, OffsetDelete.
  */
 #include "protocols/kafka/kafka.h"
 
@@ -189,4 +189,80 @@ void serve_delete_groups(struct request *r)
 		c->group = cmd_copy(&c->head, group);
 		request_send(r, &c->head);
 	}
+}
+
+/* ---- OffsetDelete ---- */
+
+static void on_offsets_deleted(struct request *r, struct cmd *cmd)
+{
+	const struct cmd_group_offsets *c = (const struct cmd_group_offsets *)cmd;
+	struct offset_delete_response *out = r->out;
+	struct offset_delete_response_partition **partitions = r->state;
+
+	if (cmd->error) {
+		out->error_code = cmd->error == -ERR_NO_SUCH_GROUP ? K_GROUP_ID_NOT_FOUND : group_error(cmd->error);
+		out->topics.n = 0;
+		return;
+	}
+	for (uint32_t i = 0; i < c->noffsets; i++)
+		partitions[i]->error_code = group_error(c->offsets[i].error);
+}
+
+/* What is wrong with a topic is answered here, the rest goes into the command. */
+static bool add_deletions(struct request *r, const struct offset_delete_request_topic *asked,
+			  struct offset_delete_response_topic *t, struct cmd_group_offsets *c)
+{
+	struct offset_delete_response_partition **partitions = r->state;
+	int16_t error;
+	const struct channel *ch = find_topic(r, asked->name, NULL, OP_READ, &error);
+	struct slice name = cmd_copy(&c->head, asked->name);
+
+	t->name = asked->name;
+	if (!name.p || !ARRAY(r, t->partitions, offset_delete_response_partition_msg, asked->partitions.n))
+		return false;
+	for (int32_t i = 0; i < asked->partitions.n; i++) {
+		int32_t index = asked->partitions.v[i].partition_index;
+		bool there = ch && index >= 0 && (uint32_t)index < ch->partitions;
+
+		t->partitions.v[i].partition_index = index;
+		t->partitions.v[i].error_code = there ? K_NONE : error ? error : K_UNKNOWN_TOPIC_OR_PARTITION;
+		if (!there)
+			continue;
+		partitions[c->noffsets] = &t->partitions.v[i];
+		c->offsets[c->noffsets++] = (struct group_offset){ .topic = name, .partition = (uint32_t)index };
+	}
+	return true;
+}
+
+void serve_offset_delete(struct request *r)
+{
+	const struct offset_delete_request *in = r->in;
+	struct offset_delete_response *out = r->out;
+	struct cmd_group_offsets *c;
+	size_t n = 0;
+
+	out->error_code = in->group_id.n == 0 ? K_INVALID_GROUP_ID
+		: kafka_allows(r, OP_CONFIGURE, in->group_id) ? K_NONE : K_GROUP_AUTHORIZATION_FAILED;
+	if (out->error_code)
+		return;
+	r->reply = on_offsets_deleted;
+	for (int32_t i = 0; i < in->topics.n; i++)
+		n += (size_t)in->topics.v[i].partitions.n;
+	r->state = kafka_alloc(r, (n + 1) * sizeof(struct offset_delete_response_partition *));
+	if (!r->state || !ARRAY(r, out->topics, offset_delete_response_topic_msg, in->topics.n))
+		return;
+	c = request_ask(r, CMD_GROUP_OFFSETS_DELETE, shard_of(r, in->group_id), 0);
+	if (!c)
+		return;
+	c->group = cmd_copy(&c->head, in->group_id);
+	c->offsets = cmd_alloc(&c->head, (n + 1) * sizeof *c->offsets);
+	bool fits = c->group.p && c->offsets;
+	for (int32_t i = 0; fits && i < in->topics.n; i++)
+		fits = add_deletions(r, &in->topics.v[i], &out->topics.v[i], c);
+	if (fits) {
+		request_send(r, &c->head);
+		return;
+	}
+	cmd_free(&c->head);
+	request_no_memory(r);
 }

@@ -249,7 +249,7 @@ uint32_t config_max_message(const struct request *r, const struct channel *ch);
 	X(api_versions) X(sasl_handshake) X(sasl_authenticate) X(metadata) X(describe_cluster) X(produce) X(fetch)   \
 	X(list_offsets) X(offset_for_leader_epoch) X(delete_records) X(find_coordinator) X(join_group) X(sync_group) \
 	X(heartbeat) X(leave_group) X(offset_commit) X(offset_fetch) X(describe_groups) X(list_groups)               \
-	X(delete_groups) X(init_producer_id) X(create_topics) X(delete_topics) X(create_partitions)                  \
+	X(delete_groups) X(offset_delete) X(init_producer_id) X(create_topics) X(delete_topics) X(create_partitions)                  \
 	X(describe_configs) X(alter_configs) X(incremental_alter_configs) X(describe_topic_partitions)                \
 	X(add_partitions_to_txn) X(add_offsets_to_txn) X(end_txn)                                                    \
 	X(txn_offset_commit) X(describe_transactions) X(list_transactions) X(describe_producers)

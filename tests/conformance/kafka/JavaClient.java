@@ -3,6 +3,8 @@
 //     JavaClient BOOTSTRAP produce TOPIC COUNT CODEC     prints the offsets
 //     JavaClient BOOTSTRAP consume TOPIC GROUP COUNT     prints key=value, then commits
 //     JavaClient BOOTSTRAP admin TOPIC                   creates, describes and deletes
+//     JavaClient BOOTSTRAP settings TOPIC                alters settings one by one, and prints what comes of it
+//     JavaClient BOOTSTRAP offsets TOPIC GROUP           deletes a group's offsets, and prints what comes of it
 //     JavaClient BOOTSTRAP table TOPIC KEYS TIMES        writes to a compacted topic until it has KEYS records: prints them,
 //                                                        and what a record without a key gets
 //
@@ -24,6 +26,8 @@ public class JavaClient {
         case "produce" -> produce(settings, args[2], Integer.parseInt(args[3]), args[4]);
         case "consume" -> consume(settings, args[2], args[3], Integer.parseInt(args[4]));
         case "admin" -> admin(settings, args[2]);
+        case "settings" -> alter(settings, args[2]);
+        case "offsets" -> deleteOffsets(settings, args[2], args[3]);
         case "table" -> table(settings, args[2], Integer.parseInt(args[3]), Integer.parseInt(args[4]));
         default -> throw new IllegalArgumentException(args[1]);
         }
@@ -71,6 +75,58 @@ public class JavaClient {
             var cluster = admin.describeCluster();
             System.out.println("nodes " + cluster.nodes().get().size() + " controller " + (cluster.controller().get() != null));
             admin.deleteTopics(List.of(topic)).all().get();
+        }
+    }
+
+    static void tell(Admin admin, ConfigResource resource, String name) throws Exception {
+        var entry = admin.describeConfigs(List.of(resource)).all().get().get(resource).get(name);
+        System.out.println(name + "=" + entry.value() + " " + entry.source());
+    }
+
+    static void alter(Admin admin, ConfigResource resource, String name, String value, AlterConfigOp.OpType type, boolean only) throws Exception {
+        var op = new AlterConfigOp(new ConfigEntry(name, value), type);
+        try {
+            admin.incrementalAlterConfigs(Map.of(resource, List.of(op)), new AlterConfigsOptions().validateOnly(only)).all().get();
+            for (int tries = 0; tries < 10 && !only; tries++)
+                Thread.sleep(20);                               // Apache Kafka answers before it shows
+        } catch (java.util.concurrent.ExecutionException e) {
+            System.out.println(e.getCause().getClass().getSimpleName() + ": " + e.getCause().getMessage());
+        }
+        tell(admin, resource, name);
+    }
+
+    static void alter(Map<String, Object> settings, String topic) throws Exception {
+        var resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
+        try (var admin = Admin.create(settings)) {
+            admin.createTopics(List.of(new NewTopic(topic, 1, (short) 1).configs(Map.of("segment.ms", "5000")))).all().get();
+            alter(admin, resource, "retention.ms", "60000", AlterConfigOp.OpType.SET, true);
+            alter(admin, resource, "retention.ms", "60000", AlterConfigOp.OpType.SET, false);
+            alter(admin, resource, "retention.ms", "-2", AlterConfigOp.OpType.SET, false);
+            alter(admin, resource, "retention.ms", "1", AlterConfigOp.OpType.APPEND, false);
+            alter(admin, resource, "retention.ms", "", AlterConfigOp.OpType.DELETE, false);
+            alter(admin, resource, "cleanup.policy", "compact", AlterConfigOp.OpType.APPEND, false);
+            alter(admin, resource, "cleanup.policy", "delete", AlterConfigOp.OpType.SUBTRACT, false);
+            alter(admin, resource, "cleanup.policy", "", AlterConfigOp.OpType.DELETE, false);
+            tell(admin, resource, "segment.ms");
+            alter(admin, new ConfigResource(ConfigResource.Type.BROKER, "1"), "num.partitions", "3", AlterConfigOp.OpType.SET, true);
+        }
+    }
+
+    static void deleteOffsets(Map<String, Object> settings, String topic, String group) throws Exception {
+        var both = Set.of(new org.apache.kafka.common.TopicPartition(topic, 0), new org.apache.kafka.common.TopicPartition("nowhere", 0));
+        try (var admin = Admin.create(settings)) {
+            for (String name : List.of(group, "no-" + group)) {
+                var answer = admin.deleteConsumerGroupOffsets(name, both);
+                for (var partition : both.stream().sorted(Comparator.comparing(Object::toString)).toList()) {
+                    try {
+                        answer.partitionResult(partition).get();
+                        System.out.println(partition + " deleted");
+                    } catch (java.util.concurrent.ExecutionException e) {
+                        System.out.println(partition + " " + e.getCause().getClass().getSimpleName());
+                    }
+                }
+            }
+            System.out.println(admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get().size() + " left");
         }
     }
 

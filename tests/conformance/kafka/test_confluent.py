@@ -8,7 +8,7 @@ import pytest
 
 confluent_kafka = pytest.importorskip("confluent_kafka")
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition  # noqa: E402
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic                     # noqa: E402
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic  # noqa: E402
 
 from broker import wait_until                                                               # noqa: E402
 
@@ -275,6 +275,29 @@ def test_the_settings_of_a_topic_are_described(rd, fresh):
     settings = future.result(20)
     assert settings["max.message.bytes"].value == "345678" and not settings["max.message.bytes"].is_default
     assert settings["cleanup.policy"].value == "delete"
+
+
+def test_a_setting_is_altered_and_altered_back(rd, fresh):
+    topic = rd.create(fresh(), **{"segment.ms": "5000"})
+
+    def settings():
+        future, = rd.admin().describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]).values()
+        return future.result(20)
+
+    def alter(operation, value):
+        entry = ConfigEntry("max.message.bytes", value, incremental_operation=operation)
+        future, = rd.admin().incremental_alter_configs(
+            [ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])]).values()
+        future.result(20)
+
+    alter(AlterConfigOpType.SET, "345678")
+    wait_until(lambda: settings()["max.message.bytes"].value == "345678", "the setting is altered")
+    alter(AlterConfigOpType.DELETE, None)
+    wait_until(lambda: settings()["max.message.bytes"].value == "1048588", "the setting is its default again")
+    assert settings()["segment.ms"].value == "5000"
+    with pytest.raises(KafkaException) as caught:
+        alter(AlterConfigOpType.SET, "a lot")
+    assert code_of(caught) == KafkaError.INVALID_CONFIG
 
 
 def test_the_cluster_is_described(rd):

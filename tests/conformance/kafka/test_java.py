@@ -66,6 +66,37 @@ def test_topics_are_created_described_and_deleted(java, fresh):
     assert java("admin", fresh()) == ["partitions 3", "setting 345678", "nodes 1 controller true"]
 
 
+def test_settings_are_altered_one_by_one(java, fresh, peer):
+    # The default that DELETE goes back to is the one intended difference: ours is for ever.
+    forever = "604800000" if peer == "kafka" else "-1"
+    assert java("settings", fresh()) == [
+        "retention.ms=%s DEFAULT_CONFIG" % forever,
+        "retention.ms=60000 DYNAMIC_TOPIC_CONFIG",
+        "InvalidConfigurationException: Invalid value -2 for configuration retention.ms: Value must be at least -1",
+        "retention.ms=60000 DYNAMIC_TOPIC_CONFIG",
+        "InvalidConfigurationException: Can't APPEND to key retention.ms because its type is not LIST.",
+        "retention.ms=60000 DYNAMIC_TOPIC_CONFIG",
+        "retention.ms=%s DEFAULT_CONFIG" % forever,
+        "cleanup.policy=delete,compact DYNAMIC_TOPIC_CONFIG",
+        "cleanup.policy=compact DYNAMIC_TOPIC_CONFIG",
+        "cleanup.policy=delete DEFAULT_CONFIG",
+        "segment.ms=5000 DYNAMIC_TOPIC_CONFIG",
+        "InvalidRequestException: Cannot update these configs dynamically: Set(num.partitions)",
+        "num.partitions=1 STATIC_BROKER_CONFIG",
+    ]
+
+
+def test_offsets_of_a_group_are_deleted(java, fresh):
+    topic, group = fresh(), fresh("g")
+    java("produce", topic, 10, "none")
+    java("consume", topic, group, 4)
+    assert java("offsets", topic, group) == [
+        "nowhere-0 UnknownTopicOrPartitionException", topic + "-0 deleted",
+        "nowhere-0 GroupIdNotFoundException", topic + "-0 GroupIdNotFoundException",
+        "0 left",
+    ]
+
+
 def test_a_compacted_topic_keeps_the_newest_record_of_each_key(java, fresh, peer):
     if peer == "kafka":
         pytest.skip("Kafka leaves the last segment alone until something more is written")
