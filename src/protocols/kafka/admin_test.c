@@ -133,7 +133,8 @@ TEST(a_topic_is_created_or_refused_with_its_code)
 	int32_t one = 1, two[] = { 1, 2 };
 	struct create_topics_request_assignment here = { 0, { 1, &one } }, there = { 0, { 2, two } };
 	struct create_topics_request_config unknown = { SLICE("no.such"), SLICE("1") },
-		retention = { SLICE("retention.ms"), SLICE("60000") }, nothing = { SLICE("retention.ms"), SLICE_NULL }, forever = { SLICE("retention.ms"), SLICE("-1") },
+		retention = { SLICE("retention.ms"), SLICE("60000") }, nothing = { SLICE("retention.ms"), SLICE_NULL },
+		forever = { SLICE("retention.ms"), SLICE("-1") },
 		compact = { SLICE("cleanup.policy"), SLICE("compact") }, size = { SLICE("max.message.bytes"), SLICE("5000") },
 		huge = { SLICE("max.message.bytes"), SLICE("99999999999") };
 	const struct { struct create_topics_request_topic t; int error; int partitions; } rows[] = {
