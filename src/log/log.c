@@ -348,6 +348,8 @@ static void set_defaults(struct log_options *o)
 		o->cache_bytes = 64 * MIB;
 	if (!o->partition_segment_bytes)
 		o->partition_segment_bytes = 1024 * MIB;
+	if (!o->sweep_bytes)
+		o->sweep_bytes = 4 * MIB;
 	if (!o->bulk_bytes)
 		o->bulk_bytes = MIB / 4;
 }

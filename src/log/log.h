@@ -89,6 +89,7 @@ struct log_options {
 	uint32_t cache_bytes;           /* memory for recent batches; 0: 64 MiB */
 	uint32_t partition_segment_bytes;       /* size at which a partition's segment is closed; 0: 1 GiB */
 	uint32_t bulk_bytes;            /* about that much waiting for one partition goes straight to its segment; 0: 256 KiB */
+	uint32_t sweep_bytes;           /* what a step of a sweep reads; 0: 4 MiB */
 };
 
 /*
@@ -199,7 +200,7 @@ void log_read_free(struct log_read *r);
 int64_t log_find_time(const struct log *log, uint32_t partition, int64_t timestamp);
 
 /*
- * A sweep goes over the batches of a dedicated partition in [from, to), in order and a step (about a megabyte) at a time,
+ * A sweep goes over the batches of a dedicated partition in [from, to), in order and a step (sweep_bytes) at a time,
  * and hands each to `batch`, off the shard's thread.  A rewriting one begins at log_start(), and what `batch` puts out takes
  * their place when the step is durable: reads find the old ones or the new ones.  It goes over whole pieces (batches in
  * the journal, runs of batches in segments), so it may end before `to`.

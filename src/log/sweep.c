@@ -31,7 +31,7 @@ struct sweep {
 	int error;                      /* of the client's */
 	int64_t next;                   /* the first offset that no step has had */
 	int64_t first, last;            /* the step's pieces answer for these */
-	int64_t start;                  /* of the partition: batches before it go */
+	int64_t start;                  /* batches before it go; they are not handed over */
 	struct index_record extent;     /* being gathered; batches == 0: none */
 	size_t extent_at;               /* in step.out */
 };
@@ -88,7 +88,7 @@ static bool hand_over(struct sweep *s, struct slice batch, bool last)
 		s->error = -ERR_DAMAGED;
 		return false;
 	}
-	if (!last && info.base_offset + info.last_delta < s->start)
+	if (!(last && s->client->rewrite) && info.base_offset + info.last_delta < s->start)
 		return true;
 	s->error = s->client->batch(s->client, batch, /* keep = */ last, out);
 	if (s->error == 0 && s->client->rewrite && (out->n > from || last) && !gather(s, from, &info))
@@ -328,8 +328,9 @@ static bool plan(struct sweep *s, const struct partition *p)
 	const struct ref *r;
 
 	s->step.log_id = s->log->id;
-	s->start = p->start;
-	while (s->step.bytes < STEP_BYTES && walk_next(&w, &e, &r) && add_piece(s, e, r))
+	/* A pass may have put what a step has looked at already into one extent with what comes after it. */
+	s->start = s->next > p->start && !s->client->rewrite ? s->next : p->start;
+	while (s->step.bytes < s->log->options.sweep_bytes && walk_next(&w, &e, &r) && add_piece(s, e, r))
 		;
 	if (s->error || !s->step.nsources)
 		return false;

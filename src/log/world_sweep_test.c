@@ -52,8 +52,8 @@ static int on_batch(struct log_sweep *s, struct slice batch, bool keep, struct b
 	struct fact *f = find_fact(x->world, s->partition, base, &target);
 
 	if (!f || base <= x->seen || !batch_intact(batch)) {
-		snprintf(x->world->broken, sizeof x->world->broken, "a sweep of partition %u was handed offset %lld",
-			 s->partition, (long long)base);
+		snprintf(x->world->broken, sizeof x->world->broken, "a sweep of partition %u was handed offset %lld (%s)",
+			 s->partition, (long long)base, !f ? "not known" : base <= x->seen ? "again" : "damaged");
 		return -ERR_INTERNAL;
 	}
 	x->seen = base;
@@ -129,6 +129,7 @@ TEST(a_sweep_goes_over_every_batch_and_leaves_what_it_is_told)
 	struct log_stats before, after;
 
 	world_init(&w, 1);
+	w.options.sweep_bytes = 16384;
 	CHECK_WORLD(&w, world_open(&w) == 0);
 	for (int i = 0; i < 400; i++)
 		CHECK(world_append_to(&w, LOG_BATCH, &one, 1, 300) == 0);
