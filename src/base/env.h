@@ -55,6 +55,8 @@ struct disk_calls {
 	int64_t (*size)(struct disk *, int file);
 	int64_t (*read)(struct disk *, int file, void *p, size_t n, int64_t at);       /* short only at the end of file */
 	int64_t (*write)(struct disk *, int file, const struct iovec *, int n, int64_t at);    /* all of it, or -errno */
+	/* These bytes will be synced soon: the disk may begin with them.  Only a hint, which promises nothing and does not wait. */
+	void    (*begin_sync)(struct disk *, int file, int64_t at, int64_t n);
 	int     (*sync)(struct disk *, int file);                               /* fdatasync: data and size, not the name */
 	int     (*sync_dir)(struct disk *, const char *path);                   /* names in a directory; "." is the root */
 	int     (*truncate)(struct disk *, int file, int64_t size);

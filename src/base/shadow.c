@@ -202,6 +202,10 @@ static int64_t shadow_write(struct disk *d, int file, const struct iovec *v, int
 	return total;
 }
 
+static void shadow_begin_sync(struct disk *d, int file, int64_t at, int64_t n)
+{
+}
+
 static int shadow_sync(struct disk *d, int file)
 {
 	return 0;
@@ -346,7 +350,8 @@ static void shadow_submit(struct disk *d, struct disk_op *op)
 
 static const struct disk_calls calls = {
 	.open = shadow_open, .close = shadow_close, .share = shadow_share, .size = shadow_size, .read = shadow_read,
-	.write = shadow_write, .sync = shadow_sync, .sync_dir = shadow_sync_dir, .truncate = shadow_truncate,
+	.write = shadow_write, .begin_sync = shadow_begin_sync, .sync = shadow_sync, .sync_dir = shadow_sync_dir,
+	.truncate = shadow_truncate,
 	.rename = shadow_rename, .unlink = shadow_unlink, .mkdir = shadow_mkdir, .list = shadow_list,
 	.space = shadow_space, .submit = shadow_submit,
 };

@@ -6,6 +6,8 @@
 
 #include "base/crc.h"
 
+enum { PIECE_BYTES = 1 << 20 };         /* written at a time */
+
 /* ---- what goes there ---- */
 
 /*
@@ -128,7 +130,29 @@ void bulk_place(struct log *log, struct bulk *b, struct item *item, uint64_t seq
 
 /* ---- on the writer's queue ---- */
 
-int64_t bulk_write(struct disk *disk, struct bulk *b)
+/*
+ * In pieces, so that the disk is at work while the next one is copied; and for all segments before the first is synced,
+ * for one after the other they would be as slow as there are segments.
+ */
+static int64_t write_pieces(struct disk *disk, const struct bulk_write *w, bool sync)
+{
+	uint64_t at = w->at;
+	int64_t r = 0;
+
+	for (int first = 0, n; first < w->nv && r >= 0; first += n) {
+		uint64_t size = 0;
+
+		for (n = 0; first + n < w->nv && size < PIECE_BYTES; n++)
+			size += w->v[first + n].iov_len;
+		r = disk->calls->write(disk, w->file, w->v + first, n, (int64_t)at);
+		if (r >= 0 && sync)
+			disk->calls->begin_sync(disk, w->file, (int64_t)at, (int64_t)size);
+		at += size;
+	}
+	return r;
+}
+
+int64_t bulk_write(struct disk *disk, struct bulk *b, bool sync)
 {
 	int64_t r = 0;
 
@@ -137,7 +161,7 @@ int64_t bulk_write(struct disk *disk, struct bulk *b)
 
 		r = w->file = segment_open_file(disk, w->s, FILE_SEGMENT, b->log_id, w->create);
 		if (r >= 0)
-			r = disk->calls->write(disk, w->file, w->v, w->nv, (int64_t)w->at);
+			r = write_pieces(disk, w, sync);
 	}
 	return r;
 }

@@ -53,7 +53,7 @@ int bulk_begin(struct log *log, struct bulk *b, uint32_t entries, uint32_t notes
 /* Give the item its place: sets its note and checksum. */
 void bulk_place(struct log *log, struct bulk *b, struct item *item, uint64_t seq);
 /* On the writer's queue.  The files stay open until bulk_close(), which returns r, or what goes wrong in it. */
-int64_t bulk_write(struct disk *disk, struct bulk *b);
+int64_t bulk_write(struct disk *disk, struct bulk *b, bool sync);
 int64_t bulk_close(struct disk *disk, struct bulk *b, int64_t r, bool sync);
 uint64_t bulk_bytes(const struct bulk *b);
 /* The commit has come back. */

@@ -12,7 +12,8 @@
 enum {
 	FIRST_FILE = 256 * 1024,        /* the first file is small, so that a start is quick; sizes double from there */
 	PREPARE_STEP = 512 * 1024,      /* zeros written and synced at a time: commits wait no longer than that */
-	COMMIT_BYTES = 4 << 20,         /* a commit is closed when it has grown to this */
+	COMMIT_BYTES = 4 << 20,         /* a commit is closed when it has grown to this, */
+	COMMIT_NOTED = 16 << 20,        /* or when this much is written to segments */
 	COMMIT_IOVECS = 900,
 	COPY_BELOW = 4096,              /* smaller payloads are copied into the commit's buffer */
 	STARTS_BYTES = 16 * BLOCK,      /* kept free in a file after which there is none yet: a start writes a block */
@@ -426,7 +427,7 @@ static struct portion choose(struct log *log, uint64_t room)
 		if (portion_size(&with) > room)
 			break;
 		n = with;
-		if (portion_size(&n) + n.noted >= COMMIT_BYTES || 2 * n.nbig >= COMMIT_IOVECS)
+		if (portion_size(&n) >= COMMIT_BYTES || n.noted >= COMMIT_NOTED || 2 * n.nbig >= COMMIT_IOVECS)
 			break;
 	}
 	return n;
@@ -594,11 +595,13 @@ static int64_t commit_run(struct disk *disk, struct disk_op *op)
 {
 	struct commit_op *o = CONTAINER(struct commit_op, op, op);
 	bool sync = o->sync && !MUTANT_ack_before_sync;
-	int64_t r = bulk_write(disk, &o->bulk);
+	int64_t r = bulk_write(disk, &o->bulk, sync);
 
 	o->no_room = log_is_full(r);
 	if (r >= 0)
 		r = disk->calls->write(disk, o->f->file, o->v, o->nv, (int64_t)o->at);
+	if (r >= 0 && sync && o->bulk.nwrites)
+		disk->calls->begin_sync(disk, o->f->file, (int64_t)o->at, o->c.size);
 	r = bulk_close(disk, &o->bulk, r, sync);
 	if (r >= 0 && sync && !MUTANT_forget_unsynced)
 		r = unsynced_sync(disk, &o->earlier);

@@ -125,6 +125,11 @@ static int64_t monotonic_ns(void)
 	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
+static void files_begin_sync(struct disk *d, int file, int64_t at, int64_t n)
+{
+	sync_file_range(file, at, n, SYNC_FILE_RANGE_WRITE);
+}
+
 static int files_sync(struct disk *d, int file)
 {
 	int64_t began = monotonic_ns();
@@ -336,7 +341,7 @@ static void files_submit(struct disk *d, struct disk_op *op)
 
 static const struct disk_calls calls = {
 	.open = files_file_open, .close = files_file_close, .share = files_share, .size = files_size, .read = files_read, .write = files_write,
-	.sync = files_sync, .sync_dir = files_sync_dir, .truncate = files_truncate, .rename = files_rename,
+	.begin_sync = files_begin_sync, .sync = files_sync, .sync_dir = files_sync_dir, .truncate = files_truncate, .rename = files_rename,
 	.unlink = files_unlink, .mkdir = files_mkdir, .list = files_list, .space = files_space, .submit = files_submit,
 };
 

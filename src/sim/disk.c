@@ -552,6 +552,10 @@ static int64_t sim_write(struct disk *disk, int file, const struct iovec *v, int
 	return done;
 }
 
+static void sim_begin_sync(struct disk *disk, int file, int64_t at, int64_t n)
+{
+}
+
 static int sim_sync(struct disk *disk, int file)
 {
 	struct simdisk *d = self(disk);
@@ -701,7 +705,8 @@ static void sim_submit(struct disk *disk, struct disk_op *op)
 }
 
 static const struct disk_calls calls = {
-	.open = sim_open, .close = sim_close, .share = sim_share, .size = sim_size, .read = sim_read, .write = sim_write, .sync = sim_sync,
+	.open = sim_open, .close = sim_close, .share = sim_share, .size = sim_size, .read = sim_read, .write = sim_write,
+	.begin_sync = sim_begin_sync, .sync = sim_sync,
 	.sync_dir = sim_sync_dir, .truncate = sim_truncate, .rename = sim_rename, .unlink = sim_unlink,
 	.mkdir = sim_mkdir, .list = sim_list, .space = sim_space, .submit = sim_submit,
 };
