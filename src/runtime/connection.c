@@ -15,6 +15,7 @@
 
 enum {
 	READ_BYTES = 256 * 1024,        /* at most in one turn, and the size of the shard's scratch */
+	DIRECT_BYTES = 64 * 1024,       /* if so much is missing of a frame, it is received where the frame is */
 	INPUT_MAX = 128 * 1024 * 1024,  /* sessions refuse frames long before this */
 	HIGH_MARK = 256 * 1024,
 	LOW_MARK = 64 * 1024,
@@ -306,14 +307,30 @@ static int received(struct connection *c, const uint8_t *p, size_t n)
 	return keep(c, p + used, n - (size_t)used);
 }
 
+/* Where to receive: what much is missing of goes to where its beginning is.  NULL: no memory. */
+static uint8_t *room_for_input(struct connection *c, size_t *ret_size)
+{
+	size_t missing = c->input.n && c->want > c->input.n ? c->want - c->input.n : 0;
+
+	*ret_size = READ_BYTES;
+	if (missing < DIRECT_BYTES)
+		return c->shard->scratch;
+	if (missing < READ_BYTES)
+		*ret_size = missing;
+	return bytes_reserve(&c->input, *ret_size);
+}
+
 /* Returns 0, or a negative error when the connection is to be closed at once. */
 static int read_some(struct connection *c)
 {
-	size_t total = 0;
+	size_t total = 0, size;
 	int r;
 
 	while (c->readable && takes_input(c) && total < READ_BYTES) {
-		ssize_t n = recv(c->socket, c->shard->scratch, READ_BYTES, MSG_DONTWAIT);
+		uint8_t *to = room_for_input(c, &size);
+		if (!to)
+			return -ERR_NO_MEMORY;
+		ssize_t n = recv(c->socket, to, size, MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN) {
@@ -330,9 +347,14 @@ static int read_some(struct connection *c)
 		total += (size_t)n;
 		atomic_fetch_add_explicit(&c->shard->runtime->bytes_in_total, (uint64_t)n, memory_order_relaxed);
 		/* A short read emptied the socket, unless the end of the stream came with it. */
-		if (n < READ_BYTES && !c->hung_up)
+		if ((size_t)n < size && !c->hung_up)
 			c->readable = false;
-		r = received(c, c->shard->scratch, (size_t)n);
+		if (to == c->shard->scratch) {
+			r = received(c, to, (size_t)n);
+		} else {
+			c->input.n += (size_t)n;
+			r = feed(c);
+		}
 		if (r < 0)
 			return r;
 	}
