@@ -128,7 +128,8 @@ struct places {
 /* There may be a million of them, most of them empty. */
 struct partition {
 	uint32_t id, slot;
-	uint32_t refs_n : 31;
+	uint32_t refs_n : 30;
+	bool touched : 1;               /* its piece is to be written again: see changed.h */
 	bool dedicated : 1;
 	uint32_t extents_n : 31;
 	bool damaged : 1;
@@ -241,6 +242,14 @@ struct item {
 	struct log_target targets[];
 };
 
+/* The files that hold the state, and what has changed since: see checkpoint.h. */
+struct chain {
+	uint64_t base;                  /* the number of the oldest; 0: none */
+	uint64_t keep;                  /* of the oldest that the newest two need */
+	uint64_t base_bytes, more_bytes;
+	uint32_t crc;                   /* of the newest */
+};
+
 struct log {
 	struct env *env;
 	struct disk *disk;
@@ -270,6 +279,10 @@ struct log {
 	uint64_t checkpoint;            /* number of the last one; 0: none */
 	uint64_t checkpoint_bytes;      /* its size */
 	uint64_t since_checkpoint;      /* bytes of journal written since */
+	struct chain chain;
+	struct map changed;             /* keys of pieces that have changed since the last checkpoint... */
+	struct map leaving;             /* ...or before the one that is being written */
+	bool whole, leaving_whole;      /* all are to be written, whatever there is on disk */
 	struct recents recents;
 
 	struct node reads;              /* struct plan (read.h): reading from disk under way */
@@ -371,6 +384,7 @@ int recover(struct log *log, struct why *why);
 
 /* partition.c */
 struct partition *partition_find(const struct log *log, uint32_t id);
+int partition_make(struct log *log, uint32_t id, uint32_t slot, bool dedicated);        /* as of a checkpoint; fine if it is there */
 int partition_add_ref(struct log *log, struct partition *p, const struct ref *r, struct jfile *f);
 uint32_t partition_find_ref(const struct partition *p, int64_t offset);        /* the first that ends at or after it */
 void partition_drop_refs(struct log *log, struct partition *p, uint32_t n);    /* the n oldest */
@@ -456,12 +470,13 @@ struct checkpoint {
 	struct checkpoint_place place;
 	struct view snapshot;           /* the client's; a reference of the caller's */
 };
+/* One file as a whole, and its header: 0, -ERR_DAMAGED or -ERR_NEWER_FORMAT with the reason, or another error. */
+int checkpoint_read(struct log *log, uint64_t number, struct buf **ret, struct file_header *ret_header, struct why *reason);
 /* Make the state of the newest usable checkpoint, whose journal is among `files`. */
-/* One of them as a whole: 0, -ERR_DAMAGED or -ERR_NEWER_FORMAT with the reason, or another error. */
-int checkpoint_read(struct log *log, uint64_t number, struct buf **ret, struct why *reason);
 int checkpoint_load(struct log *log, struct jfile *const *files, uint32_t nfiles, struct checkpoint *ret, struct why *why);
 int checkpoint_tidy(struct log *log, bool fallback, struct why *why);
-void checkpoint_encode(struct log *log, uint64_t number, const struct checkpoint_place *place, struct bytes *out);
+/* A block for the header, then what is not in pieces. */
+void checkpoint_encode(struct log *log, const struct checkpoint_place *place, struct bytes *out);
 void checkpoint_path(char path[LOG_PATH_SIZE], uint64_t number);
 
 /* read.c */

@@ -1,4 +1,5 @@
 #include "log/bulk.h"
+#include "log/changed.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -292,6 +293,7 @@ static int advance_targets(struct log *log, const struct item *item, struct why 
 			return fail(why, -ERR_DAMAGED, "entry %" PRIu64 ": partition %u goes on at offset %" PRId64
 				    ", not %" PRId64, log->last_entry, t->partition, t->base_offset, p->committed);
 		p->committed += (int64_t)item->info.last_delta + 1;
+		partition_touch(log, p);
 		if (p->end < p->committed)
 			p->end = p->committed;
 	}
@@ -363,6 +365,7 @@ void log_free(struct log *log, bool close_files)
 	RADIX_EACH(struct partition, p, &log->partitions)
 		partition_free(log, p);
 	radix_free(&log->partitions);
+	changed_free(log);
 	MAP_EACH(&log->slots, e)
 		free(e->value);
 	map_free(&log->slots);

@@ -66,15 +66,25 @@ struct log_entry {
 /* The broker's side.  All called on the shard's thread. */
 struct log_client {
 	void *ctx;
-	/* Once, at the beginning of log_open: the state of the last checkpoint (empty for a new log). */
+	/* Once, at the beginning of log_open: the snapshot of the last checkpoint (empty for a new log). */
 	int (*restore)(void *ctx, struct slice snapshot, struct why *why);
 	/*
 	 * An entry has become durable (or is replayed).  A non-zero return is only allowed during recovery.  A reference
 	 * to the payload keeps alive all that was written with it (up to some megabytes): not for keeping long.
 	 */
 	int (*apply)(void *ctx, const struct log_entry *entry, struct why *why);
-	/* Write the state as of the last applied entry. */
+	/* Write the state as of the last applied entry, except what is in pieces. */
 	void (*snapshot)(void *ctx, struct bytes *out);
+	/*
+	 * The rest of the state is in pieces, each under a key, and a checkpoint writes those that log_touch() has named
+	 * since the last one.  piece() writes what the key stands for as of the last applied entry; false: there is nothing
+	 * (any more).  restore_piece() is called for each, by key in the order of memcmp, before restore().  touch_all()
+	 * names all there are.  A key begins with a byte of 1 or more; partitions come before all of them.  NULL: there are none,
+	 * or nobody wants to know.
+	 */
+	bool (*piece)(void *ctx, struct slice key, struct bytes *out);
+	int (*restore_piece)(void *ctx, struct slice key, struct slice value, struct why *why);
+	void (*touch_all)(void *ctx);
 	/* Does anybody still need a record in [first, last]?  Asked when the journal's space is to be used again. */
 	bool (*wanted)(void *ctx, uint32_t partition, int64_t first, int64_t last);
 	/* The disk failed; nothing more will be applied. */
@@ -117,6 +127,9 @@ int log_append(struct log *log, const struct log_entry *entry);
 /* Once per turn. */
 void log_flush(struct log *log);
 bool log_busy(const struct log *log);           /* something appended is not applied yet, or an operation of ours runs */
+/* What this key stands for has changed, or has gone, or will when the entries that are being applied have been. */
+void log_touch(struct log *log, struct slice key);
+void log_touch_all(struct log *log);     /* anything may have */
 /* Take a checkpoint soon (also happens by itself); for orderly shutdown and tests. */
 void log_checkpoint(struct log *log);
 

@@ -1,4 +1,4 @@
-#include "log/core.h"
+#include "log/changed.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@ struct partition *partition_find(const struct log *log, uint32_t id)
 	return radix_get(&log->partitions, id);
 }
 
-int log_partition_open(struct log *log, uint32_t id, uint32_t slot, bool dedicated)
+int partition_make(struct log *log, uint32_t id, uint32_t slot, bool dedicated)
 {
 	struct partition *p = partition_find(log, id);
 
@@ -65,12 +65,23 @@ void partition_free(struct log *log, struct partition *p)
 	free(p);
 }
 
+int log_partition_open(struct log *log, uint32_t id, uint32_t slot, bool dedicated)
+{
+	if (partition_find(log, id))
+		return 0;
+	if (partition_make(log, id, slot, dedicated) < 0)
+		return -ERR_NO_MEMORY;
+	partition_touch(log, partition_find(log, id));
+	return 0;
+}
+
 void log_partition_drop(struct log *log, uint32_t id)
 {
 	struct partition *p = radix_remove(&log->partitions, id);
 
 	if (!p)
 		return;
+	partition_touch_number(log, id);
 	partition_drop_extents(log, p, 0, p->extents_n);
 	if (p->dedicated) {
 		struct slot *s = log_slot(log, p->slot);
@@ -368,6 +379,7 @@ void log_trim(struct log *log, uint32_t id, int64_t start)
 	if (start <= p->start)
 		return;
 	p->start = start;
+	partition_touch(log, p);
 	partition_drop_extents(log, p, 0, partition_find_extent(p, start));
 	partition_drop_refs(log, p, partition_find_ref(p, start));
 }

@@ -202,7 +202,10 @@ static uint64_t on_segment_bytes(void *ctx, uint32_t partition)
 
 int world_open(struct world *w)
 {
-	struct log_client client = { w, on_restore, on_apply, on_snapshot, on_wanted, on_failed, on_segment_bytes };
+	struct log_client client = {
+		.ctx = w, .restore = on_restore, .apply = on_apply, .snapshot = on_snapshot, .wanted = on_wanted,
+		.failed = on_failed, .segment_bytes = on_segment_bytes,
+	};
 	int r;
 
 	w->env = (struct env){ .disk = simdisk_disk(w->disk), .random = on_random };
