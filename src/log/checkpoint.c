@@ -189,6 +189,8 @@ static int take_segments(struct reader *r, struct log *log, struct why *why)
 		s->bulk = flags & BULK;
 		if (!r->bad)
 			error = segment_load(log, s, records, why);
+		if (!r->bad && !error)
+			page_fold(log, s);
 		if (s->damaged)
 			s->sealed = true;
 		else if (!s->sealed && s->bulk)

@@ -348,6 +348,8 @@ static void set_defaults(struct log_options *o)
 	o->segment_bytes = (uint32_t)ROUND_UP((uint64_t)o->segment_bytes, BLOCK);
 	if (!o->cache_bytes)
 		o->cache_bytes = 64 * MIB;
+	if (!o->index_bytes)
+		o->index_bytes = 64 * MIB;
 	if (!o->partition_segment_bytes)
 		o->partition_segment_bytes = 1024 * MIB;
 	if (!o->sweep_bytes)
@@ -370,6 +372,7 @@ void log_free(struct log *log, bool close_files)
 		free(e->value);
 	map_free(&log->slots);
 	reads_free(log);
+	pages_free(log);
 	journal_free(log, close_files);
 	while (!list_empty(&log->segments))
 		segment_free(log, CONTAINER(struct segment, link, log->segments.next));
@@ -391,6 +394,7 @@ struct log *log_blank(struct disk *disk, const struct log_options *options)
 	list_init(&log->pending);
 	list_init(&log->reads);
 	list_init(&log->parked);
+	list_init(&log->fetches);
 	list_init(&log->segments);
 	list_init(&log->kept);
 	list_init(&log->unsynced);
@@ -443,6 +447,7 @@ void log_flush(struct log *log)
 	journal_flush(log);
 	pass_flush(log);
 	sweep_flush(log);
+	pages_flush(log);
 }
 
 bool log_busy(const struct log *log)

@@ -97,6 +97,7 @@ struct log_options {
 	bool sync;                      /* fdatasync before apply (the default); false: every entry is relaxed */
 	uint32_t segment_bytes;         /* size of a journal segment; 0: 64 MiB */
 	uint32_t cache_bytes;           /* memory for recent batches; 0: 64 MiB */
+	uint32_t index_bytes;           /* memory for the index of Kafka partitions' segments, about; 0: 64 MiB */
 	uint32_t partition_segment_bytes;       /* size at which a partition's segment is closed; 0: 1 GiB */
 	uint32_t bulk_bytes;            /* about that much waiting for one partition goes straight to its segment; 0: 256 KiB */
 	uint32_t sweep_bytes;           /* what a step of a sweep reads; 0: 4 MiB */
@@ -206,7 +207,8 @@ void log_read_free(struct log_read *r);
 
 /*
  * Where to begin reading for the first record whose timestamp is >= `timestamp`: the base offset of the first batch whose
- * maxTimestamp is, or, in a segment, of the run of batches (64 KiB) that it is in; -1: there is none.  It may lie before
+ * maxTimestamp is, or, in a segment, of the run of batches (64 KiB) that it is in, or, while the index of that segment is
+ * not in memory, of all of them: who has read there asks again.  -1: there is none.  It may lie before
  * log_start().  INT64_MAX asks for the batch with the greatest maxTimestamp, and gets that batch.  From the index, no I/O;
  * nearly logarithmic.
  */
@@ -279,7 +281,7 @@ struct log_check {
 int log_check(struct disk *disk, struct log_check *check, struct why *why);
 
 struct log_stats {
-	uint64_t commits, entries, bytes_appended, bytes_written, cold_reads, read_ahead;
+	uint64_t commits, entries, bytes_appended, bytes_written, cold_reads, read_ahead, pages_read;
 	uint64_t commits_synced;        /* the others had relaxed entries only */
 	uint64_t bytes_noted;           /* of those appended: bulk, written straight to segments */
 	uint64_t bytes_moved;           /* from the journal to segments, and of survivors copied forward */

@@ -161,7 +161,7 @@ void world_init(struct world *w, uint64_t seed)
 	*w = (struct world){ .rng = { seed }, .chance = { seed ^ 0xc0ffee }, .max_payload = 900 };
 	w->disk = simdisk_new(64 << 20);
 	w->options = (struct log_options){ .sync = true, .segment_bytes = 32 * 1024, .cache_bytes = 16 * 1024,
-					   .partition_segment_bytes = 12 * 1024, .bulk_bytes = 1000,
+					   .index_bytes = seed % 2 ? 0 : 600, .partition_segment_bytes = 12 * 1024, .bulk_bytes = 1000,
 					   .sweep_bytes = 256u << seed % 8 };
 }
 
