@@ -47,6 +47,7 @@ struct admin {
 	struct session session;
 	struct http_parser http;
 	struct principal principal;
+	char allowed[32];               /* methods, for 405 */
 	struct admin_request request;
 };
 
@@ -93,5 +94,8 @@ void admin_describe_queue(struct admin *a);
 void admin_list_groups(struct admin *a);
 void admin_describe_group(struct admin *a);
 void admin_channel_metrics(struct admin *a);    /* metrics.c */
+void admin_create_topic(struct admin *a);       /* topic_changes.c */
+void admin_alter_topic(struct admin *a);
+void admin_delete_topic(struct admin *a);
 
 #endif

@@ -578,7 +578,7 @@ struct slice channel_setting(const struct channel *ch, const char *name)
 	return SLICE_NULL;
 }
 
-static bool legal_topic_name(struct slice name)
+bool legal_topic_name(struct slice name)
 {
 	if (name.n == 0 || name.n > 249 || slice_is(name, ".") || slice_is(name, ".."))
 		return false;
