@@ -5,6 +5,7 @@
  *
  *   admin.c     the session: HTTP, who may, dispatch           metrics.c   /metrics
  *   pages.c     lists in pages                                 topics.c, queues.c, groups.c   one noun each
+ *                                                              topic_changes.c               create, alter, delete
  *
  * One request at a time: the host is paused until it is answered.  A serve function fills `out` with what the catalogue
  * knows, and asks shards for the rest; when all have answered, finish() may ask more, and without one the answer goes out.

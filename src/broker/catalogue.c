@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/own.h"
 #include "broker/catalogue_parts.h"
+#include "broker/topic_settings.h"
 
 /* -------------------------------------------------------------------------------------------------- strings ---- */
 
@@ -576,19 +577,6 @@ struct slice channel_setting(const struct channel *ch, const char *name)
 		if (slice_is(ch->settings[i].name, name))
 			return ch->settings[i].value;
 	return SLICE_NULL;
-}
-
-bool legal_topic_name(struct slice name)
-{
-	if (name.n == 0 || name.n > 249 || slice_is(name, ".") || slice_is(name, ".."))
-		return false;
-	for (size_t i = 0; i < name.n; i++) {
-		uint8_t c = name.p[i];
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		      c == '.' || c == '_' || c == '-'))
-			return false;
-	}
-	return true;
 }
 
 const struct topic_policy *catalogue_topic_defaults(const struct catalogue *c)

@@ -57,7 +57,6 @@ static inline bool channel_is_compacted(const struct channel *ch)       /* only 
 	return ch->policy->compact && ch->dedicated;
 }
 
-bool legal_topic_name(struct slice name);               /* Kafka's rule */
 bool channel_is_topic(const struct channel *ch);        /* Kafka may see it: vhost "/", legal name, shown */
 
 struct exchange_info {

@@ -27,8 +27,8 @@ struct answer {
 };
 
 /*
- * Ask for `path` with this method; `body` is JSON, or null.  Any status is an answer.  ERR_TIMED_OUT, ERR_MALFORMED, ERR_TOO_LARGE, or ERR_REFUSED: there is no broker at
- * that address.  answer_free() in any case.
+ * Ask for `path` with this method; `body` is JSON, or null.  Any status is an answer.  ERR_TIMED_OUT, ERR_MALFORMED,
+ * ERR_TOO_LARGE, or ERR_REFUSED: there is no broker at that address.  answer_free() in any case.
  */
 int client_ask(const struct server *s, const char *method, const char *path, struct slice body, struct answer *ret,
 	       struct why *why);
