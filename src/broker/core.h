@@ -178,6 +178,7 @@ void catalogue_close(struct broker *b);
 int  catalogue_check(struct broker *b, struct why *why);        /* after recovery: can this shard serve it? */
 void catalogue_start(struct broker *b);         /* the first turn: shard 0 removes what was transient, brings the others up to date */
 int  catalogue_apply(struct broker *b, struct slice body, struct why *why);    /* live and recovering, on every shard */
+void catalogue_snapshot(struct broker *b, struct bytes *out);
 int  catalogue_restore(struct broker *b, struct slice in, struct why *why);
 void catalogue_stats(const struct broker *b, struct broker_stats *ret);
 void on_change(struct broker *b, struct cmd *c);
@@ -284,6 +285,8 @@ bool view_wants(struct broker *b, struct partition *p, int64_t first, int64_t la
    refuses; target->duplicate = true skips it and answers with the original.  Changes nothing if the append then fails. */
 int  queue_admit(struct broker *b, struct queue *q, const struct batch *batch, struct cmd_publish *c, struct publish_target *t);
 /* A batch of a channel with a queue was applied (live or recovering). */
+/* Messages of a damaged batch: ready, as far as anybody knows; who wants them is told that they cannot be read. */
+void queue_lost(struct broker *b, struct queue *q, uint32_t number, int64_t first, int64_t last);
 void queue_appended(struct broker *b, struct queue *q, uint32_t number, int64_t base_offset, const struct batch *batch, struct view bytes);
 /* The end of what is decided has moved (or may have): what was held back is taken in. */
 void queue_stable(struct broker *b, struct queue *q, uint32_t number);
@@ -293,6 +296,7 @@ int  queue_held_restore(struct broker *b, const struct held_messages *m);
 /* Must the log keep [first, last] of this partition for the queue? */
 bool queue_wanted(struct broker *b, struct queue *q, uint32_t number, int64_t first, int64_t last);
 int  queue_state_apply(struct broker *b, struct slice body, struct why *why);
+void queues_snapshot(struct broker *b, struct bytes *out);
 int  queues_restore(struct broker *b, struct slice in, struct why *why);
 /* After recovery, before the first command: leases of sessions are requeued as redelivered, timers set. */
 void queues_start(struct broker *b);

@@ -29,6 +29,7 @@ struct producer {
 };
 
 struct producers {
+	int64_t lost;                   /* offset of the last damaged batch, in this life; -1: none */
 	struct map by_id;               /* in the order of their first batch */
 };
 
@@ -46,6 +47,14 @@ static int32_t last_sequence(const struct batch *batch)
 static struct producer *find(const struct partition *p, int64_t id)
 {
 	return p->producers ? map_get_number(&p->producers->by_id, (uint64_t)id) : NULL;
+}
+
+/* Is it the producer's next batch?  What is damaged behind its last one may have been its own: then there is a gap. */
+static bool follows(const struct partition *p, const struct batch *batch, const struct producer_batch *last)
+{
+	int32_t ahead = batch->base_sequence - sequence_after(last->last, 1);
+
+	return ahead == 0 || (ahead > 0 && p->producers->lost > last->offset);
 }
 
 int producer_check(const struct partition *p, const struct batch *batch, struct producer_batch *ret)
@@ -69,7 +78,13 @@ int producer_check(const struct partition *p, const struct batch *batch, struct 
 			return 1;
 		}
 	}
-	return batch->base_sequence == sequence_after(known->batches[known->n - 1].last, 1) ? 0 : -ERR_OUT_OF_ORDER;
+	return follows(p, batch, &known->batches[known->n - 1]) ? 0 : -ERR_OUT_OF_ORDER;
+}
+
+void producer_lost(struct partition *p, int64_t offset)
+{
+	if (p->producers)
+		p->producers->lost = offset;
 }
 
 /* Make room: the one that came first goes, unless its transaction is open. */
@@ -84,12 +99,21 @@ static void forget_first(struct producers *ps)
 	}
 }
 
+static struct producers *producers_new(void)
+{
+	struct producers *ps = calloc(1, sizeof *ps);
+
+	if (ps)
+		ps->lost = -1;
+	return ps;
+}
+
 static struct producer *add(struct partition *p, int64_t id)
 {
 	OWN(free) struct producer *made = calloc(1, sizeof *made);
 
 	if (!p->producers)
-		p->producers = calloc(1, sizeof *p->producers);
+		p->producers = producers_new();
 	if (!made || !p->producers)
 		return NULL;
 	if (p->producers->by_id.count >= PRODUCERS_MAX)

@@ -37,6 +37,9 @@ int producer_check(const struct partition *p, const struct batch *batch, struct 
 int producers_last_batches(const struct partition *p, int64_t **ret, uint32_t *ret_n);
 
 /* It was appended (or is replayed) at this offset; a marker too.  0 or -ERR_NO_MEMORY. */
+/* A batch at `offset` is damaged: it may have been anybody's, so that one of each producer may be missing before what it
+ * writes next. */
+void producer_lost(struct partition *p, int64_t offset);
 int producer_note(struct broker *b, struct partition *p, const struct batch *batch, int64_t offset);
 
 /* Has it a transaction open in this partition, of this epoch?  Then nobody need be asked. */

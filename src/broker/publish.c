@@ -358,10 +358,35 @@ static int apply_target(struct broker *b, const struct log_target *t, const stru
 	return 0;
 }
 
+/* The batch is there and cannot be read.  Readers are told by the log; who wrote it, and how often, is not known any more. */
+static int lose_target(struct broker *b, const struct log_target *t, uint32_t n)
+{
+	struct partition *p = core_partition(b, t->partition);
+	struct queue *q;
+
+	if (!p)
+		return 0;
+	producer_lost(p, t->base_offset);
+	if (!p->viewed)
+		return 0;
+	q = queue_at(b, p, t->base_offset);
+	if (!q)
+		return -ERR_NO_MEMORY;
+	queue_lost(b, q, p->number, t->base_offset, t->base_offset + n - 1);
+	return 0;
+}
+
 int publish_apply(struct broker *b, const struct log_entry *entry, struct why *why)
 {
 	struct batch batch;
-	int r = batch_parse(view_slice(entry->payload), /* check_crc = */ false, &batch);
+	int r = 0;
+
+	b->stats.damaged_batches += entry->lost != 0;
+	for (uint32_t i = 0; r == 0 && entry->lost && i < entry->ntargets; i++)
+		r = lose_target(b, &entry->targets[i], entry->lost);
+	if (entry->lost)
+		return r;
+	r = batch_parse(view_slice(entry->payload), /* check_crc = */ false, &batch);
 
 	if (r < 0)
 		return fail(why, r, "a stored batch cannot be read");

@@ -166,6 +166,15 @@ static bool must_wait(struct broker *b, const struct queue *q, uint32_t number, 
 	return queue_holds(q, number) || (p && stable_end(b, p) <= last);
 }
 
+void queue_lost(struct broker *b, struct queue *q, uint32_t number, int64_t first, int64_t last)
+{
+	static const struct birth unknown = { .expires_ms = LEDGER_NEVER };
+
+	if (number < q->ledger.npartitions &&
+	    ledger_append(&q->ledger, number, first, last, needs_objects(q) ? &unknown : NULL, b->now_ms) < 0)
+		queue_give_up(q);
+}
+
 /* When was it appended?  In recovery the batch's own time is the best that is known. */
 static int64_t append_time(const struct broker *b, const struct batch *batch)
 {
@@ -196,7 +205,6 @@ void queue_appended(struct broker *b, struct queue *q, uint32_t number, int64_t 
 	if (r < 0)
 		queue_give_up(q);
 	queue_stable(b, q, number);
-	queue_touch(q);
 	if (!b->recovering)
 		queue_wake(q);
 }

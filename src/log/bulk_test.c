@@ -163,7 +163,7 @@ TEST(damage_in_what_is_noted_keeps_only_that_partition_from_being_served)
 	CHECK_WORLD(&w, world_drain(&w));
 	world_crash(&w, CRASH_PROCESS, 1);
 	simdisk_flip(w.disk, "segments/00000001.seg", (BLOCK + 20000) * 8);
-	w.lossy = true;
+	w.damage_allowed = true;
 	CHECK_WORLD(&w, world_open(&w) == 0 && w.applied == 105);
 	CHECK_WORLD(&w, world_check_undamaged(&w) && w.damaged_reads == 1);
 	world_free(&w);

@@ -134,6 +134,7 @@ bool check_notes(const struct checking *c, uint64_t segment)
 /* What an entry is about, for the report: its first target; and where its bytes are, if not in the commit. */
 struct subject {
 	int64_t slot, partition, first;
+	uint32_t last_delta;            /* of an ENTRY_BATCH */
 	struct note note;
 };
 
@@ -179,6 +180,8 @@ static bool take_entry(struct checking *c, struct slice *meta, struct entry_head
 		}
 	}
 	*size = h->kind == ENTRY_NOTED ? 0 : h->payload_size;
+	if (h->kind == ENTRY_BATCH && !taken_decode(meta, &subject->last_delta, &(int64_t){ 0 }))
+		return false;
 	return h->kind != ENTRY_NOTED || (note_decode(meta, &subject->note) && note_segment(c, subject->note.segment));
 }
 
@@ -204,6 +207,8 @@ static bool check_payload(struct checking *c, const struct jfile *f, const struc
 	p.slot = s->slot;
 	p.partition = s->partition;
 	p.first = s->first;
+	if (h->kind == ENTRY_BATCH)
+		p.last = s->first + s->last_delta;
 	check_problem(c, p);
 	return false;
 }
@@ -313,17 +318,15 @@ static int by_seq(const void *a, const void *b)
 	return x->seq != y->seq ? (x->seq > y->seq) - (x->seq < y->seq) : (x->at > y->at) - (x->at < y->at);
 }
 
-/* It is behind the commit before, or at the beginning of the file in which the one after has something in front of it. */
-static void gap(struct checking *c, const struct found *before, const struct found *after, uint64_t from, uint64_t to)
+static void gap(struct checking *c, const struct found *before, uint64_t from, uint64_t to)
 {
-	bool begins = after && after->at > BLOCK && (!before || after->f != before->f);
 	char path[LOG_PATH_SIZE] = "journal", cause[120];
 
 	snprintf(cause, sizeof cause, from == to ? "commit %" PRIu64 " is missing, and was durable"
 		 : "commits %" PRIu64 " to %" PRIu64 " are missing, and were durable", from, to);
-	if (begins || before)
-		journal_path(path, begins ? after->f->number : before->f->number, ".jnl");
-	check_problem(c, about(path, begins ? BLOCK : before ? before->end : 0, cause));
+	if (before)
+		journal_path(path, before->f->number, ".jnl");
+	check_problem(c, about(path, before ? before->end : 0, cause));
 }
 
 /* From the checkpoint's place to the last one that was durable, none may be missing. */
@@ -338,12 +341,12 @@ static void check_chain(struct checking *c)
 		if (f->seq < next)
 			continue;
 		if (f->seq > next)
-			gap(c, before, f, next, (f->seq <= c->proven ? f->seq : c->proven + 1) - 1);
+			gap(c, before, next, (f->seq <= c->proven ? f->seq : c->proven + 1) - 1);
 		before = f;
 		next = f->seq + 1;
 	}
 	if (next <= c->proven)
-		gap(c, before, NULL, next, c->proven);
+		gap(c, before, next, c->proven);
 }
 
 int check_journal(struct checking *c, struct why *why)

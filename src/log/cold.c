@@ -85,11 +85,14 @@ static int fetch(struct disk *disk, struct plan *p, uint32_t i, uint32_t n)
 		got = first->file->calls->read(first->file, to, size, (int64_t)first->at);
 	if (got < 0)
 		return -ERR_DISK;
-	if ((size_t)got < size)
-		return -ERR_DAMAGED;
-	for (uint32_t k = i; k < i + n; to += p->pieces[k++].size)
-		if (!MUTANT_skip_checksum && crc32c(p->pieces[k].seed, to, p->pieces[k].size) != p->pieces[k].crc)
+	for (uint32_t k = i; k < i + n; to += p->pieces[k++].size) {
+		bool there = (size_t)got >= (size_t)(to - (p->buf->data + first->to)) + p->pieces[k].size;
+
+		if (!there || (!MUTANT_skip_checksum && crc32c(p->pieces[k].seed, to, p->pieces[k].size) != p->pieces[k].crc)) {
+			p->good = k;
 			return -ERR_DAMAGED;
+		}
+	}
 	return 0;
 }
 
@@ -105,7 +108,8 @@ int cold_fetch(struct disk *disk, struct plan *p)
 		if (error == -ERR_DAMAGED && p->pieces[i].file)
 			atomic_store(&p->pieces[i].file->suspect, true);
 	}
-	return error;
+	/* What is in front of it is good. */
+	return error == -ERR_DAMAGED && p->good && p->read ? 0 : error;
 }
 
 static int64_t cold_run(struct disk *disk, struct disk_op *op)

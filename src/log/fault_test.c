@@ -204,11 +204,11 @@ static bool flip_is_harmless(struct world *w, uint64_t seed, struct tally *talli
 
 	world_fork(&to, w, simdisk_crash(w->disk, CRASH_PROCESS, seed));
 	simdisk_files(to.disk, count, &files);
-	to.lossy = true;
 	p.left = rng_below(&rng, files);
 	simdisk_files(to.disk, pick, &p);
 	bit = (int64_t)rng_below(&rng, (uint64_t)p.size * 8);
 	simdisk_flip(to.disk, p.path, bit);
+	to.damage_allowed = true;
 	r = world_open(&to);
 	good = r == -ERR_DAMAGED && strstr(to.why.text, "offset");
 	if (r == 0)

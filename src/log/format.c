@@ -49,11 +49,6 @@ void file_header_encode(const struct file_header *h, uint8_t block[BLOCK])
 	} else if (h->kind == FILE_CHECKPOINT) {
 		put_le64(block + 32, h->checkpoint.size);
 		put_le32(block + 40, h->checkpoint.crc);
-		put_le32(block + 44, h->checkpoint.pieces_crc);
-		put_le64(block + 48, h->checkpoint.prefix);
-		put_le64(block + 56, h->checkpoint.base);
-		put_le64(block + 64, h->checkpoint.keep);
-		put_le32(block + 72, h->checkpoint.before);
 	} else {
 		put_le32(block + 32, h->segment.slot);
 		put_le32(block + 36, h->segment.partition);
@@ -88,11 +83,6 @@ int file_header_decode(const uint8_t block[BLOCK], enum file_kind kind, const ch
 	} else if (kind == FILE_CHECKPOINT) {
 		ret->checkpoint.size = get_le64(block + 32);
 		ret->checkpoint.crc = get_le32(block + 40);
-		ret->checkpoint.pieces_crc = get_le32(block + 44);
-		ret->checkpoint.prefix = get_le64(block + 48);
-		ret->checkpoint.base = get_le64(block + 56);
-		ret->checkpoint.keep = get_le64(block + 64);
-		ret->checkpoint.before = get_le32(block + 72);
 	} else {
 		ret->segment.slot = get_le32(block + 32);
 		ret->segment.partition = get_le32(block + 36);
@@ -218,6 +208,13 @@ uint8_t *note_encode(uint8_t *p, const struct note *n)
 	return p + ENTRY_NOTE;
 }
 
+uint8_t *taken_encode(uint8_t *p, uint32_t last_delta, int64_t max_time)
+{
+	put_le32(p, last_delta);
+	put_le64(p + 4, (uint64_t)max_time);
+	return p + ENTRY_TAKEN;
+}
+
 static const uint8_t *take(struct slice *s, size_t n)
 {
 	const uint8_t *p = s->p;
@@ -274,6 +271,17 @@ bool note_decode(struct slice *s, struct note *ret)
 		.segment = get_le64(p), .at = get_le64(p + 8), .before = get_le32(p + 16), .last_delta = get_le32(p + 20),
 		.max_time = (int64_t)get_le64(p + 24),
 	};
+	return true;
+}
+
+bool taken_decode(struct slice *s, uint32_t *ret_last_delta, int64_t *ret_max_time)
+{
+	const uint8_t *p = take(s, ENTRY_TAKEN);
+
+	if (!p)
+		return false;
+	*ret_last_delta = get_le32(p);
+	*ret_max_time = (int64_t)get_le64(p + 4);
 	return true;
 }
 

@@ -20,6 +20,7 @@ enum {
 	ENTRY_GROUP = 24,
 	ENTRY_TARGET = 12,
 	ENTRY_NOTE = 32,
+	ENTRY_TAKEN = 12,
 	FRAME_HEADER = 16,
 	INDEX_RECORD = 64,
 	BATCH_BYTES_MIN = 61,           /* the header of a record batch */
@@ -36,8 +37,7 @@ enum {
 	JOURNAL_VERSION = 2,            /* 2: entries may be notes */
 	SEGMENT_VERSION = 2,            /* 2: a sweep may have written it */
 	INDEX_VERSION = 1,
-	CHECKPOINT_VERSION = 3,         /* 2: a segment may be one of bulk appends; 3: made of pieces, continues others */
-	CHECKPOINT_OF_PIECES = 3,
+	CHECKPOINT_VERSION = 2,         /* 2: a segment may be one of bulk appends */
 };
 
 struct file_header {
@@ -61,11 +61,6 @@ struct file_header {
 		struct {
 			uint64_t size;          /* of what follows the block */
 			uint32_t crc;           /* of it */
-			uint32_t pieces_crc;    /* of the pieces, which follow the first `prefix` bytes */
-			uint64_t prefix;
-			uint64_t base;          /* its pieces continue those of this checkpoint and all between; or its own number */
-			uint64_t keep;          /* the oldest that this one or the one before needs */
-			uint32_t before;        /* crc of the one before, if it continues it */
 		} checkpoint;
 	};
 };
@@ -110,11 +105,13 @@ bool commit_resembles(const uint8_t header[COMMIT_HEADER], uint64_t *ret_generat
 /* ---- entries ---- */
 
 enum {
-	ENTRY_NOTED = 3,        /* an entry's kind beside those of enum log_kind: a batch that is in a segment already */
+	/* An entry's kind beside those of enum log_kind: */
+	ENTRY_NOTED = 3,        /* a batch that is in a segment already */
+	ENTRY_BATCH = 4,        /* a batch that says what it takes, so that it is known although the batch be damaged */
 };
 
 struct entry_header {
-	uint8_t kind;           /* enum log_kind, or ENTRY_NOTED */
+	uint8_t kind;           /* enum log_kind, or one of the above */
 	uint32_t groups;        /* runs of targets of one slot */
 	uint32_t targets;
 	uint32_t payload_size;
@@ -149,6 +146,9 @@ bool entry_header_decode(struct slice *s, struct entry_header *ret);
 bool entry_group_decode(struct slice *s, struct entry_group *ret);
 bool entry_target_decode(struct slice *s, struct entry_target *ret);
 bool note_decode(struct slice *s, struct note *ret);
+/* What an ENTRY_BATCH takes; stands behind its targets. */
+uint8_t *taken_encode(uint8_t *p, uint32_t last_delta, int64_t max_time);
+bool taken_decode(struct slice *s, uint32_t *ret_last_delta, int64_t *ret_max_time);
 
 /* ---- segments ---- */
 

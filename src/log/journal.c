@@ -437,7 +437,7 @@ static uint64_t first_needs(const struct log *log)
 {
 	const struct item *item = CONTAINER(struct item, link, log->pending.next);
 
-	return ROUND_UP((uint64_t)COMMIT_HEADER + item->meta_size + item->entry.payload.size, BLOCK);
+	return ROUND_UP((uint64_t)COMMIT_HEADER + item_meta_size(item) + item->entry.payload.size, BLOCK);
 }
 
 static uint8_t *describe(uint8_t *p, const struct item *item)
@@ -445,7 +445,7 @@ static uint8_t *describe(uint8_t *p, const struct item *item)
 	const struct log_target *t = item->targets;
 
 	p = entry_header_encode(p, &(struct entry_header){
-		.kind = item->noted ? ENTRY_NOTED : (uint8_t)item->entry.kind, .groups = item->ngroups,
+		.kind = item->noted ? ENTRY_NOTED : item->entry.kind == LOG_BATCH ? ENTRY_BATCH : LOG_STATE, .groups = item->ngroups,
 		.targets = item->entry.ntargets, .payload_size = item->entry.payload.size, .payload_crc = item->crc,
 	});
 	for (uint32_t g = 0; g < item->ngroups; g++) {
@@ -453,7 +453,9 @@ static uint8_t *describe(uint8_t *p, const struct item *item)
 		for (uint32_t i = 0; i < item->groups[g].targets; i++, t++)
 			p = entry_target_encode(p, &(struct entry_target){ t->partition, t->base_offset });
 	}
-	return item->noted ? note_encode(p, &item->note) : p;
+	if (item->noted)
+		return note_encode(p, &item->note);
+	return item->entry.kind == LOG_BATCH ? taken_encode(p, item->info.last_delta, item->info.max_time) : p;
 }
 
 static void commit_free(struct commit_op *o)

@@ -42,6 +42,9 @@
 #ifndef MUTANT_sync_again
 #define MUTANT_sync_again 0             /* a sync that says "no space" is tried again */
 #endif
+#ifndef MUTANT_forget_lost
+#define MUTANT_forget_lost 0            /* a damaged batch is not entered: reads go on behind it as if it had never been */
+#endif
 #ifndef MUTANT_index_moved
 #define MUTANT_index_moved 0            /* what is in a segment and still in the journal is entered twice */
 #endif

@@ -55,7 +55,7 @@ static bool plan_partition(struct pass *x, struct partition *p)
 		const struct ref *r = partition_ref(p, i);
 		struct jfile *f = journal_find(&x->log->journal, r->generation);
 
-		if (!movable(x, r))
+		if (!movable(x, r) || r->damaged)
 			break;
 		s->looks++;
 		seen = r->base;

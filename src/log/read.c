@@ -30,6 +30,7 @@ struct plan *plan_new(struct log *log, uint32_t partition)
 	if (p) {
 		p->log = log;
 		p->partition = partition;
+		p->good = UINT32_MAX;
 	}
 	return p;
 }
@@ -116,19 +117,10 @@ struct piece *plan_extent(struct plan *p, const struct extent *e)
 	piece->crc = e->crc;
 	piece->verified = extent_is_verified(e);
 	piece->sendable = is_sendable(p, e);
-	e->segment->used = true;
 	return piece;
 }
 
-/* 1: it has been asked for. */
-static int wait_for_page(struct plan *p, const struct extent *page)
-{
-	int error = page_fetch(p->log, p->partition, page, p);
-
-	return error ? error : 1;
-}
-
-/* The pieces from the read's offset on, as long as they fit.  1: not now, the index of them is on its way. */
+/* The pieces from the read's offset on, as long as they fit. */
 static int plan_pieces(struct plan *p, const struct partition *part)
 {
 	struct walk w = partition_walk(part, p->read->offset);
@@ -139,10 +131,6 @@ static int plan_pieces(struct plan *p, const struct partition *part)
 	while (walk_next(&w, &e, &ref) && (e ? e->base : ref->base) < p->limit) {
 		bool damaged = e && e->segment->damaged;
 
-		if (e && e->paged) {
-			p->next = p->n ? p->next : e->base;
-			return p->n ? 0 : wait_for_page(p, e);
-		}
 		total += e ? e->size : ref->size;
 		if (p->n && (damaged || total > p->read->max_bytes))
 			return 0;
@@ -310,13 +298,24 @@ static void finish(struct log_read *r, int error)
 	r->done(r);
 }
 
+/* Nothing from a damaged piece on: the next read begins there, and is told. */
+static void drop_damaged(struct plan *p)
+{
+	if (p->good >= p->n)
+		return;
+	p->next = p->pieces[p->good].batch.base_offset;
+	cut_plan(p, p->good);
+}
+
 static void finish_plan(struct plan *p, int error, bool waited)
 {
 	struct log_read *r = p->read;
 	bool from_segments = p->n && p->pieces[0].s;
 
-	if (!error)
+	if (!error) {
+		drop_damaged(p);
 		error = deliver(p);
+	}
 	if (!error && from_segments)
 		ahead_follow(p->log, p->partition, r->offset, r->next, waited);
 	plan_free(p);
@@ -330,6 +329,7 @@ static void on_fetched(struct disk_op *op)
 
 	cold_came_back(p);
 	if (!error) {
+		drop_damaged(p);
 		cold_remember(p);
 		choose_ways(p);         /* what is resident now may be sent from its file, and needs no memory until it is */
 	}
@@ -374,11 +374,6 @@ static int try_to_read(struct plan *p)
 		return error;
 	choose_ways(p);
 	return fetch_pieces(p);
-}
-
-void read_fail(struct plan *p, int error)
-{
-	finish_plan(p, error, /* waited = */ true);
 }
 
 void read_again(struct plan *p)

@@ -39,6 +39,7 @@ struct plan {
 	size_t bytes;                   /* size of the buffer: */
 	struct buf *buf;                /* for what is FROM_DISK */
 	size_t total;                   /* bytes delivered */
+	uint32_t good;                  /* pieces in front of the first damaged one; UINT32_MAX: none was found */
 	bool full;
 	int64_t limit;                  /* only batches that end below it */
 	int64_t next;                   /* where to go on */
@@ -49,7 +50,6 @@ struct plan *plan_new(struct log *log, uint32_t partition);
 void plan_free(struct plan *p);
 struct piece *plan_extent(struct plan *p, const struct extent *e);     /* NULL: no memory */
 void read_again(struct plan *p);                                        /* it was parked: things have changed */
-void read_fail(struct plan *p, int error);                              /* or there is no hope */
 
 /* cold.c */
 /* How many pieces from i on lie together in one segment and go the same way. */

@@ -13,7 +13,6 @@ static void begin(struct world *w, uint64_t seed, uint32_t p, unsigned n)
 	world_init(w, seed);
 	w->disk = (simdisk_free(w->disk), simdisk_new(256 << 20));
 	w->options.partition_segment_bytes = 1 << 20;
-	w->options.index_bytes = 0;
 	w->options.bulk_bytes = UINT32_MAX;
 	CHECK_WORLD(w, world_open(w) == 0);
 	for (unsigned i = 0; i < n; i++) {
@@ -147,6 +146,19 @@ static const char *segment_name(const struct world *w, uint32_t partition)
 	return path;
 }
 
+/* What is in front of the damage is served; whoever wants more is told. */
+static bool is_told_of_damage(struct world *w, struct log_read r)
+{
+	int n = read_at(w, &r);
+	bool good = n > 0 && r.error == 0 && r.next > 0 && r.next < log_committed(w->log, r.partition);
+
+	r.offset = r.next;
+	log_read_free(&r);
+	good = good && read_at(w, &r) > 0 && r.error == -ERR_DAMAGED;
+	log_read_free(&r);
+	return good;
+}
+
 TEST(a_bit_that_flips_while_we_run_is_not_served_as_a_span)
 {
 	struct log_read r = { .partition = KAFKA_LIKE, .max_bytes = 200000, .takes_spans = true }, again;
@@ -160,8 +172,7 @@ TEST(a_bit_that_flips_while_we_run_is_not_served_as_a_span)
 	CHECK(!span_resident(&r.batches[0].span) && span_load(&r.batches[0].span, &v) == -ERR_DAMAGED);
 	/* and who asks now is told. */
 	again = (struct log_read){ .partition = KAFKA_LIKE, .max_bytes = 200000, .takes_spans = true };
-	CHECK(read_at(&w, &again) > 0 && again.error == -ERR_DAMAGED);
-	log_read_free(&again);
+	CHECK(is_told_of_damage(&w, again));
 	log_read_free(&r);
 	end(&w);
 }
@@ -197,8 +208,7 @@ TEST(after_a_start_every_byte_is_checked_once)
 	simdisk_flip(w.disk, path, (int64_t)(BLOCK + 70000) * 8);
 	read_in(&w, path);
 	CHECK_WORLD(&w, world_open(&w) == 0);
-	CHECK(read_at(&w, &r) > 0 && r.error == -ERR_DAMAGED);
-	log_read_free(&r);
+	CHECK(is_told_of_damage(&w, r));
 	end(&w);
 }
 

@@ -4,7 +4,8 @@
  *   1. the newest checkpoint                              (checkpoint.c)
  *   2. the chain of commits from its place on: each has the next number and the checksum of the one before
  *   3. what ends the chain?  A torn write is cut; but if anything on disk proves that the missing commit was durable
- *      (a later block says so), it is damage, and the log refuses to open
+ *      (a later block says so), it is damage, and the log refuses to open.  Damaged batches do not end the chain: they
+ *      are known by their descriptions, and only reads that need them are told
  *   4. commits at the end that nothing proves durable came perhaps from a page cache that a failed sync has left
  *      behind: they are written again and synced
  *   5. an empty commit with the new term
@@ -47,6 +48,7 @@ struct recovery {
 	uint64_t term;                  /* of the last commit */
 	uint64_t proven;                /* commits up to this one were durable once */
 	bool closed;                    /* an orderly end stands at the end */
+	bool damaged;                   /* payloads of the commit at hand are, and it was durable */
 	bool scanned;                   /* all headers have been asked what they prove */
 	struct noted noted;
 	struct doubtful *doubtful;
@@ -325,13 +327,14 @@ static struct item *take_item(struct slice *meta)
 	uint32_t done = 0;
 
 	if (!entry_header_decode(meta, &h) || !h.groups ||
-	    (h.kind != LOG_BATCH && h.kind != LOG_STATE && (h.kind != ENTRY_NOTED || h.targets != 1)))
+	    (h.kind != LOG_BATCH && h.kind != LOG_STATE && h.kind != ENTRY_BATCH && (h.kind != ENTRY_NOTED || h.targets != 1)))
 		return NULL;
 	item = item_new(h.targets, h.groups);
 	if (!item)
 		return NULL;
 	item->noted = h.kind == ENTRY_NOTED;
-	item->entry.kind = item->noted ? LOG_BATCH : (enum log_kind)h.kind;
+	item->counted = h.kind == ENTRY_BATCH;
+	item->entry.kind = h.kind == LOG_STATE ? LOG_STATE : LOG_BATCH;
 	for (uint32_t g = 0; g < h.groups; g++) {
 		if (!entry_group_decode(meta, &item->groups[g]) || item->groups[g].targets > h.targets - done)
 			goto bad;
@@ -341,7 +344,8 @@ static struct item *take_item(struct slice *meta)
 			item->targets[done++] = (struct log_target){ item->groups[g].slot, t.partition, t.base_offset };
 		}
 	}
-	if (done != h.targets || (item->noted && !note_decode(meta, &item->note)))
+	if (done != h.targets || (item->noted && !note_decode(meta, &item->note)) ||
+	    (item->counted && !taken_decode(meta, &item->info.last_delta, &item->info.max_time)))
 		goto bad;
 	item->entry.term = item->groups[0].term;
 	item->entry.index = item->groups[0].index;
@@ -353,33 +357,60 @@ bad:
 	return NULL;
 }
 
-/* Every byte of the commit is what its checksums say; NULL, or the cause.  *ret_notes: something is noted in it. */
-static const char *verify(const struct jfile *f, const struct commit *c, const uint8_t *bytes, bool *ret_notes)
+/* What is known of a commit whose header is good. */
+struct verdict {
+	const char *cause;              /* what is wrong with it; NULL: nothing */
+	bool described;                 /* its descriptions are good */
+	bool notes;                     /* something is noted in it */
+};
+
+static bool payload_is_whole(const struct jfile *f, const struct item *item, const uint8_t *bytes)
+{
+	return item->noted || crc32c(f->seed, bytes, item->info.size) == item->crc || MUTANT_skip_checksum;
+}
+
+/* Is every byte of the commit what its checksums say? */
+static struct verdict verify(const struct jfile *f, const struct commit *c, const uint8_t *bytes)
 {
 	struct slice meta = slice_of(bytes + COMMIT_HEADER, c->meta_size - COMMIT_HEADER);
+	struct verdict v = { NULL, true, false };
 	uint64_t at = c->meta_size;
 
 	if (MUTANT_no_torn_cut || MUTANT_skip_checksum)
-		return NULL;
+		return v;
 	if (crc32c(f->seed, meta.p, meta.n) != c->meta_crc)
-		return "the checksum of the entries does not match";
+		return (struct verdict){ .cause = "the checksum of the entries does not match" };
 	for (uint32_t i = 0; i < c->entries; i++) {
 		struct item *item = take_item(&meta);
-		uint32_t size, crc;
+		uint32_t size = item && !item->noted ? item->info.size : 0;
 
 		if (!item)
-			return "an entry is malformed";
-		size = item->noted ? 0 : item->info.size;
-		crc = item->noted ? f->seed : item->crc;
-		*ret_notes |= item->noted;
+			return (struct verdict){ .cause = "an entry is malformed" };
+		v.notes |= item->noted;
+		if (size <= c->size - at && !payload_is_whole(f, item, bytes + at))
+			v.cause = "the checksum of a payload does not match";
 		item_free(item);
 		if (size > c->size - at)
-			return "a payload does not fit";
-		if (crc32c(f->seed, bytes + at, size) != crc)
-			return "the checksum of a payload does not match";
+			return (struct verdict){ .cause = "a payload does not fit" };
 		at += size;
 	}
-	return meta.n ? "there is something behind the entries" : NULL;
+	return meta.n ? (struct verdict){ .cause = "there is something behind the entries" } : v;
+}
+
+/*
+ * A payload of a commit that was durable is damaged.  That of a batch: whoever reads it will be told; all that its
+ * description says goes on.  Without the broker's state nothing can go on: nobody knows what it was about.
+ */
+static int lose(const struct recovery *r, struct item *item, bool apply, struct why *why)
+{
+	if (item->entry.kind == LOG_STATE)
+		return apply ? fail(why, -ERR_DAMAGED, "the state of the broker is damaged, and cannot be gone on without (see "
+				    "hawser fsck)") : 0;
+	if (!item->counted)
+		return fail(why, -ERR_DAMAGED, "the checksum of a batch does not match, and it was written by a version that "
+			    "does not say how many records it has");
+	item->lost = true;
+	return 0;
 }
 
 /*
@@ -416,6 +447,8 @@ static int use_item(struct recovery *r, struct jfile *f, const struct commit *c,
 		if (!apply)
 			return 0;
 		error = fetch_noted(r, item, why);
+	} else if (r->damaged && !payload_is_whole(f, item, view_slice(item->entry.payload).p)) {
+		error = lose(r, item, apply, why);
 	}
 	if (!error && item->entry.kind == LOG_BATCH && !item->lost &&
 	    !batch_info(view_slice(item->entry.payload), &item->info))
@@ -619,7 +652,7 @@ static int step(struct recovery *r, struct jfile *f, uint64_t at, struct why *wh
 {
 	const uint8_t *p;
 	struct commit c;
-	bool notes = false;
+	struct verdict v;
 	int error = 0;
 
 	p = look(r, f, at, COMMIT_HEADER, &error);
@@ -635,8 +668,14 @@ static int step(struct recovery *r, struct jfile *f, uint64_t at, struct why *wh
 	p = look(r, f, at, c.size, &error);
 	if (!p)
 		return error;
-	r->cause = verify(f, &c, p, &notes);
-	if (!r->cause && notes && !MUTANT_believe_notes)
+	v = verify(f, &c, p);
+	r->cause = v.cause;
+	if (v.cause && v.described)
+		error = look_ahead(r, f, at, &c);
+	r->damaged = v.cause && v.described && c.seq <= r->proven;
+	if (r->damaged)
+		r->cause = NULL;
+	if (!error && !r->cause && v.notes && !MUTANT_believe_notes)
 		error = verify_notes(r, f, at, &c);
 	if (error || r->cause)
 		return error;

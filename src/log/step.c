@@ -345,14 +345,18 @@ static bool select_batches(struct pass *x, const struct source *source)
 }
 
 /*
- * A source is damaged: its partition is not served any more, and neither the batch nor the file it is in goes away.
- * What was planned before it is planned again, without that partition.
+ * A source is damaged.  A batch of the journal stays where it is, and so does what comes after it in its partition, and
+ * the file; reads that need it will be told.  Of a segment nobody knows what else is wrong: the partition is not
+ * served any more.  What was planned before it is planned again, without that.
  */
 static void set_aside(struct pass *x, const struct source *source)
 {
 	struct partition *p = partition_find(x->log, source->partition);
+	uint32_t i = p && source->f ? partition_find_ref(p, source->base) : 0;
 
-	if (p)
+	if (p && source->f && i < p->refs_n)
+		partition_ref(p, i)->damaged = true;
+	else if (p)
 		p->damaged = true;
 	if (x->phase == PASS_RECLAIM)
 		x->origin = 0;

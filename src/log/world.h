@@ -47,10 +47,11 @@ struct world {
 	int64_t trimmed[WORLD_PARTITIONS + 1];
 	uint32_t max_payload;
 	uint64_t segment_bytes;         /* what the client says of every partition */
-	bool lossy;                     /* damaged entries may be left out */
 	bool relaxes;                   /* what is appended is relaxed */
 	bool busy_life;                 /* world_work also settles, trims, reads and takes checkpoints; some entries are relaxed */
 	bool reads_may_fail;            /* -ERR_DISK is an acceptable answer */
+	bool damage_allowed;            /* files were spoilt */
+	uint64_t lost;                  /* entries that a start has told of as damaged */
 	uint64_t damaged_reads;         /* answered with ERR_DAMAGED in world_check_undamaged */
 	uint64_t spans;                 /* seen by world_check */
 	struct log_read *reading;       /* under way in world_work */

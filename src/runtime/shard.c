@@ -485,6 +485,19 @@ static int open_broker(struct shard *s)
 	return broker_open(&s->env, &options, &outlet, s->now_ms, &s->broker, &s->why);
 }
 
+static void tell_of_damage(const struct shard *s)
+{
+	struct broker_stats stats;
+	char text[160];
+
+	broker_stats(s->broker, &stats);
+	if (!stats.damaged_batches)
+		return;
+	snprintf(text, sizeof text, "shard-%u: %llu batches are damaged and are not served; `hawser fsck` says which, when the broker "
+		 "is stopped", s->id, (unsigned long long)stats.damaged_batches);
+	runtime_note("disk", "", text);
+}
+
 static void *run(void *arg)
 {
 	struct shard *s = arg;
@@ -495,6 +508,7 @@ static void *run(void *arg)
 		atomic_store(&s->phase, SHARD_FAILED);
 		return NULL;
 	}
+	tell_of_damage(s);
 	atomic_store(&s->phase, SHARD_OPEN);
 	while (!atomic_load(&s->runtime->dispose) || atomic_load(&s->phase) != SHARD_DRAINED)
 		turn(s);

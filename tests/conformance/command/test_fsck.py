@@ -3,12 +3,15 @@
 Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
 """
 import glob
+import http.client
 import os
+import re
 import subprocess
+import time
 
 import pytest
 
-from broker import ROOT, Broker
+from broker import ROOT, Broker, BrokerFailed
 
 CHAPTER = "hawser fsck"
 CORPUS = os.path.join(ROOT, "tests", "upgrade", "corpus", "keel")
@@ -111,3 +114,83 @@ def test_what_is_no_data_directory_is_refused(tmp_path):
     code, said = fsck(str(tmp_path))
     assert code == 8 and "LOCK" in said, said
     assert os.listdir(tmp_path) == []           # and nothing was made in it
+
+
+# -- damage that a broker lives with ------------------------------------------------------------------------------
+
+def spoil(data, text):
+    """Flip a bit of what a client wrote, wherever the journal has it."""
+    for path in glob.glob(os.path.join(data, "shard-0", "journal", "*.jnl")):
+        with open(path, "rb") as f:
+            at = f.read().find(text)
+        if at >= 0:
+            flip(path, at)
+            return
+    raise AssertionError("%s is not in the journal" % text)
+
+
+def test_a_damaged_batch_in_the_journal_keeps_only_itself_from_being_served(tmp_path):
+    confluent_kafka = pytest.importorskip("confluent_kafka")
+    kafka_raw = pytest.importorskip("kafka_raw")
+    broker = Broker(data=str(tmp_path / "data"))
+    broker.start()
+    producer = confluent_kafka.Producer({"bootstrap.servers": broker.kafka})
+    producer.produce("whole", b"something else")
+    producer.flush(20)
+    now_ms = int(time.time() * 1000)
+    with kafka_raw.KafkaRaw(broker.kafka) as raw:
+        who = raw.producer_id()
+        producer.produce("d", b"the first")
+        producer.flush(20)
+        for n in range(9):
+            assert raw.produce("d", 0, kafka_raw.batch([b"value number %d." % n], who, n, now_ms)) == (0, n + 1)
+    producer.produce("whole", b"what comes after it says that it was durable")
+    producer.flush(20)
+    broker.kill9()
+    spoil(broker.data, b"value number 8.")
+    code, said = fsck(broker.data)
+    assert code == 4 and "the checksum of a batch does not match (d/0, offsets 9 to 9)" in said, said
+
+    broker.start()
+    assert "hawser_damaged_batches 1" in broker.get("/metrics") and "1 batches are damaged" in broker.tail()
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": broker.kafka, "group.id": "g", "auto.offset.reset": "error"})
+
+    def read(topic, offset):
+        consumer.assign([confluent_kafka.TopicPartition(topic, 0, offset)])
+        return consumer.poll(5)
+
+    for n in range(8):
+        assert read("d", n + 1).value() == b"value number %d." % n
+    assert read("whole", 0).value() == b"something else"
+    bad = read("d", 9)
+    assert bad is None or bad.error() is not None
+    # Whoever wrote it goes on; so does everybody else, and what comes after it is read.
+    with kafka_raw.KafkaRaw(broker.kafka) as raw:
+        assert raw.produce("d", 0, kafka_raw.batch([b"after it"], who, 9, now_ms)) == (0, 10)
+        assert raw.produce("d", 0, kafka_raw.batch([b"after it"], who, 9, now_ms)) == (0, 10)    # a retry
+        assert raw.produce("d", 0, kafka_raw.batch([b"a gap"], who, 17, now_ms))[0] == 45
+    assert read("d", 10).value() == b"after it"
+    assert read("d", 1).value() == b"value number 0."
+    consumer.close()
+    assert broker.stop() == 0
+    broker.close()
+
+
+def test_damaged_state_stops_the_start_and_says_where(tmp_path):
+    broker = Broker(data=str(tmp_path / "data"))
+    broker.start()
+    connection = http.client.HTTPConnection(broker.sqs, timeout=20)
+    for name in ("queue-of-this-name", "another"):
+        connection.request("POST", "/", '{"QueueName": "%s"}' % name,
+                           {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.CreateQueue"})
+        assert connection.getresponse().read()
+    broker.kill9()
+    spoil(broker.data, b"queue-of-this-name")
+    with pytest.raises(BrokerFailed) as refused:
+        broker.start()
+    assert re.search(r"shard-0: journal/\w+\.jnl offset \d+: the state of the broker is damaged.*hawser fsck",
+                     str(refused.value)), refused.value
+    code, said = fsck(broker.data)
+    assert code == 4 and "the checksum of the broker's state does not match" in said, said
+    assert "a broker does not start on it" in said, said
+    broker.close()
