@@ -15,14 +15,22 @@ enum {
 };
 
 static const struct route {
-	const char *path;
+	const char *method, *path;
 	int api;
+	bool body;                      /* the request is JSON in the body, not the query string */
+	enum operation operation;
 	void (*serve)(struct admin *a);
 } routes[] = {
-	{ "/metrics/per-channel", ADMIN_TOPICS, admin_channel_metrics },
-	{ "/v1/topics", ADMIN_TOPICS, admin_list_topics }, { "/v1/topic", ADMIN_TOPIC, admin_describe_topic },
-	{ "/v1/queues", ADMIN_QUEUES, admin_list_queues }, { "/v1/queue", ADMIN_QUEUE, admin_describe_queue },
-	{ "/v1/groups", ADMIN_GROUPS, admin_list_groups }, { "/v1/group", ADMIN_GROUP, admin_describe_group },
+	{ "GET",    "/metrics/per-channel", ADMIN_TOPICS,       false, OP_DESCRIBE,  admin_channel_metrics },
+	{ "GET",    "/v1/topics",           ADMIN_TOPICS,       false, OP_DESCRIBE,  admin_list_topics },
+	{ "GET",    "/v1/topic",            ADMIN_TOPIC,        false, OP_DESCRIBE,  admin_describe_topic },
+	{ "POST",   "/v1/topic",            ADMIN_CREATE_TOPIC, true,  OP_CONFIGURE, admin_create_topic },
+	{ "PATCH",  "/v1/topic",            ADMIN_ALTER_TOPIC,  true,  OP_CONFIGURE, admin_alter_topic },
+	{ "DELETE", "/v1/topic",            ADMIN_DELETE_TOPIC, false, OP_CONFIGURE, admin_delete_topic },
+	{ "GET",    "/v1/queues",           ADMIN_QUEUES,       false, OP_DESCRIBE,  admin_list_queues },
+	{ "GET",    "/v1/queue",            ADMIN_QUEUE,        false, OP_DESCRIBE,  admin_describe_queue },
+	{ "GET",    "/v1/groups",           ADMIN_GROUPS,       false, OP_DESCRIBE,  admin_list_groups },
+	{ "GET",    "/v1/group",            ADMIN_GROUP,        false, OP_DESCRIBE,  admin_describe_group },
 };
 
 static const char prometheus[] = "text/plain; version=0.0.4; charset=utf-8";
@@ -36,7 +44,7 @@ static void answer(struct admin *a, bool keep_alive, bool head, int status, cons
 	http_begin(&out, status);
 	http_field(&out, "Content-Type", type);
 	if (status == 405)
-		http_field(&out, "Allow", "GET, HEAD");
+		http_field(&out, "Allow", a->allowed);
 	if (status == 401)
 		http_field(&out, "WWW-Authenticate", "Basic realm=\"hawser\"");
 	http_end(&out, body, keep_alive, head);
@@ -73,6 +81,8 @@ static int status_of(int error)
 		return 404;
 	case ERR_REFUSED:
 		return 401;
+	case ERR_EXISTS:
+		return 409;
 	default:
 		return error_info(error)->http;
 	}
@@ -208,29 +218,57 @@ struct wire_pair *admin_settings(struct admin *a, const struct setting *settings
 
 /* ------------------------------------------------------------------------------------------------------- requests ---- */
 
-/* "Basic " and base64 of "user:password"; who says nothing is let in from this machine only. */
-static void authenticate(struct admin *a, const struct http_request *r)
+/*
+ * Without credentials, who asks must mean this machine: a name that is not its own may have been made to lead here by the
+ * page that a browser shows.
+ */
+static bool names_this_machine(const struct http_request *r)
+{
+	struct slice host = http_header(r, "host");
+
+	if (slice_starts(host, SLICE("localhost")) && (host.n == 9 || host.p[9] == ':'))
+		return true;
+	for (size_t i = 0; i < host.n; i++)
+		if (!strchr("0123456789abcdefABCDEF.:[]", host.p[i]))
+			return false;
+	return true;
+}
+
+/* "Basic " and base64 of "user:password". */
+static int check_password(struct admin *a, struct slice given)
 {
 	const struct host *host = a->session.host;
-	struct slice given = http_header(r, "authorization"), text = { 0 };
 	struct arena arena = ARENA_MAX(CREDENTIALS_MAX);
-	const uint8_t *colon;
+	struct slice text = { 0 }, user;
+	const uint8_t *colon = NULL;
 	int e;
 
-	if (!given.p) {
-		e = gate_anonymous(host->gate, host->peer->loopback, &a->principal, &a->request.why);
-	} else if (given.n > 6 && http_is(slice_of(given.p, 6), "basic ") &&
-		   base64_get(slice_of(given.p + 6, given.n - 6), &arena, &text) && text.p &&
-		   (colon = memchr(text.p, ':', text.n))) {
-		struct slice user = slice_of(text.p, (size_t)(colon - text.p));
-
+	if (given.n > 6 && http_is(slice_of(given.p, 6), "basic ") &&
+	    base64_get(slice_of(given.p + 6, given.n - 6), &arena, &text) && text.p)
+		colon = memchr(text.p, ':', text.n);
+	if (colon) {
+		user = slice_of(text.p, (size_t)(colon - text.p));
 		e = gate_password(host->gate, user, slice_of(colon + 1, text.n - user.n - 1), host->peer->loopback,
 				  &a->principal, &a->request.why);
 	} else {
 		e = fail(&a->request.why, -ERR_REFUSED, "credentials must be HTTP Basic: user and password");
 	}
 	arena_free(&arena);
-	a->request.error = e;
+	return e;
+}
+
+/* Who says nothing is let in from this machine only. */
+static void authenticate(struct admin *a, const struct http_request *r)
+{
+	const struct host *host = a->session.host;
+	struct slice given = http_header(r, "authorization");
+
+	if (given.p)
+		a->request.error = check_password(a, given);
+	else if (!names_this_machine(r))
+		a->request.error = fail(&a->request.why, -ERR_REFUSED, "say who you are, or ask for localhost");
+	else
+		a->request.error = gate_anonymous(host->gate, host->peer->loopback, &a->principal, &a->request.why);
 }
 
 /* Nothing is under way: go on, or say what came of it. */
@@ -249,12 +287,37 @@ static void go_on(struct admin *a)
 	}
 }
 
+/* A page in a browser can send a form anywhere, but no JSON without asking first, and we do not answer that question. */
+static bool is_json(const struct http_request *r)
+{
+	struct slice type = http_header(r, "content-type");
+	static const char json[] = "application/json";
+
+	return type.n >= sizeof json - 1 && http_is(slice_of(type.p, sizeof json - 1), json);
+}
+
+/* The input goes when we return, and decoded strings point into what they were read from: so that is copied. */
+static void decode(struct admin *a, const struct http_request *http, const struct route *route)
+{
+	struct admin_request *r = &a->request;
+	struct slice from = route->body ? http->body : http->query;
+	void *in = wire_new(r->api->request, &r->arena, 1), *text = arena_copy(&r->arena, from.p, from.n);
+
+	r->in = in;
+	r->out = wire_new(r->api->response, &r->arena, 1);
+	if (!in || !r->out || (from.n && !text))
+		r->error = -ERR_NO_MEMORY;
+	else if (!route->body)
+		r->error = aws_decode_query(r->api->request, slice_of(text, from.n), &r->arena, in, &r->why);
+	else if (!is_json(http))
+		admin_fail(a, -ERR_BAD_ARGUMENT, "Content-Type must be application/json");
+	else
+		r->error = aws_decode_json(r->api->request, slice_of(text, from.n), &r->arena, in, &r->why);
+}
+
 static void begin(struct admin *a, const struct http_request *http, const struct route *route)
 {
 	struct admin_request *r = &a->request;
-	struct slice query;
-	void *in;
-	int e;
 
 	*r = (struct admin_request){
 		.busy = true, .keep_alive = http->keep_alive, .head = slice_is(http->method, "HEAD"),
@@ -263,39 +326,55 @@ static void begin(struct admin *a, const struct http_request *http, const struct
 	a->session.host->calls->pause(a->session.host, true);
 	host_timer(a->session.host, 0);
 	authenticate(a, http);
-	if (r->error)
-		return;
-	/* The input goes when we return, and decoded strings point into it. */
-	query = slice_of(arena_copy(&r->arena, http->query.p, http->query.n), http->query.n);
-	r->in = in = wire_new(r->api->request, &r->arena, 1);
-	r->out = wire_new(r->api->response, &r->arena, 1);
-	e = in && r->out ? aws_decode_query(r->api->request, query, &r->arena, in, &r->why) : -ERR_NO_MEMORY;
-	if (e < 0)
-		r->error = e;
-	else if (!gate_allows(a->session.host->gate, &a->principal, OP_DESCRIBE, SLICE("/"), SLICE("")))
-		admin_fail(a, -ERR_REFUSED, "user '%s' may not see this", a->principal.name);
-	else
+	if (!r->error && !gate_allows(a->session.host->gate, &a->principal, route->operation, SLICE("/"), SLICE("")))
+		admin_fail(a, -ERR_REFUSED, "user '%s' may not do this", a->principal.name);
+	if (!r->error)
+		decode(a, http, route);
+	if (!r->error)
 		route->serve(a);
+}
+
+static bool is_method(const struct http_request *r, const char *method)
+{
+	return slice_is(r->method, method) || (slice_is(r->method, "HEAD") && !strcmp(method, "GET"));
+}
+
+/* NULL: nothing is at this path, or not with this method; then a->allowed has those that are. */
+static const struct route *find_route(struct admin *a, const struct http_request *r)
+{
+	*a->allowed = '\0';
+	for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+		size_t n = strlen(a->allowed);
+
+		if (!slice_is(r->path, routes[i].path))
+			continue;
+		if (is_method(r, routes[i].method))
+			return &routes[i];
+		snprintf(a->allowed + n, sizeof a->allowed - n, "%s%s", n ? ", " : "",
+			 strcmp(routes[i].method, "GET") ? routes[i].method : "GET, HEAD");
+	}
+	return NULL;
 }
 
 static void dispatch(struct admin *a, const struct http_request *r)
 {
-	if (!slice_is(r->method, "GET") && !slice_is(r->method, "HEAD")) {
-		answer_text(a, r, 405, "only GET and HEAD are answered here\n");
-		return;
-	}
-	for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
-		if (slice_is(r->path, routes[i].path)) {
-			begin(a, r, &routes[i]);
-			go_on(a);
-			return;
-		}
-	if (slice_is(r->path, "/healthz"))
+	bool healthz = slice_is(r->path, "/healthz"), metrics = slice_is(r->path, "/metrics");
+	const struct route *route = find_route(a, r);
+
+	if (healthz || metrics)
+		snprintf(a->allowed, sizeof a->allowed, "GET, HEAD");
+	if (route) {
+		begin(a, r, route);
+		go_on(a);
+	} else if (*a->allowed && !((healthz || metrics) && is_method(r, "GET"))) {
+		answer_text(a, r, 405, "this is not answered here\n");
+	} else if (healthz) {
 		answer_text(a, r, 200, "ok\n");
-	else if (slice_is(r->path, "/metrics"))
+	} else if (metrics) {
 		answer_metrics(a, r);
-	else
+	} else {
 		answer_text(a, r, 404, "there is /healthz, /metrics, /v1/topics, /v1/queues and /v1/groups\n");
+	}
 }
 
 /* -------------------------------------------------------------------------------------------------------- session ---- */

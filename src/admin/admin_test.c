@@ -138,7 +138,7 @@ TEST(answers_are_whole_and_exact)
 		   "there is /healthz, /metrics, /v1/topics, /v1/queues and /v1/groups\n"));
 	CHECK(says(f, "POST /metrics HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
 		   "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain\r\n"
-		   "Allow: GET, HEAD\r\nContent-Length: 36\r\n\r\nonly GET and HEAD are answered here\n"));
+		   "Allow: GET, HEAD\r\nContent-Length: 26\r\n\r\nthis is not answered here\n"));
 	CHECK(!f->closed);
 	CHECK(says(f, "GET /healthz HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n"
 		   "Connection: close\r\n\r\nok\n") && f->closed);
@@ -481,5 +481,87 @@ TEST(figures_of_each_channel_are_at_an_address_of_their_own)
 	CHECK(strstr(get(f, "/metrics/per-channel?limit=1"), "\nhawser_channels_left_out 1\n"));
 	f->peer.loopback = false;
 	CHECK(get(f, "/metrics/per-channel") && status_is(f, "401"));
+	end(f);
+}
+
+/* ---- changes ---- */
+
+/* Send a request with a body: is it answered at once, with this status? */
+static bool change(struct fake *f, const char *method, const char *headers, const char *body, const char *status)
+{
+	struct bytes request = BYTES_MAX(4096);
+
+	f->out.n = 0;
+	bytes_printf(&request, "%s HTTP/1.1\r\n%sContent-Length: %zu\r\n\r\n%s%c", method, headers, strlen(body), body, 0);
+	feed(f, (char *)request.p);
+	bytes_free(&request);
+	if (list_empty(&f->asked))
+		return status_is(f, status);
+	return false;
+}
+
+#define JSON "Content-Type: application/json\r\n"
+
+TEST(a_topic_is_created_by_shard_0)
+{
+	struct fake *f = begin();
+	struct cmd_change *c;
+
+	f->settings.num_partitions = 4;
+	f->settings.max_message_bytes = 1 << 20;
+	CHECK(!change(f, "POST /v1/topic", JSON, "{\"name\":\"t\",\"settings\":{\"retention.ms\":\"5\"}}", ""));
+	c = (struct cmd_change *)CONTAINER(struct cmd, link, f->asked.next);
+	CHECK(c->head.kind == CMD_CHANGE && c->change == CHANGE_CREATE_CHANNEL && c->head.to_shard == 0 && c->dedicated);
+	CHECK(slice_is(c->name, "t") && slice_is(c->vhost, "/") && c->partitions == 4 && c->nsettings == 1);
+	CHECK(slice_is(c->settings[0].name, "retention.ms") && slice_is(c->settings[0].value, "5"));
+	answer_commands(f, 0);
+	bytes_add_u8(&f->out, 0);
+	CHECK(status_is(f, "200") && strstr((char *)f->out.p, "\r\n\r\n{\"name\":\"t\"}\n"));
+
+	CHECK(!change(f, "POST /v1/topic", JSON, "{\"name\":\"t\"}", ""));
+	answer_commands(f, -ERR_EXISTS);
+	CHECK(status_is(f, "409"));
+	end(f);
+}
+
+TEST(settings_are_altered_before_partitions_are_added)
+{
+	struct fake *f = begin();
+	struct cmd_change *c;
+
+	add_channel(f, "t", 1, 3, false)->channel.dedicated = true;
+	CHECK(!change(f, "PATCH /v1/topic", JSON, "{\"name\":\"t\",\"partitions\":5,\"settings\":{\"retention.ms\":\"5\"},"
+						  "\"remove\":[\"segment.ms\"]}", ""));
+	c = (struct cmd_change *)CONTAINER(struct cmd, link, f->asked.next);
+	CHECK(c->change == CHANGE_ALTER_CHANNEL && c->nsettings == 2 && slice_is(c->settings[1].name, "segment.ms"));
+	CHECK(!c->settings[1].value.p && f->asked.next == f->asked.prev);
+	list_remove(&c->head.link);
+	admin_protocol.reply(f->session, &c->head);
+	c = (struct cmd_change *)CONTAINER(struct cmd, link, f->asked.next);
+	CHECK(c->change == CHANGE_ADD_PARTITIONS && c->partitions == 5);
+	answer_commands(f, 0);
+	CHECK(status_is(f, "200"));
+	end(f);
+}
+
+TEST(what_is_not_meant_or_not_legal_changes_nothing)
+{
+	struct fake *f = begin();
+
+	add_channel(f, "t", 1, 3, false);
+	CHECK(change(f, "POST /v1/topic", "", "{\"name\":\"n\"}", "400"));                /* as a form in a browser would */
+	CHECK(change(f, "POST /v1/topic", "Content-Type: text/plain\r\n", "{\"name\":\"n\"}", "400"));
+	CHECK(change(f, "POST /v1/topic", JSON "Host: evil.example:15672\r\n", "{\"name\":\"n\"}", "401"));
+	CHECK(change(f, "DELETE /v1/topic?name=t", "Host: evil.example\r\n", "", "401"));
+	CHECK(change(f, "DELETE /v1/topic?name=none", "Host: localhost:1\r\n", "", "404"));
+	CHECK(change(f, "POST /v1/topic", JSON, "{\"name\":\"a b\"}", "400"));
+	CHECK(change(f, "POST /v1/topic", JSON, "{\"name\":\"n\",\"partitions\":0}", "400"));
+	CHECK(change(f, "POST /v1/topic", JSON, "{\"name\":\"n\",\"settings\":{\"retention\":\"5\"}}", "400"));
+	CHECK(change(f, "POST /v1/topic", JSON, "{\"name\":\"n\",\"vhost\":\"other\"}", "400"));
+	CHECK(change(f, "POST /v1/topic", JSON, "{\"name\":", "400"));
+	CHECK(change(f, "PATCH /v1/topic", JSON, "{\"name\":\"t\",\"partitions\":3}", "400"));
+	CHECK(change(f, "PUT /v1/topic", JSON, "{\"name\":\"t\"}", "405"));
+	f->peer.loopback = false;
+	CHECK(change(f, "DELETE /v1/topic?name=t", "", "", "401"));
 	end(f);
 }

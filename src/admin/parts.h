@@ -5,6 +5,7 @@
  *
  *   admin.c     the session: HTTP, who may, dispatch           metrics.c   /metrics
  *   pages.c     lists in pages                                 topics.c, queues.c, groups.c   one noun each
+ *                                                              topic_changes.c               create, alter, delete
  *
  * One request at a time: the host is paused until it is answered.  A serve function fills `out` with what the catalogue
  * knows, and asks shards for the rest; when all have answered, finish() may ask more, and without one the answer goes out.
@@ -47,6 +48,7 @@ struct admin {
 	struct session session;
 	struct http_parser http;
 	struct principal principal;
+	char allowed[32];               /* methods, for 405 */
 	struct admin_request request;
 };
 
@@ -93,5 +95,8 @@ void admin_describe_queue(struct admin *a);
 void admin_list_groups(struct admin *a);
 void admin_describe_group(struct admin *a);
 void admin_channel_metrics(struct admin *a);    /* metrics.c */
+void admin_create_topic(struct admin *a);       /* topic_changes.c */
+void admin_alter_topic(struct admin *a);
+void admin_delete_topic(struct admin *a);
 
 #endif

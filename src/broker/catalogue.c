@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/own.h"
 #include "broker/catalogue_parts.h"
+#include "broker/topic_settings.h"
 
 /* -------------------------------------------------------------------------------------------------- strings ---- */
 
@@ -53,6 +54,7 @@ int set_settings(struct catalogue *c, struct entry *e, const struct setting *set
 	e->channel.settings = copy;
 	e->channel.nsettings = n;
 	e->channel.policy = n ? (struct topic_policy *)(copy + n) : c->topic_defaults;
+	entry_touch(c, e);
 	return 0;
 }
 
@@ -83,6 +85,7 @@ static int index_entry(struct catalogue *c, struct entry *e)
 
 static void unindex_entry(struct catalogue *c, struct entry *e)
 {
+	entry_touch(c, e);
 	names_remove(&entry_vhost(e)->channels, e);
 	radix_remove(&c->by_id, e->channel.id);
 }
@@ -118,7 +121,7 @@ int add_entry(struct catalogue *c, struct vhost *v, const struct channel *like, 
 	return like->queue ? set_view(c, e, like->queue) : 0;
 }
 
-int add_partitions(struct entry *e, const uint32_t *ids, uint32_t n)
+int add_partitions(struct catalogue *c, struct entry *e, const uint32_t *ids, uint32_t n)
 {
 	uint32_t have = e->channel.partitions - e->first_count;
 	uint32_t *more = realloc(e->more, (have + n) * sizeof *more);
@@ -128,6 +131,7 @@ int add_partitions(struct entry *e, const uint32_t *ids, uint32_t n)
 	memcpy(more + have, ids, n * sizeof *ids);
 	e->more = more;
 	e->channel.partitions += n;
+	entry_touch(c, e);
 	return 0;
 }
 
@@ -187,6 +191,7 @@ int set_view(struct catalogue *c, struct entry *e, const struct queue_view *like
 		return -ERR_NO_MEMORY;
 	assert(!old || old->owner == v->owner);
 	e->channel.queue = v;
+	entry_touch(c, e);
 	r = v->owner ? add_exclusive(c, e) : 0;
 	if (old && old->owner)
 		remove_exclusive(c, old);
@@ -213,7 +218,7 @@ static void add_field(struct bytes *out, struct slice s)
 }
 
 /* What makes two bindings the same. */
-static struct bytes identity(struct slice source, struct slice destination, bool to_exchange, struct slice key,
+struct bytes binding_identity(struct slice source, struct slice destination, bool to_exchange, struct slice key,
 			     struct slice arguments)
 {
 	struct bytes id = BYTES_MAX(UINT32_MAX);
@@ -226,17 +231,17 @@ static struct bytes identity(struct slice source, struct slice destination, bool
 	return id;
 }
 
-static struct bytes identity_of(const struct binding *bind)
+struct bytes identity_of(const struct binding *bind)
 {
 	struct slice to = bind->to_exchange ? bind->to_exchange->name : bind->to_channel->channel.name;
 
-	return identity(bind->source->name, to, bind->to_exchange, bind->key, bind->arguments);
+	return binding_identity(bind->source->name, to, bind->to_exchange, bind->key, bind->arguments);
 }
 
 struct binding *find_binding(const struct vhost *v, struct slice source, struct slice destination, bool to_exchange,
 			     struct slice key, struct slice arguments)
 {
-	OWN(bytes) struct bytes id = identity(source, destination, to_exchange, key, arguments);
+	OWN(bytes) struct bytes id = binding_identity(source, destination, to_exchange, key, arguments);
 
 	return id.failed ? NULL : map_get(&v->bindings, bytes_slice(&id));
 }
@@ -296,6 +301,7 @@ int add_binding(struct catalogue *c, struct exchange *source, struct entry *to_c
 	link_to(bind, to_exchange ? &to_exchange->bound : &to_channel->bound);
 	source->nbindings++;
 	c->nbindings++;
+	binding_touch(c, bind);
 	return 0;
 }
 
@@ -305,6 +311,7 @@ static void unbind(struct catalogue *c, struct binding *bind, struct exchange **
 	struct exchange *x = bind->source;
 	OWN(bytes) struct bytes id = identity_of(bind);
 
+	binding_touch(c, bind);
 	map_remove(&x->vhost->bindings, bytes_slice(&id));
 	router_remove(x, bind);
 	list_remove(&bind->from);
@@ -341,6 +348,7 @@ static void bury(struct catalogue *c, struct exchange *doomed)
 		LIST_EACH(n, &x->from)
 			unbind(c, CONTAINER(struct binding, from, n), &doomed);
 		unbind_all_to(c, &x->bound, &doomed);
+		exchange_touch(c, x);
 		map_remove(&x->vhost->exchanges, x->name);
 		c->nexchanges--;
 		free_exchange(x);
@@ -367,6 +375,7 @@ void remove_view(struct catalogue *c, struct entry *e)
 		remove_exclusive(c, e->channel.queue);
 	free_view(c, e->channel.queue);
 	e->channel.queue = NULL;
+	entry_touch(c, e);
 	c->nviews--;
 }
 
@@ -405,6 +414,7 @@ int add_exchange(struct catalogue *c, struct vhost *v, const struct exchange_inf
 	}
 	x->alternate = exchange_alternate(x->arguments);
 	c->nexchanges++;
+	exchange_touch(c, x);
 	if (ret)
 		*ret = x;
 	return 0;
@@ -567,19 +577,6 @@ struct slice channel_setting(const struct channel *ch, const char *name)
 		if (slice_is(ch->settings[i].name, name))
 			return ch->settings[i].value;
 	return SLICE_NULL;
-}
-
-static bool legal_topic_name(struct slice name)
-{
-	if (name.n == 0 || name.n > 249 || slice_is(name, ".") || slice_is(name, ".."))
-		return false;
-	for (size_t i = 0; i < name.n; i++) {
-		uint8_t c = name.p[i];
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		      c == '.' || c == '_' || c == '-'))
-			return false;
-	}
-	return true;
 }
 
 const struct topic_policy *catalogue_topic_defaults(const struct catalogue *c)

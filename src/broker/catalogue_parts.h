@@ -127,6 +127,7 @@ struct catalogue {
 	uint64_t mark;                  /* of the last route */
 	struct verdict verdict;
 	struct changes *changes;        /* shard 0: catalogue_change.c */
+	struct log *log;                /* that is told what has changed; NULL: none is */
 };
 
 /* ---- catalogue.c: building and taking apart.  All return 0 or -ERR_NO_MEMORY unless they say more. ---- */
@@ -145,7 +146,7 @@ struct binding *find_binding(const struct vhost *v, struct slice source, struct 
 
 /* `like` says everything but the strings' and arrays' owner: they are copied.  Its queue may be NULL. */
 int  add_entry(struct catalogue *c, struct vhost *v, const struct channel *like, struct entry **ret);
-int  add_partitions(struct entry *e, const uint32_t *ids, uint32_t n);
+int  add_partitions(struct catalogue *c, struct entry *e, const uint32_t *ids, uint32_t n);
 int  set_settings(struct catalogue *c, struct entry *e, const struct setting *settings, uint32_t n);   /* and the policy */
 /* Put a view there (none was), or replace what is declared of the one that is there. */
 int  set_view(struct catalogue *c, struct entry *e, const struct queue_view *like);
@@ -190,7 +191,30 @@ void record_encode(const struct catalogue_record *r, struct bytes *out);
 void view_encode(const struct queue_spec *s, struct bytes *out);
 int  view_decode(struct slice in, struct arena *a, struct queue_spec *ret, struct why *why);
 
+/* ---- catalogue_piece.c: the catalogue in a checkpoint ---- */
+void entry_touch(struct catalogue *c, const struct entry *e);
+void exchange_touch(struct catalogue *c, const struct exchange *x);
+void binding_touch(struct catalogue *c, const struct binding *bind);
+/* What makes two bindings the same; the caller frees it. */
+struct bytes binding_identity(struct slice source, struct slice destination, bool to_exchange, struct slice key,
+			      struct slice arguments);
+struct bytes identity_of(const struct binding *bind);
+
 /* ---- catalogue_whole.c ---- */
+struct record_reader {
+	struct slice rest;
+	struct arena arena;             /* of the last record */
+	struct why *why;
+};
+void entry_encode(const struct entry *e, struct bytes *out);
+void exchange_encode(const struct exchange *x, struct bytes *out);
+void binding_encode(const struct binding *bind, struct bytes *out);
+int  entry_load(struct catalogue *c, struct record_reader *in, struct entry **ret);
+int  exchange_load(struct catalogue *c, struct record_reader *in);
+int  binding_load(struct catalogue *c, struct record_reader *in);
+/* The head; without the counts of what follows it in a whole. */
+void head_encode(const struct catalogue *c, struct bytes *out);
+int  head_load(struct catalogue *c, struct record_reader *in, struct catalogue_head *ret);
 /* The whole of it: as a snapshot's section, and as a record. */
 void catalogue_encode(const struct catalogue *c, struct bytes *out);
 void catalogue_whole(const struct catalogue *c, struct bytes *out);

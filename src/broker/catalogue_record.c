@@ -14,6 +14,7 @@
 #include "base/own.h"
 #include "base/utf8.h"
 #include "broker/catalogue_parts.h"
+#include "broker/pieces.h"
 
 static_assert(sizeof(struct setting) == sizeof(struct catalogue_record_setting) &&
 	      sizeof(struct setting) == sizeof(struct view_record_setting), "settings are passed on as they are");
@@ -433,7 +434,7 @@ static int do_add_partitions(struct scene *s)
 		return -ERR_NO_MEMORY;
 	for (uint32_t i = 0; i < n; i++)
 		ids[i] = s->c->next_partition++;
-	int r = add_partitions(e, ids, n);
+	int r = add_partitions(s->c, e, ids, n);
 	if (r == 0)
 		r = open_ours(s, e, false);
 	if (r == 0 && e->channel.queue && entry_is_ours(s->b, e))
@@ -601,8 +602,10 @@ static int apply_change(struct broker *b, struct slice in, struct why *why)
 	if (record.kind < 0 || record.kind >= CHANGES || !changes[record.kind].carry_out)
 		return fail(why, -ERR_NEWER_FORMAT, "a change of unknown kind %d", record.kind);
 
+	c->log = b->log;
 	c->verdict = (struct verdict){ 0 };
 	c->version = (uint64_t)record.version;
+	catalogue_touch_head(b);
 	if (c->appended < c->version)
 		c->appended = c->version;
 	return judge(&scene) < 0 ? 0 : changes[record.kind].carry_out(&scene);

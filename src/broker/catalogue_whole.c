@@ -13,7 +13,7 @@
 
 static_assert(sizeof(struct setting) == sizeof(struct channel_record_setting), "settings are passed on as they are");
 
-static void encode_entry(const struct entry *e, struct bytes *out)
+void entry_encode(const struct entry *e, struct bytes *out)
 {
 	const struct channel *ch = &e->channel;
 	const struct queue_view *v = ch->queue;
@@ -44,7 +44,7 @@ static void encode_entry(const struct entry *e, struct bytes *out)
 	out->failed |= view.failed || !more;
 }
 
-static void encode_exchange(const struct exchange *x, struct bytes *out)
+void exchange_encode(const struct exchange *x, struct bytes *out)
 {
 	wire_encode(&exchange_record_msg, 0, &(struct exchange_record){
 		.vhost = x->vhost->name, .name = x->name, .type = exchange_type_name(x->type), .durable = x->durable,
@@ -52,7 +52,7 @@ static void encode_exchange(const struct exchange *x, struct bytes *out)
 	}, out);
 }
 
-static void encode_binding(const struct binding *bind, struct bytes *out)
+void binding_encode(const struct binding *bind, struct bytes *out)
 {
 	wire_encode(&binding_record_msg, 0, &(struct binding_record){
 		.vhost = bind->source->vhost->name, .source = bind->source->name,
@@ -72,24 +72,41 @@ static uint32_t count_declared(const struct catalogue *c)
 	return n;
 }
 
+static struct catalogue_head head_of(const struct catalogue *c)
+{
+	return (struct catalogue_head){
+		.version = (int64_t)c->version, .cluster_id = slice_cstr(c->cluster_id), .shards = (int32_t)c->shards,
+		.next_channel = c->next_channel, .next_partition = c->next_partition,
+	};
+}
+
+void head_encode(const struct catalogue *c, struct bytes *out)
+{
+	struct catalogue_head head = head_of(c);
+
+	wire_encode(&catalogue_head_msg, 0, &head, out);
+}
+
 void catalogue_encode(const struct catalogue *c, struct bytes *out)
 {
-	wire_encode(&catalogue_head_msg, 0, &(struct catalogue_head){
-		.version = (int64_t)c->version, .cluster_id = slice_cstr(c->cluster_id), .shards = (int32_t)c->shards,
-		.next_channel = c->next_channel, .next_partition = c->next_partition, .vhosts = (int32_t)c->vhosts.count,
-		.channels = (int32_t)c->nchannels, .exchanges = (int32_t)count_declared(c), .bindings = (int32_t)c->nbindings,
-	}, out);
+	struct catalogue_head head = head_of(c);
+
+	head.vhosts = (int32_t)c->vhosts.count;
+	head.channels = (int32_t)c->nchannels;
+	head.exchanges = (int32_t)count_declared(c);
+	head.bindings = (int32_t)c->nbindings;
+	wire_encode(&catalogue_head_msg, 0, &head, out);
 	MAP_EACH(&c->vhosts, each)
 		wire_encode(&vhost_record_msg, 0, &(struct vhost_record){ map_key(each) }, out);
 	RADIX_EACH(const struct entry, e, &c->by_id)
-		encode_entry(e, out);
+		entry_encode(e, out);
 	MAP_EACH(&c->vhosts, each)
 		MAP_EACH(&((struct vhost *)each->value)->exchanges, m)
 			if (!((struct exchange *)m->value)->predeclared)
-				encode_exchange(m->value, out);
+				exchange_encode(m->value, out);
 	MAP_EACH(&c->vhosts, each)
 		MAP_EACH(&((struct vhost *)each->value)->bindings, m)
-			encode_binding(m->value, out);
+			binding_encode(m->value, out);
 }
 
 void catalogue_whole(const struct catalogue *c, struct bytes *out)
@@ -98,14 +115,8 @@ void catalogue_whole(const struct catalogue *c, struct bytes *out)
 	catalogue_encode(c, out);
 }
 
-struct reader {
-	struct slice rest;
-	struct arena arena;
-	struct why *why;
-};
-
 /* The next message; what it allocates lives until the one after it. */
-static int next(struct reader *in, const struct wire_msg *m, void *out)
+static int next(struct record_reader *in, const struct wire_msg *m, void *out)
 {
 	size_t used = 0;
 
@@ -115,7 +126,7 @@ static int next(struct reader *in, const struct wire_msg *m, void *out)
 	return r;
 }
 
-static int load_entry(struct catalogue *c, struct reader *in)
+int entry_load(struct catalogue *c, struct record_reader *in, struct entry **ret)
 {
 	struct channel_record r;
 	struct queue_spec spec;
@@ -144,12 +155,13 @@ static int load_entry(struct catalogue *c, struct reader *in)
 	};
 	memcpy(like.uuid, r.uuid.b, sizeof like.uuid);
 	err = add_entry(c, v, &like, &e);
+	*ret = e;
 	for (int32_t i = 0; err == 0 && i < r.more.n; i++)
-		err = add_partitions(e, &(uint32_t){ (uint32_t)r.more.v[i] }, 1);
+		err = add_partitions(c, e, &(uint32_t){ (uint32_t)r.more.v[i] }, 1);
 	return err;
 }
 
-static int load_exchange(struct catalogue *c, struct reader *in)
+int exchange_load(struct catalogue *c, struct record_reader *in)
 {
 	struct exchange_record r;
 	int err = next(in, &exchange_record_msg, &r);
@@ -165,7 +177,7 @@ static int load_exchange(struct catalogue *c, struct reader *in)
 	}, NULL);
 }
 
-static int load_binding(struct catalogue *c, struct reader *in)
+int binding_load(struct catalogue *c, struct record_reader *in)
 {
 	struct binding_record r;
 	int err = next(in, &binding_record_msg, &r);
@@ -182,7 +194,14 @@ static int load_binding(struct catalogue *c, struct reader *in)
 	return add_binding(c, source, e, x, r.key, r.arguments);
 }
 
-static int load_vhost(struct catalogue *c, struct reader *in)
+static int load_entry(struct catalogue *c, struct record_reader *in)
+{
+	struct entry *e;
+
+	return entry_load(c, in, &e);
+}
+
+static int load_vhost(struct catalogue *c, struct record_reader *in)
 {
 	struct vhost_record r;
 	int err = next(in, &vhost_record_msg, &r);
@@ -190,7 +209,7 @@ static int load_vhost(struct catalogue *c, struct reader *in)
 	return err < 0 ? err : catalogue_add_vhost(c, r.name);
 }
 
-static int load_all(struct catalogue *c, struct reader *in, int32_t n, int (*load)(struct catalogue *c, struct reader *in))
+static int load_all(struct catalogue *c, struct record_reader *in, int32_t n, int (*load)(struct catalogue *c, struct record_reader *in))
 {
 	int r = 0;
 
@@ -199,27 +218,35 @@ static int load_all(struct catalogue *c, struct reader *in, int32_t n, int (*loa
 	return r;
 }
 
+int head_load(struct catalogue *c, struct record_reader *in, struct catalogue_head *ret)
+{
+	int r = next(in, &catalogue_head_msg, ret);
+
+	if (r < 0)
+		return r;
+	c->version = c->appended = (uint64_t)ret->version;
+	snprintf(c->cluster_id, sizeof c->cluster_id, "%.*s", SLICE_ARGS(ret->cluster_id));
+	c->shards = (uint32_t)ret->shards;
+	c->next_channel = (uint32_t)ret->next_channel;
+	c->next_partition = (uint32_t)ret->next_partition;
+	return 0;
+}
+
 /* Into an empty catalogue. */
 static int load(struct catalogue *c, struct slice bytes, struct why *why)
 {
-	struct reader in = { .rest = bytes, .arena = ARENA_MAX(RECORD_ARENA_BYTES), .why = why };
+	struct record_reader in = { .rest = bytes, .arena = ARENA_MAX(RECORD_ARENA_BYTES), .why = why };
 	struct catalogue_head head;
-	int r = next(&in, &catalogue_head_msg, &head);
+	int r = head_load(c, &in, &head);
 
-	if (r == 0) {
-		c->version = c->appended = (uint64_t)head.version;
-		snprintf(c->cluster_id, sizeof c->cluster_id, "%.*s", SLICE_ARGS(head.cluster_id));
-		c->shards = (uint32_t)head.shards;
-		c->next_channel = (uint32_t)head.next_channel;
-		c->next_partition = (uint32_t)head.next_partition;
+	if (r == 0)
 		r = load_all(c, &in, head.vhosts, load_vhost);
-	}
 	if (r == 0)
 		r = load_all(c, &in, head.channels, load_entry);
 	if (r == 0)
-		r = load_all(c, &in, head.exchanges, load_exchange);
+		r = load_all(c, &in, head.exchanges, exchange_load);
 	if (r == 0)
-		r = load_all(c, &in, head.bindings, load_binding);
+		r = load_all(c, &in, head.bindings, binding_load);
 	arena_free(&in.arena);
 	return r;
 }
@@ -280,14 +307,11 @@ int catalogue_replace(struct broker *b, struct slice in, struct why *why)
 	*c = new;
 	c->mark = old.mark;
 	c->changes = old.changes;
+	c->log = b->log;
+	log_touch_all(b->log);
 	r = open_what_is_new(b, &old, c);
 	catalogue_clear(&old);
 	return r;
-}
-
-void catalogue_snapshot(struct broker *b, struct bytes *out)
-{
-	catalogue_encode(b->catalogue, out);
 }
 
 int catalogue_restore(struct broker *b, struct slice in, struct why *why)

@@ -178,7 +178,6 @@ void catalogue_close(struct broker *b);
 int  catalogue_check(struct broker *b, struct why *why);        /* after recovery: can this shard serve it? */
 void catalogue_start(struct broker *b);         /* the first turn: shard 0 removes what was transient, brings the others up to date */
 int  catalogue_apply(struct broker *b, struct slice body, struct why *why);    /* live and recovering, on every shard */
-void catalogue_snapshot(struct broker *b, struct bytes *out);
 int  catalogue_restore(struct broker *b, struct slice in, struct why *why);
 void catalogue_stats(const struct broker *b, struct broker_stats *ret);
 void on_change(struct broker *b, struct cmd *c);
@@ -296,7 +295,6 @@ int  queue_held_restore(struct broker *b, const struct held_messages *m);
 /* Must the log keep [first, last] of this partition for the queue? */
 bool queue_wanted(struct broker *b, struct queue *q, uint32_t number, int64_t first, int64_t last);
 int  queue_state_apply(struct broker *b, struct slice body, struct why *why);
-void queues_snapshot(struct broker *b, struct bytes *out);
 int  queues_restore(struct broker *b, struct slice in, struct why *why);
 /* After recovery, before the first command: leases of sessions are requeued as redelivered, timers set. */
 void queues_start(struct broker *b);

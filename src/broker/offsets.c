@@ -121,6 +121,14 @@ static void search(struct lookup *l, const struct partition *p, const struct off
 		read_from(l, p, at > l->first ? at : l->first);
 }
 
+/* Where to read on.  Of what was read the log has the index in memory now, and may know better where the time is. */
+static int64_t next_place(const struct lookup *l, const struct partition *p, const struct offset_item *item)
+{
+	int64_t at = is_greatest(item) ? -1 : log_find_time(l->b->log, p->id, item->timestamp);
+
+	return at > l->read.next && at < log_committed(l->b->log, p->id) ? at : l->read.next;
+}
+
 /* Is the item settled?  A batch may promise a later time than its records keep: then the next one is read. */
 static bool is_settled(struct lookup *l)
 {
@@ -130,7 +138,7 @@ static bool is_settled(struct lookup *l)
 
 	if (!p || item->error || (found(item) && !l->all) || l->read.next >= limit_of(l, p))
 		return true;
-	read_from(l, p, l->read.next);
+	read_from(l, p, next_place(l, p, item));
 	return false;
 }
 

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "broker/pieces.h"
 #include "broker/queue_parts.h"
 #include "broker/stable.h"
 
@@ -323,6 +324,8 @@ int queue_create(struct broker *b, const struct channel *ch)
 
 	for (uint32_t i = 0; i < ch->partitions; i++)
 		view_begin(b, ch, i, /* created = */ true);
+	if (!b->restoring && view_ready(b, ch))
+		queue_piece_touch(b, ch->id);
 	/* Time counts for these, and what is not decided yet. */
 	if (policy->expires_ms >= 0 || (policy->ttl_ms >= 0 && view_ready(b, ch)) || is_undecided(b, ch))
 		return queue_of(b, ch->id) ? 0 : -ERR_NO_MEMORY;
@@ -346,6 +349,7 @@ void queue_alter(struct broker *b, const struct channel *ch)
 	for (uint32_t i = 0; i < q->ledger.npartitions; i++)
 		queue_settle_in(q, i);
 	adopt(q, ch);
+	queue_touch(q);
 	queue_wake(q);
 }
 
@@ -416,6 +420,7 @@ void queue_drop(struct broker *b, const struct channel *ch)
 
 	if (!first || !first->viewed)
 		return;
+	queue_piece_touch(b, ch->id);
 	if (!first->folded)
 		drop_unfolded(first->queue);
 	else
@@ -490,21 +495,44 @@ int queue_state_apply(struct broker *b, struct slice body, struct why *why)
 	if (state_channel(body, &channel) < 0)
 		return fail(why, -ERR_DAMAGED, "a queue's record is malformed");
 	q = queue_of(b, channel);
+	if (q)
+		queue_touch(q);
 	return q ? state_replay(&q->ledger, q->dedup, body, why) : 0;
 }
 
-/* A queue that is not in here owes nothing. */
-void queues_snapshot(struct broker *b, struct bytes *out)
+void queue_piece_touch(struct broker *b, uint32_t channel)
 {
-	LIST_EACH(n, &b->queues->all) {
-		const struct queue *q = CONTAINER(struct queue, link, n);
-		state_snapshot(&q->ledger, q->dedup, q->channel, out);
+	uint8_t key[PIECE_ID_KEY];
+
+	piece_id_key(PIECE_QUEUE, channel, key);
+	log_touch(b->log, slice_of(key, sizeof key));
+}
+
+void queue_touch(struct queue *q)
+{
+	if (q->touched)
+		return;
+	q->touched = true;
+	queue_piece_touch(q->broker, q->channel);
+}
+
+/* Without a piece, a queue owes nothing. */
+bool queue_piece_write(struct broker *b, uint32_t channel, struct bytes *out)
+{
+	const struct channel *ch = core_channel(b, channel);
+	struct partition *p = ch ? core_partition(b, channel_partition(ch, 0)) : NULL;
+
+	if (!p || !p->viewed)
+		return false;
+	if (p->folded) {
+		if (!view_ready(b, ch))
+			return false;
+		view_snapshot(b, ch, out);
+		return true;
 	}
-	RADIX_EACH(const struct partition, p, &b->partitions) {
-		const struct channel *ch = p->folded && p->number == 0 ? core_channel(b, p->channel) : NULL;
-		if (ch && view_ready(b, ch))
-			view_snapshot(b, ch, out);
-	}
+	p->queue->touched = false;
+	state_snapshot(&p->queue->ledger, p->queue->dedup, channel, out);
+	return true;
 }
 
 static bool has_expiring(const struct ledger *l)

@@ -205,6 +205,7 @@ void queue_appended(struct broker *b, struct queue *q, uint32_t number, int64_t 
 	if (r < 0)
 		queue_give_up(q);
 	queue_stable(b, q, number);
+	queue_touch(q);
 	if (!b->recovering)
 		queue_wake(q);
 }

@@ -139,6 +139,7 @@ struct written {
 struct queue {
 	struct node link;               /* in queues->all */
 	int64_t turn_ms;                /* when it had its last turn */
+	bool touched;                   /* its piece is to be written with the next checkpoint */
 	struct node awake;              /* in queues->awake */
 	uint32_t channel;
 	struct broker *broker;
@@ -176,6 +177,8 @@ struct queue {
 /* Not folded, without messages; its partitions do not know it yet.  NULL: no memory. */
 struct queue *queue_new(struct broker *b, const struct channel *ch);
 void queue_forget(struct queue *q);     /* and free it: nothing refers to it any more */
+/* What survives has changed, or is about to. */
+void queue_touch(struct queue *q);
 void queue_count(struct queue *q);      /* into the broker's figures */
 void queue_wake(struct queue *q);
 /* Memory was short where going on would lose something: the process must stop, as after a failed write. */

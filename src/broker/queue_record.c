@@ -99,6 +99,9 @@ static int write_record(struct queue *q)
 void queue_write_down(struct queue *q)
 {
 	if (q->ledger.nchanges || q->forget) {
+#if !MUTANT_forget_what_was_settled      /* a checkpoint does not have what has become of a queue's messages */
+		queue_touch(q);
+#endif
 		int r = q->ledger.failed ? -ERR_NO_MEMORY : write_record(q);
 		if (r == 0)
 			return;

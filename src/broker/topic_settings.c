@@ -35,6 +35,19 @@ const struct topic_setting *topic_setting_find(struct slice name)
 	return NULL;
 }
 
+bool legal_topic_name(struct slice name)
+{
+	if (name.n == 0 || name.n > 249 || slice_is(name, ".") || slice_is(name, ".."))
+		return false;
+	for (size_t i = 0; i < name.n; i++) {
+		uint8_t c = name.p[i];
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		      c == '.' || c == '_' || c == '-'))
+			return false;
+	}
+	return true;
+}
+
 /* ---- types ---- */
 
 static bool refuse(const struct topic_setting *s, struct slice value, struct why *why, const char *reason)

@@ -1,5 +1,5 @@
 /*
- * topic_settings.h - the settings of a topic: their names, types, limits and defaults.  The table is topic_settings.def.
+ * topic_settings.h - what a topic may be called, and its settings: names, types, limits, defaults (topic_settings.def).
  */
 #ifndef BROKER_TOPIC_SETTINGS_H
 #define BROKER_TOPIC_SETTINGS_H
@@ -40,6 +40,8 @@ const struct topic_setting *topic_setting_find(struct slice name);      /* NULL:
  * says why not, in Kafka's words.
  */
 bool topic_settings_check(struct topic_rules rules, const struct setting *settings, uint32_t n, bool of_queue, struct why *why);
+
+bool legal_topic_name(struct slice name);
 
 /* The value that was given, or null. */
 struct slice topic_setting_given(const struct topic_setting *s, const struct setting *settings, uint32_t n);

@@ -26,9 +26,14 @@ static bool is_exhausted(int16_t epoch)
 static int change(struct broker *b, struct transaction *t, struct standing next, struct cmd *c,
 		  void (*done)(struct broker *b, struct transaction *t, struct cmd *c))
 {
+	int r;
+
 	assert(states[t->now.state].may_become & (1u << next.state));
 	next.changed_ms = b->now_ms;
-	return transaction_write(b, t, TRANSACTION_WHOLE, &next, NULL, 0, c, done);
+	r = transaction_write(b, t, TRANSACTION_WHOLE, &next, NULL, 0, c, done);
+	if (r == 0)             /* it was the old state's: nobody may be marked before the new one is durable */
+		timer_cancel(b, &t->timer);
+	return r;
 }
 
 /* ------------------------------------------------------------------------------------------------- registry ---- */
@@ -204,11 +209,12 @@ void transaction_complete(struct broker *b, struct transaction *t)
 		next.epoch = 0;
 		next.next = -1;
 	}
-	timer_cancel(b, &t->timer);
 	transaction_clear(t);
 	/* Without memory for the record the transaction is over all the same; a restart would only mark it again. */
-	if (change(b, t, next, NULL, NULL) < 0)
+	if (change(b, t, next, NULL, NULL) < 0) {
+		timer_cancel(b, &t->timer);
 		t->now = next;
+	}
 	list_take(&t->waiting, &waiting);
 	for (struct node *n; (n = list_pop(&waiting));)
 		handle(b, CONTAINER(struct cmd, link, n));

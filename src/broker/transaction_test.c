@@ -401,6 +401,27 @@ TEST(a_transaction_that_takes_too_long_is_aborted)
 	world_close(&w);
 }
 
+/* The time of a transaction runs out while its end is on the way to a slow disk: no marker may be there before the decision. */
+TEST(nobody_is_marked_before_the_decision_is_durable)
+{
+	struct world w;
+	struct client k = { .w = &w, .id = "copy" };
+
+	CHECK(world_open(&w, 1) == 0 && world_topic(&w, "orders", 1) == 0);
+	CHECK(init(&k) == 0 && enlist_all(&k, "orders", 1, NULL) == 0 && send(&k, "orders", 0, 2) == 0);
+	world_wait(&w, TIMEOUT - 1);
+	world_send(&w, &end_cmd(&k, true)->head, 0);
+	for (int i = 0; i < 5; i++) {                   /* the disk does nothing */
+		world_turn(&w, 0, 0);
+		w.now_ms++;
+	}
+	CHECK(log_end(w.b[0]->log, core_partition_of(w.b[0], world_channel(&w, "orders")->id, 0, &(int){ 0 })->id) == 2);
+	world_run(&w);
+	cmd_free(world_answer(&w));
+	CHECK(seen(&w, "orders", 0) == 2);
+	world_close(&w);
+}
+
 TEST(an_id_that_is_not_used_for_a_week_is_forgotten)
 {
 	struct world w;

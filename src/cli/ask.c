@@ -1,16 +1,12 @@
 #include "cli/ask.h"
 
-#include <getopt.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "admin/admin.gen.h"
-#include "base/arena.h"
+#include "cli/change.h"
 #include "cli/cli.h"
-#include "cli/client.h"
+#include "cli/question.h"
 #include "cli/show.h"
-#include "wire/aws.h"
 
 enum { DECODED_MAX = 256 << 20, PATH_MAX_BYTES = 16 << 10 };
 
@@ -25,115 +21,15 @@ static const struct noun topics = { "topics", "/v1/topics", "/v1/topic", &topics
 static const struct noun queues = { "queues", "/v1/queues", "/v1/queue", &queues_answer_msg, &queue_answer_msg, true };
 static const struct noun groups = { "groups", "/v1/groups", "/v1/group", &groups_answer_msg, &group_answer_msg, false };
 
-struct question {
-	struct server server;
-	const char *vhost;              /* NULL: "/" */
-	int32_t limit;                  /* rows */
-	bool json;
-	const char *words[4];           /* what is not an option */
-	int nwords;
-};
-
-static int complain(const struct why *why, int status)
+static void say_usage(FILE *to, const struct noun *noun)
 {
-	fprintf(stderr, "hawser: %s\n", why->text);
-	return status;
-}
-
-static void say_usage(FILE *to, const char *name, bool is_noun)
-{
-	if (is_noun)
-		fprintf(to, "usage: hawser %s list [--limit N]\n       hawser %s describe NAME\n", name, name);
-	else
-		fprintf(to, "usage: hawser %s\n", name);
-	fprintf(to, "\n"
-		"  --server URL   http://[USER:PASSWORD@]HOST:PORT of the admin listener, or a part of it; else what the variable\n"
-		"                 HAWSER_SERVER says, else 127.0.0.1:15672\n");
-	if (is_noun)
-		fprintf(to, "  --vhost NAME   virtual host (default /)\n"
-			"  --limit N      rows that are shown at most\n"
-			"  --json         the broker's answers as they come, one a line\n");
-}
-
-static int parse_limit(const char *text, int32_t *ret, struct why *why)
-{
-	char *end;
-	long n = strtol(text, &end, 10);
-
-	if (end == text || *end || n < 1 || n > INT32_MAX)
-		return fail(why, -ERR_BAD_ARGUMENT, "--limit %s: must be a number from 1 on", text);
-	*ret = (int32_t)n;
-	return 0;
-}
-
-static int parse(int argc, char **argv, struct question *q, bool *help, struct why *why)
-{
-	static const struct option known[] = {
-		{ "server", required_argument, NULL, 's' }, { "vhost", required_argument, NULL, 'v' },
-		{ "limit", required_argument, NULL, 'l' },  { "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },         { 0 },
-	};
-	const char *server = getenv("HAWSER_SERVER");
-	int letter, r = 0;
-
-	*q = (struct question){ .limit = INT32_MAX };
-	opterr = 0;
-	optind = 0;                     /* glibc: start afresh */
-	while (r == 0 && (letter = getopt_long(argc, argv, ":h", known, NULL)) != -1) {
-		switch (letter) {
-		case 's':
-			server = optarg;
-			break;
-		case 'v':
-			q->vhost = optarg;
-			break;
-		case 'l':
-			r = parse_limit(optarg, &q->limit, why);
-			break;
-		case 'j':
-			q->json = true;
-			break;
-		case 'h':
-			*help = true;
-			break;
-		case ':':
-			return fail(why, -ERR_BAD_ARGUMENT, "option %s needs a value", argv[optind - 1]);
-		default:
-			return fail(why, -ERR_BAD_ARGUMENT, "unknown option %s; see hawser %s --help", argv[optind - 1], argv[0]);
-		}
-	}
-	for (; r == 0 && optind < argc; optind++) {
-		if (q->nwords == sizeof q->words / sizeof *q->words)
-			return fail(why, -ERR_BAD_ARGUMENT, "unexpected argument '%s'", argv[optind]);
-		q->words[q->nwords++] = argv[optind];
-	}
-	return r ? r : server_parse(server, &q->server, why);
-}
-
-/* ---- one exchange with the broker ---- */
-
-/* Not 200: the reason that it gives, if there is one. */
-static int refused(const struct answer *a, struct arena *arena, struct why *why)
-{
-	struct failure f;
-
-	if (aws_decode_json(&failure_msg, a->body, arena, &f, NULL) == 0)
-		return fail(why, -ERR_REFUSED, "%.*s", SLICE_ARGS(f.message));
-	return fail(why, -ERR_REFUSED, "the broker answers with status %d", a->status);
-}
-
-/* Ask, and read the answer into `ret` (as `m` says); its strings lie in *text and the arena. */
-static int ask(const struct question *q, const char *path, const struct wire_msg *m, struct answer *text, struct arena *arena,
-	       void *ret, struct why *why)
-{
-	int r = client_get(&q->server, path, text, why);
-
-	if (r < 0)
-		return r;
-	if (text->status != 200)
-		return refused(text, arena, why);
-	r = aws_decode_json(m, text->body, arena, ret, why);
-	return r < 0 ? because(why, r, "the broker's answer is not understood; is it of another version?") : 0;
+	fprintf(to, "usage: hawser %s list [--limit N]\n       hawser %s describe NAME\n", noun->name, noun->name);
+	if (noun == &topics)
+		fputs(change_usage, to);
+	question_options(to);
+	fprintf(to, "  --vhost NAME    virtual host (default /)\n"
+		"  --limit N       rows that are shown at most\n"
+		"  --json          the broker's answers as they come, one a line\n");
 }
 
 static void put_json(const struct answer *a)
@@ -171,7 +67,7 @@ static int32_t list_page(const struct noun *noun, const struct question *q, char
 	if (*from)
 		query_add(&path, "from", from);
 	bytes_add_u8(&path, 0);
-	r = page && !path.failed ? ask(q, (char *)path.p, noun->rows, &text, &arena, page, why)
+	r = page && !path.failed ? question_ask(q, "GET", (char *)path.p, SLICE_NULL, noun->rows, &text, &arena, page, why)
 				 : fail(why, -ERR_TOO_LARGE, "a name is too long");
 	if (r == 0) {
 		if (q->json)
@@ -216,7 +112,7 @@ static int describe(const struct noun *noun, const struct question *q, const cha
 	if (q->vhost && noun->has_vhost)
 		query_add(&path, "vhost", q->vhost);
 	bytes_add_u8(&path, 0);
-	r = one && !path.failed ? ask(q, (char *)path.p, noun->one, &text, &arena, one, why)
+	r = one && !path.failed ? question_ask(q, "GET", (char *)path.p, SLICE_NULL, noun->one, &text, &arena, one, why)
 				: fail(why, -ERR_TOO_LARGE, "the name is too long");
 	if (r == 0 && q->json)
 		put_json(&text);
@@ -234,19 +130,24 @@ static int run(const struct noun *noun, int argc, char **argv)
 {
 	struct question q;
 	struct why why = { "" };
+	int status = EXIT_USAGE;
 	bool help = false;
 
-	if (parse(argc, argv, &q, &help, &why) < 0)
+	if (question_parse(argc, argv, &q, &help, &why) < 0)
 		return complain(&why, EXIT_USAGE);
 	if (help) {
-		say_usage(stdout, noun->name, true);
+		say_usage(stdout, noun);
 		return EXIT_SUCCESS;
 	}
-	if (q.nwords == 1 && !strcmp(q.words[0], "list"))
+	bool asks = !q.partitions && !q.nremoved && (!q.vhost || noun->has_vhost);
+
+	if (asks && q.nwords == 1 && !strcmp(q.words[0], "list"))
 		return list(noun, &q, &why);
-	if (q.nwords == 2 && !strcmp(q.words[0], "describe"))
+	if (asks && q.nwords == 2 && q.limit == INT32_MAX && !strcmp(q.words[0], "describe"))
 		return describe(noun, &q, q.words[1], &why);
-	say_usage(stderr, noun->name, true);
+	if (noun == &topics && q.nwords >= 2 && q.limit == INT32_MAX && !q.json && change_topic(&q, &status, &why))
+		return status;
+	say_usage(stderr, noun);
 	return EXIT_USAGE;
 }
 
@@ -292,17 +193,18 @@ static int ask_plain(int argc, char **argv, const char *path, void (*show)(struc
 	struct answer answer = { 0 };
 	struct why why = { "" };
 	bool help = false;
-	int r = parse(argc, argv, &q, &help, &why);
+	int r = question_parse(argc, argv, &q, &help, &why);
 
 	if (r == 0 && (q.nwords || q.vhost || q.json))
 		r = fail(&why, -ERR_BAD_ARGUMENT, "hawser %s takes --server only", argv[0]);
 	if (r < 0)
 		return complain(&why, EXIT_USAGE);
 	if (help) {
-		say_usage(stdout, argv[0], false);
+		printf("usage: hawser %s\n", argv[0]);
+		question_options(stdout);
 		return EXIT_SUCCESS;
 	}
-	r = client_get(&q.server, path, &answer, &why);
+	r = client_ask(&q.server, "GET", path, SLICE_NULL, &answer, &why);
 	if (r == 0 && answer.status != 200)
 		r = fail(&why, -ERR_REFUSED, "the broker answers with status %d", answer.status);
 	if (r == 0)

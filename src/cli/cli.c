@@ -17,7 +17,7 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 	{ "serve",    "[OPTION]...", "run the broker; hawser serve --help has the options", serve },
-	{ "topics",   "list|describe NAME", "what a running broker has, and how it is kept; hawser topics --help has the options", ask_topics },
+	{ "topics",   "list|describe|create|alter|delete ...", "what a running broker has, and how it is kept; hawser topics --help", ask_topics },
 	{ "queues",   "list|describe NAME", "", ask_queues },
 	{ "groups",   "list|describe NAME", "", ask_groups },
 	{ "stats",    "",            "all figures of a running broker", ask_stats },

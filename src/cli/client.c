@@ -117,15 +117,21 @@ static int connect_to(const struct server *s, struct why *why)
 				   "where it listens; tell me with --server", s->host, s->port);
 }
 
-static void put_request(const struct server *s, const char *path, struct bytes *out)
+static void put_request(const struct server *s, const char *method, const char *path, struct slice body, struct bytes *out)
 {
-	bytes_printf(out, "GET %s HTTP/1.1\r\nHost: %s:%s\r\nConnection: close\r\n", path, s->host, s->port);
+	bool six = strchr(s->host, ':');
+
+	bytes_printf(out, "%s %s HTTP/1.1\r\nHost: %s%s%s:%s\r\nConnection: close\r\n", method, path, six ? "[" : "", s->host,
+		     six ? "]" : "", s->port);
+	if (body.p)
+		bytes_printf(out, "Content-Type: application/json\r\nContent-Length: %zu\r\n", body.n);
 	if (*s->credentials) {
 		bytes_printf(out, "Authorization: Basic ");
 		base64_put(out, slice_cstr(s->credentials));
 		bytes_printf(out, "\r\n");
 	}
 	bytes_printf(out, "\r\n");
+	bytes_add_slice(out, body);
 }
 
 static int send_all(int fd, struct slice bytes, struct why *why)
@@ -178,15 +184,16 @@ static int split(struct answer *a, struct why *why)
 	return 0;
 }
 
-int client_get(const struct server *s, const char *path, struct answer *ret, struct why *why)
+int client_ask(const struct server *s, const char *method, const char *path, struct slice body, struct answer *ret,
+	       struct why *why)
 {
-	struct bytes out = BYTES_MAX(PIECE);
+	struct bytes out = BYTES_MAX(2 * PIECE);
 	int fd = connect_to(s, why), r;
 
 	*ret = (struct answer){ .text = BYTES_MAX(ANSWER_MAX) };
 	if (fd < 0)
 		return fd;
-	put_request(s, path, &out);
+	put_request(s, method, path, body, &out);
 	r = out.failed ? fail(why, -ERR_TOO_LARGE, "the question is too long") : send_all(fd, bytes_slice(&out), why);
 	if (r == 0)
 		r = receive_all(fd, &ret->text, why);

@@ -1,7 +1,7 @@
 /*
  * client.h - a question to a running broker, over its admin listener.
  *
- * One connection for one question: GET, read to the end, close.
+ * One connection for one question: ask, read to the end, close.
  */
 #ifndef CLI_CLIENT_H
 #define CLI_CLIENT_H
@@ -27,10 +27,11 @@ struct answer {
 };
 
 /*
- * GET `path`.  Any status is an answer.  ERR_TIMED_OUT, ERR_MALFORMED, ERR_TOO_LARGE, or ERR_REFUSED: there is no broker at
- * that address.  answer_free() in any case.
+ * Ask for `path` with this method; `body` is JSON, or null.  Any status is an answer.  ERR_TIMED_OUT, ERR_MALFORMED,
+ * ERR_TOO_LARGE, or ERR_REFUSED: there is no broker at that address.  answer_free() in any case.
  */
-int client_get(const struct server *s, const char *path, struct answer *ret, struct why *why);
+int client_ask(const struct server *s, const char *method, const char *path, struct slice body, struct answer *ret,
+	       struct why *why);
 void answer_free(struct answer *a);
 
 /* Append a query parameter, escaped: "?name=value" or "&name=value". */

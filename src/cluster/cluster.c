@@ -34,6 +34,34 @@ static void on_snapshot(void *ctx, struct bytes *out)
 	c->client.snapshot(c->client.ctx, out);
 }
 
+static bool on_piece(void *ctx, struct slice key, struct bytes *out)
+{
+	struct cluster *c = ctx;
+
+	return c->client.piece(c->client.ctx, key, out);
+}
+
+static int on_restore_piece(void *ctx, struct slice key, struct slice value, struct why *why)
+{
+	struct cluster *c = ctx;
+
+	return c->client.restore_piece(c->client.ctx, key, value, why);
+}
+
+static void on_touch_all(void *ctx)
+{
+	struct cluster *c = ctx;
+
+	c->client.touch_all(c->client.ctx);
+}
+
+static uint64_t on_segment_bytes(void *ctx, uint32_t partition)
+{
+	struct cluster *c = ctx;
+
+	return c->client.segment_bytes(c->client.ctx, partition);
+}
+
 static bool on_wanted(void *ctx, uint32_t partition, int64_t first, int64_t last)
 {
 	struct cluster *c = ctx;
@@ -59,7 +87,8 @@ int cluster_open(struct env *env, const struct log_options *options, const struc
 
 	const struct log_client between = {
 		.ctx = c, .restore = on_restore, .apply = on_durable, .snapshot = on_snapshot, .wanted = on_wanted,
-		.failed = on_failed,
+		.failed = on_failed, .piece = on_piece, .restore_piece = on_restore_piece, .touch_all = on_touch_all,
+		.segment_bytes = client->segment_bytes ? on_segment_bytes : NULL,
 	};
 	int r = log_open(env, options, &between, ret_log, why);
 	if (r < 0)

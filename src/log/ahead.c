@@ -79,7 +79,7 @@ static int plan_step(struct plan *p, struct trail *t, const struct partition *pa
 	for (unsigned looks = 0; looks < LOOKS_MAX && bytes < STEP_BYTES && have < AHEAD_BYTES && walk_next(&w, &e, &ref); looks++) {
 		if (!e)
 			continue;
-		if (e->segment->damaged)
+		if (e->segment->damaged || e->paged)
 			break;
 		have += e->size;
 		if (!is_there(e)) {

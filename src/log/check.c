@@ -70,8 +70,9 @@ static int look_at_root(void *ctx, const char *name)
 	if (!strcmp(name, "checkpoint.new"))
 		leftover(c, name, "left behind by a crash");
 	else if (strncmp(name, "checkpoint-", 11) == 0 && is_number(name + 11, "", &number)) {
-		c->second = c->newest;          /* names come in order */
-		c->newest = number;
+		if (c->ncheckpoints == CHECKPOINTS_MAX)
+			memmove(c->checkpoints, c->checkpoints + 1, --c->ncheckpoints * sizeof *c->checkpoints);
+		c->checkpoints[c->ncheckpoints++] = number;     /* names come in order */
 	} else if (strcmp(name, "journal") && strcmp(name, "segments"))
 		leftover(c, name, "not a file of ours");
 	return 0;
@@ -122,7 +123,8 @@ static int check_checkpoint(struct checking *c, uint64_t number)
 	OWN(buf) struct buf *b = NULL;
 	struct why reason = { "" };
 	char path[LOG_PATH_SIZE];
-	int error = checkpoint_read(c->log, number, &b, &reason);
+	struct file_header h;
+	int error = checkpoint_read(c->log, number, &b, &h, &reason);
 
 	if (b)
 		c->check->bytes += b->size;
@@ -148,9 +150,9 @@ static int check_checkpoints(struct checking *c, struct why *why)
 	if (error && error != -ERR_DAMAGED && error != -ERR_NEWER_FORMAT)
 		return fail(why, error, "%s", reason.text);
 	c->lost = error != 0;
-	error = c->newest ? check_checkpoint(c, c->newest) : 0;
-	if (!error && c->second)
-		error = check_checkpoint(c, c->second);
+	error = 0;
+	for (uint32_t i = c->ncheckpoints; i > 0 && !error; i--)
+		error = check_checkpoint(c, c->checkpoints[i - 1]);
 	return error ? fail(why, error, "read a checkpoint: %m") : 0;
 }
 

@@ -4,7 +4,7 @@
 #ifndef LOG_CHECK_H
 #define LOG_CHECK_H
 
-#include "log/core.h"
+#include "log/checkpoint.h"
 
 /* A commit that some file of the journal has in its present use. */
 struct found {
@@ -13,13 +13,16 @@ struct found {
 	uint64_t at, end;
 };
 
+enum { CHECKPOINTS_MAX = 3 * CHAIN_FILES };     /* that may be there after a crash */
+
 struct checking {
 	struct log_check *check;
 	struct disk *disk;
 	struct disk *shadow;            /* over it */
 	struct log *log;                /* what the checkpoint says, on the shadow */
 
-	uint64_t newest, second;        /* checkpoints; 0: none */
+	uint64_t checkpoints[CHECKPOINTS_MAX];  /* their numbers, ascending: the last ones */
+	uint32_t ncheckpoints;
 	struct checkpoint_place place;
 	bool has_checkpoint, fallback;
 	bool lost;                      /* no checkpoint can be used */

@@ -318,15 +318,17 @@ static int by_seq(const void *a, const void *b)
 	return x->seq != y->seq ? (x->seq > y->seq) - (x->seq < y->seq) : (x->at > y->at) - (x->at < y->at);
 }
 
-static void gap(struct checking *c, const struct found *before, uint64_t from, uint64_t to)
+/* It is behind the commit before, or at the beginning of the file in which the one after has something in front of it. */
+static void gap(struct checking *c, const struct found *before, const struct found *after, uint64_t from, uint64_t to)
 {
+	bool begins = after && after->at > BLOCK && (!before || after->f != before->f);
 	char path[LOG_PATH_SIZE] = "journal", cause[120];
 
 	snprintf(cause, sizeof cause, from == to ? "commit %" PRIu64 " is missing, and was durable"
 		 : "commits %" PRIu64 " to %" PRIu64 " are missing, and were durable", from, to);
-	if (before)
-		journal_path(path, before->f->number, ".jnl");
-	check_problem(c, about(path, before ? before->end : 0, cause));
+	if (begins || before)
+		journal_path(path, begins ? after->f->number : before->f->number, ".jnl");
+	check_problem(c, about(path, begins ? BLOCK : before ? before->end : 0, cause));
 }
 
 /* From the checkpoint's place to the last one that was durable, none may be missing. */
@@ -341,12 +343,12 @@ static void check_chain(struct checking *c)
 		if (f->seq < next)
 			continue;
 		if (f->seq > next)
-			gap(c, before, next, (f->seq <= c->proven ? f->seq : c->proven + 1) - 1);
+			gap(c, before, f, next, (f->seq <= c->proven ? f->seq : c->proven + 1) - 1);
 		before = f;
 		next = f->seq + 1;
 	}
 	if (next <= c->proven)
-		gap(c, before, next, c->proven);
+		gap(c, before, NULL, next, c->proven);
 }
 
 int check_journal(struct checking *c, struct why *why)

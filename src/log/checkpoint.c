@@ -1,10 +1,12 @@
 /*
- * checkpoint.c - the state of the log and of its client in one file.
+ * checkpoint.c - the state of the log and of its client, as it is read at the start.
  *
  * A checkpoint has its name only when it is complete and synced, so one that does not have its checksum is damaged, not
  * torn.  Then the one before it is taken if everything it refers to is still there; if not, the log refuses to open.
+ * Writing: checkpoint_write.c.
  */
-#include "log/core.h"
+#include "log/changed.h"
+#include "log/checkpoint.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -46,18 +48,6 @@ static void add_slots(struct bytes *b, const struct log *log)
 	}
 }
 
-static void add_partitions(struct bytes *b, const struct log *log)
-{
-	bytes_add_le32(b, log->partitions.count);
-	RADIX_EACH(const struct partition, p, &log->partitions) {
-		bytes_add_le32(b, p->id);
-		bytes_add_le32(b, p->slot);
-		bytes_add_u8(b, p->dedicated ? DEDICATED : 0);
-		bytes_add_le64(b, (uint64_t)p->start);
-		bytes_add_le64(b, (uint64_t)p->committed);
-	}
-}
-
 static void add_segments(struct bytes *b, const struct log *log)
 {
 	uint32_t n = 0;
@@ -82,31 +72,24 @@ static void add_segments(struct bytes *b, const struct log *log)
 	}
 }
 
-void checkpoint_encode(struct log *log, uint64_t number, const struct checkpoint_place *place, struct bytes *out)
+void checkpoint_encode(struct log *log, const struct checkpoint_place *place, struct bytes *out)
 {
-	struct file_header h = { .kind = FILE_CHECKPOINT, .log_id = log->id, .number = number };
-	uint8_t *block = bytes_reserve(out, BLOCK);
 	size_t before;
 
-	if (!block)
+	if (!bytes_reserve(out, BLOCK))
 		return;
 	out->n += BLOCK;
 	bytes_add_le64(out, log->term);
 	add_place(out, &place->apply);
 	add_place(out, &place->index);
 	add_slots(out, log);
-	add_partitions(out, log);
 	add_segments(out, log);
 
 	before = out->n;
 	bytes_add_le64(out, 0);
 	log->client.snapshot(log->client.ctx, out);
-	if (out->failed)
-		return;
-	put_le64(out->p + before, out->n - before - 8);
-	h.checkpoint.size = out->n - BLOCK;
-	h.checkpoint.crc = crc32c(0, out->p + BLOCK, out->n - BLOCK);
-	file_header_encode(&h, out->p);
+	if (!out->failed)
+		put_le64(out->p + before, out->n - before - 8);
 }
 
 /* ---- reading: after the first field that is not there everything is zero, and the caller asks at the end ---- */
@@ -177,7 +160,7 @@ static int take_partitions(struct reader *r, struct log *log)
 		bool dedicated = take_u8(r) & DEDICATED;
 		struct partition *p;
 
-		if (log_partition_open(log, id, slot, dedicated) < 0)
+		if (partition_make(log, id, slot, dedicated) < 0)
 			return -ERR_NO_MEMORY;
 		p = partition_find(log, id);
 		p->start = (int64_t)take_u64(r);
@@ -206,6 +189,8 @@ static int take_segments(struct reader *r, struct log *log, struct why *why)
 		s->bulk = flags & BULK;
 		if (!r->bad)
 			error = segment_load(log, s, records, why);
+		if (!r->bad && !error)
+			page_fold(log, s);
 		if (s->damaged)
 			s->sealed = true;
 		else if (!s->sealed && s->bulk)
@@ -218,34 +203,88 @@ static int take_segments(struct reader *r, struct log *log, struct why *why)
 	return error;
 }
 
-/* Make the state that a checkpoint describes. */
-static int restore(struct log *log, struct slice body, struct checkpoint_place *ret, struct slice *ret_snapshot,
-		   struct why *why)
+/* A chain of files, read and checked: the last one is the checkpoint, and has what is in no pieces. */
+struct read {
+	struct file_header header;      /* of the last one */
+	struct buf *files[CHAIN_FILES + 1];
+	uint32_t n;
+};
+
+static void own_read(struct read *r)
 {
-	struct reader r = { body, false };
+	for (uint32_t i = 0; i < r->n; i++)
+		buf_unref(r->files[i]);
+}
+
+static int malformed(struct why *why)
+{
+	return fail(why, -ERR_DAMAGED, "checkpoint: malformed");
+}
+
+/* Pieces of partitions come first; segments need them, and the client's need segments. */
+static int take_pieces(struct reader *r, struct log *log, const struct read *from, struct why *why)
+{
+	struct pieces sources[CHAIN_FILES + 1];
+	struct merge m = { .sources = sources, .n = from->n, .drops_gone = true };
+	bool segments = false;
+	struct piece p;
+	int error = 0, over;
+
+	for (uint32_t i = 0; i < from->n; i++) {
+		struct buf *b = from->files[i];
+		struct file_header h;
+
+		error = file_header_decode(b->data, FILE_CHECKPOINT, "checkpoint", &h, why);
+		if (error || h.checkpoint.prefix > b->size - BLOCK)
+			return error ? error : malformed(why);
+		pieces_open_memory(&sources[i], slice_of(b->data + BLOCK + h.checkpoint.prefix, b->size - BLOCK - h.checkpoint.prefix));
+	}
+	while (!(over = merge_next(&m, &p)) && !error) {
+		if (!piece_is_partition(&p) && !segments) {
+			segments = true;
+			error = take_segments(r, log, why);
+		}
+		if (!error)
+			error = piece_restore(log, &p, why);
+	}
+	if (!error && over < 0)
+		return malformed(why);
+	return error || segments ? error : take_segments(r, log, why);
+}
+
+/* Make the state that a checkpoint describes. */
+static int restore(struct log *log, const struct read *from, struct checkpoint *ret, struct why *why)
+{
+	const struct file_header *h = &from->header;
+	struct buf *b = from->files[from->n - 1];
+	bool pieces = h->version >= CHECKPOINT_OF_PIECES;
+	struct reader r = { slice_of(b->data + BLOCK, pieces ? h->checkpoint.prefix : b->size - BLOCK), false };
 	uint64_t size;
 	int error;
 
 	log->term = take_u64(&r);
-	ret->apply = take_place(&r);
-	ret->index = take_place(&r);
+	ret->place.apply = take_place(&r);
+	ret->place.index = take_place(&r);
 	error = take_slots(&r, log);
-	if (!error)
+	if (!error && pieces)
+		error = take_pieces(&r, log, from, why);
+	if (!error && !pieces) {
 		error = take_partitions(&r, log);
-	if (!error)
-		error = take_segments(&r, log, why);
+		if (!error)
+			error = take_segments(&r, log, why);
+	}
 	if (error)
 		return error;
 	size = take_u64(&r);
 	if (r.bad || size != r.left.n)
-		return fail(why, -ERR_DAMAGED, "checkpoint: malformed");
-	*ret_snapshot = r.left;
-	log->last_entry = ret->apply.entry - 1;
+		return malformed(why);
+	log->last_entry = ret->place.apply.entry - 1;
+	ret->there = true;
+	ret->snapshot = (struct view){ buf_ref(b), (uint32_t)(r.left.p - b->data), (uint32_t)r.left.n };
 	return 0;
 }
 
-/* Read a checkpoint as a whole: 0, -ERR_DAMAGED with the reason in *reason, or another error. */
-int checkpoint_read(struct log *log, uint64_t number, struct buf **ret, struct why *reason)
+int checkpoint_read(struct log *log, uint64_t number, struct buf **ret, struct file_header *ret_header, struct why *reason)
 {
 	char path[LOG_PATH_SIZE];
 	OWN(buf) struct buf *b = NULL;
@@ -282,7 +321,60 @@ int checkpoint_read(struct log *log, uint64_t number, struct buf **ret, struct w
 	log->id = h.log_id;
 	b->size = (uint32_t)got;
 	*ret = TAKE(b);
+	*ret_header = h;
 	return 0;
+}
+
+/* Each file of a chain says what the checksum of the one before is.  *h is that of the next, and then of this one. */
+static int read_before(struct log *log, uint64_t number, struct file_header *h, struct buf **ret, struct why *reason)
+{
+	char path[LOG_PATH_SIZE];
+	uint32_t wanted = h->checkpoint.before;
+	int error = checkpoint_read(log, number, ret, h, reason);
+
+	if (error || h->checkpoint.crc == wanted)
+		return error;
+	checkpoint_path(path, number);
+	buf_unref(*ret);
+	return fail(reason, -ERR_DAMAGED, "%s offset 40: it is not the checkpoint that the next one continues", path);
+}
+
+/* The checkpoint of this number and all that it continues: 0, -ERR_DAMAGED with the reason, or another error. */
+static int read_chain(struct log *log, uint64_t number, struct read *ret, struct why *reason)
+{
+	struct file_header h;
+	uint64_t base;
+	int error;
+
+	*ret = (struct read){ 0 };
+	error = checkpoint_read(log, number, &ret->files[0], &ret->header, reason);
+	if (error)
+		return error;
+	ret->n = 1;
+	base = ret->header.version < CHECKPOINT_OF_PIECES ? number : ret->header.checkpoint.base;
+	if (base > number || number - base >= CHAIN_FILES)
+		return fail(reason, -ERR_DAMAGED, "checkpoint %" PRIu64 ": it cannot continue %" PRIu64, number, base);
+	h = ret->header;
+	for (; number > base; number--, ret->n++) {
+		memmove(ret->files + 1, ret->files, ret->n * sizeof(struct buf *));
+		error = read_before(log, number - 1, &h, &ret->files[0], reason);
+		if (error) {
+			ret->files[0] = NULL;
+			ret->n++;
+			return error;
+		}
+	}
+	return 0;
+}
+
+/* The next checkpoint goes on from here. */
+static void continue_chain(struct log *log, const struct read *r)
+{
+	struct chain *c = &log->chain;
+
+	*c = (struct chain){ .base = r->header.checkpoint.base, .keep = r->header.checkpoint.keep, .crc = r->header.checkpoint.crc };
+	for (uint32_t i = 0; i < r->n; i++)
+		*(i ? &c->more_bytes : &c->base_bytes) += r->files[i]->size;
 }
 
 /* ---- which one ---- */
@@ -319,25 +411,13 @@ static bool has_generation(struct jfile *const *files, uint32_t nfiles, uint64_t
 	return false;
 }
 
-static int use(struct log *log, struct buf *b, struct checkpoint *ret, struct why *why)
-{
-	struct slice snapshot = SLICE_NULL;
-	int error = restore(log, slice_of(b->data + BLOCK, b->size - BLOCK), &ret->place, &snapshot, why);
-
-	if (error)
-		return error;
-	ret->there = true;
-	ret->snapshot = (struct view){ buf_ref(b), (uint32_t)(snapshot.p - b->data), (uint32_t)snapshot.n };
-	return 0;
-}
-
 /* The newest one is damaged.  What it forgot may be gone; so take the one before only if nothing of it is missing. */
 static int use_second(struct log *log, uint64_t number, struct jfile *const *files, uint32_t nfiles,
 		      struct checkpoint *ret, struct why *why)
 {
-	OWN(buf) struct buf *b = NULL;
+	OWN(read) struct read r = { 0 };
 	struct why reason;
-	int error = number ? checkpoint_read(log, number, &b, &reason) : 0;
+	int error = number ? read_chain(log, number, &r, &reason) : 0;
 
 	if (error == -ERR_DAMAGED)
 		return error;           /* `why` tells about the newest */
@@ -345,7 +425,7 @@ static int use_second(struct log *log, uint64_t number, struct jfile *const *fil
 		return fail(why, error, "%s", reason.text);
 	ret->fallback = true;
 	if (number)
-		error = use(log, b, ret, &reason);
+		error = restore(log, &r, ret, &reason);
 	else
 		ret->place.index.generation = 1;
 	if (error && error != -ERR_DAMAGED)
@@ -355,13 +435,16 @@ static int use_second(struct log *log, uint64_t number, struct jfile *const *fil
 	LIST_EACH(n, &log->segments)
 		if (CONTAINER(struct segment, link, n)->damaged)
 			return -ERR_DAMAGED;
+	/* Until there is a new one, this one and what it continues are needed. */
+	if (r.header.version >= CHECKPOINT_OF_PIECES)
+		log->chain.keep = r.header.checkpoint.keep;
 	return 0;
 }
 
 int checkpoint_load(struct log *log, struct jfile *const *files, uint32_t nfiles, struct checkpoint *ret, struct why *why)
 {
 	struct numbers n = { 0 };
-	OWN(buf) struct buf *b = NULL;
+	OWN(read) struct read r = { 0 };
 	int error = log->io->list(log->disk, ".", note_number, &n);
 
 	if (error < 0) {
@@ -369,14 +452,20 @@ int checkpoint_load(struct log *log, struct jfile *const *files, uint32_t nfiles
 		return fail(why, error, "list the directory: %m");
 	}
 	log->checkpoint = n.newest;
+	log->chain.keep = n.second ? n.second : n.newest;
+	log->whole = true;
 	if (!n.newest)
 		return 0;
-	error = checkpoint_read(log, n.newest, &b, why);
-	if (!error)
-		return use(log, b, ret, why);
+	error = read_chain(log, n.newest, &r, why);
 	if (error == -ERR_DAMAGED)
-		error = use_second(log, n.second, files, nfiles, ret, why);
-	return error;
+		return use_second(log, n.second, files, nfiles, ret, why);
+	if (!error)
+		error = restore(log, &r, ret, why);
+	if (error || r.header.version < CHECKPOINT_OF_PIECES)
+		return error;
+	log->whole = false;
+	continue_chain(log, &r);
+	return 0;
 }
 
 /* ---- tidying up after it ---- */
@@ -392,7 +481,7 @@ static int drop_checkpoint(void *ctx, const char *name)
 	struct numbers n = { 0 };
 
 	note_number(&n, name);
-	if (strcmp(name, "checkpoint.new") != 0 && (!n.newest || n.newest + 1 >= t->log->checkpoint))
+	if (strcmp(name, "checkpoint.new") != 0 && (!n.newest || n.newest >= t->log->chain.keep))
 		return 0;
 	return t->log->io->unlink(t->log->disk, name);
 }

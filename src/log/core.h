@@ -8,6 +8,7 @@
  *   recovery.c    from bytes on disk to the state before the crash; noted.c: with what was noted
  *   partition.c   where each batch is: references (in the journal), extents (in segments)
  *   retain.c      what is too old or too much
+ *   pages.c       the index of old segments, on disk until somebody needs it
  *   times.c       which offset has a time
  *   recent.c      the tail in memory
  *   read.h        reading by offset: read.c (what, and which way), cold.c (from disk), ahead.c (before it is asked for)
@@ -111,6 +112,8 @@ struct extent {
 	uint32_t batches;
 	uint32_t attributes;            /* of its batches: see index_record */
 	bool verified;                  /* in this life, its bytes were written or had their checksum */
+	bool derived;                   /* not as the segment's index has it */
+	bool paged;                     /* a page (pages.c): `batches` extents, with as many bytes, and `crc` is their digest */
 	struct segment *segment;
 };
 
@@ -128,7 +131,8 @@ struct places {
 /* There may be a million of them, most of them empty. */
 struct partition {
 	uint32_t id, slot;
-	uint32_t refs_n : 31;
+	uint32_t refs_n : 30;
+	bool touched : 1;               /* its piece is to be written again: see changed.h */
 	bool dedicated : 1;
 	uint32_t extents_n : 31;
 	bool damaged : 1;
@@ -170,13 +174,15 @@ struct segment {
 	uint64_t size;                  /* bytes in use, header included; durable, or on the list of what is unsynced */
 	uint64_t live;                  /* bytes of extents that a partition still has */
 	bool suspect;                   /* damage was found in it while we ran: that its extents were verified says nothing */
+	bool used;                      /* somebody has read in it: its index stays in memory for a while */
+	uint32_t extents;               /* that partitions have in memory, pages not counted */
 	struct shared_file *file;       /* kept open for readers; NULL: it is not */
 	struct node kept;               /* in log->kept while it is */
 	uint32_t readers;               /* operations under way that refer to it */
 	struct node unsynced;           /* in log->unsynced */
 	uint64_t last_seq;              /* of the last commit that wrote to it */
 	uint32_t index_crc;             /* of all records */
-	struct origin *origins;         /* of each record in the index */
+	struct origin *origins;         /* of each record in the index; of a dedicated slot's segment only the first */
 	uint32_t norigins, origins_capacity;
 	struct index_record *tail;      /* of bulk extents: those that are not in the index yet */
 	uint32_t ntail, tail_capacity;
@@ -242,6 +248,14 @@ struct item {
 	struct log_target targets[];
 };
 
+/* The files that hold the state, and what has changed since: see checkpoint.h. */
+struct chain {
+	uint64_t base;                  /* the number of the oldest; 0: none */
+	uint64_t keep;                  /* of the oldest that the newest two need */
+	uint64_t base_bytes, more_bytes;
+	uint32_t crc;                   /* of the newest */
+};
+
 struct log {
 	struct env *env;
 	struct disk *disk;
@@ -271,9 +285,17 @@ struct log {
 	uint64_t checkpoint;            /* number of the last one; 0: none */
 	uint64_t checkpoint_bytes;      /* its size */
 	uint64_t since_checkpoint;      /* bytes of journal written since */
+	struct chain chain;
+	struct map changed;             /* keys of pieces that have changed since the last checkpoint... */
+	struct map leaving;             /* ...or before the one that is being written */
+	bool whole, leaving_whole;      /* all are to be written, whatever there is on disk */
 	struct recents recents;
 
 	struct node reads;              /* struct plan (read.h): reading from disk under way */
+	struct node fetches;            /* struct fetch (pages.c): pages coming back */
+	uint64_t extents;               /* in memory, of dedicated slots' segments */
+	uint32_t fold_rest;             /* turns until folding is tried again, after there was nothing to fold */
+	uint64_t fold_cursor;           /* number of the last segment that was looked at for folding its index */
 	struct node parked;             /* likewise: reads that wait for one that is made ahead of them */
 	struct trail trails[TRAILS];
 	uint64_t trails_used;           /* a clock: it ticks when one is used */
@@ -372,6 +394,7 @@ int recover(struct log *log, struct why *why);
 
 /* partition.c */
 struct partition *partition_find(const struct log *log, uint32_t id);
+int partition_make(struct log *log, uint32_t id, uint32_t slot, bool dedicated);        /* as of a checkpoint; fine if it is there */
 int partition_add_ref(struct log *log, struct partition *p, const struct ref *r, struct jfile *f);
 uint32_t partition_find_ref(const struct partition *p, int64_t offset);        /* the first that ends at or after it */
 void partition_drop_refs(struct log *log, struct partition *p, uint32_t n);    /* the n oldest */
@@ -382,6 +405,9 @@ int partition_put_extent(struct log *log, struct partition *p, const struct exte
 uint32_t partition_find_extent(const struct partition *p, int64_t offset);     /* the first that ends at or after it */
 bool partition_has(const struct partition *p, int64_t offset);                 /* an extent answers for it */
 void partition_drop_extents(struct log *log, struct partition *p, uint32_t at, uint32_t n);
+/* Others for the same offsets and bytes of the same segment. */
+int partition_replace_extents(struct log *log, struct partition *p, uint32_t at, uint32_t n, const struct extent *others,
+			      uint32_t nothers);
 
 static inline struct extent *partition_extent(const struct partition *p, uint32_t i)
 {
@@ -445,6 +471,16 @@ void pass_free(struct log *log);
 void sweep_flush(struct log *log);                               /* begins the next step, when nothing is in its way */
 bool sweep_is_running(const struct log *log);                    /* a step is on its way: no pass may begin */
 void sweep_free(struct log *log);                                /* nobody is told */
+void sweep_fail(struct log *log, uint32_t partition, int error);        /* the index that it waits for cannot be read */
+
+/* pages.c */
+void pages_flush(struct log *log);                               /* fold what is too much */
+void page_fold(struct log *log, struct segment *s);              /* at start: a segment that has just been loaded, if it is */
+int page_unfold_now(struct log *log, struct partition *p, uint32_t at);      /* at start: waits for the disk */
+struct plan;
+/* Have the page's extents fetched; then `waits` (may be NULL) is tried again, or fails.  -ERR_NO_MEMORY. */
+int page_fetch(struct log *log, uint32_t partition, const struct extent *page, struct plan *waits);
+void pages_free(struct log *log);
 
 /* checkpoint.c */
 struct checkpoint_place {
@@ -457,12 +493,13 @@ struct checkpoint {
 	struct checkpoint_place place;
 	struct view snapshot;           /* the client's; a reference of the caller's */
 };
+/* One file as a whole, and its header: 0, -ERR_DAMAGED or -ERR_NEWER_FORMAT with the reason, or another error. */
+int checkpoint_read(struct log *log, uint64_t number, struct buf **ret, struct file_header *ret_header, struct why *reason);
 /* Make the state of the newest usable checkpoint, whose journal is among `files`. */
-/* One of them as a whole: 0, -ERR_DAMAGED or -ERR_NEWER_FORMAT with the reason, or another error. */
-int checkpoint_read(struct log *log, uint64_t number, struct buf **ret, struct why *reason);
 int checkpoint_load(struct log *log, struct jfile *const *files, uint32_t nfiles, struct checkpoint *ret, struct why *why);
 int checkpoint_tidy(struct log *log, bool fallback, struct why *why);
-void checkpoint_encode(struct log *log, uint64_t number, const struct checkpoint_place *place, struct bytes *out);
+/* A block for the header, then what is not in pieces. */
+void checkpoint_encode(struct log *log, const struct checkpoint_place *place, struct bytes *out);
 void checkpoint_path(char path[LOG_PATH_SIZE], uint64_t number);
 
 /* read.c */

@@ -49,6 +49,11 @@ void file_header_encode(const struct file_header *h, uint8_t block[BLOCK])
 	} else if (h->kind == FILE_CHECKPOINT) {
 		put_le64(block + 32, h->checkpoint.size);
 		put_le32(block + 40, h->checkpoint.crc);
+		put_le32(block + 44, h->checkpoint.pieces_crc);
+		put_le64(block + 48, h->checkpoint.prefix);
+		put_le64(block + 56, h->checkpoint.base);
+		put_le64(block + 64, h->checkpoint.keep);
+		put_le32(block + 72, h->checkpoint.before);
 	} else {
 		put_le32(block + 32, h->segment.slot);
 		put_le32(block + 36, h->segment.partition);
@@ -83,6 +88,11 @@ int file_header_decode(const uint8_t block[BLOCK], enum file_kind kind, const ch
 	} else if (kind == FILE_CHECKPOINT) {
 		ret->checkpoint.size = get_le64(block + 32);
 		ret->checkpoint.crc = get_le32(block + 40);
+		ret->checkpoint.pieces_crc = get_le32(block + 44);
+		ret->checkpoint.prefix = get_le64(block + 48);
+		ret->checkpoint.base = get_le64(block + 56);
+		ret->checkpoint.keep = get_le64(block + 64);
+		ret->checkpoint.before = get_le32(block + 72);
 	} else {
 		ret->segment.slot = get_le32(block + 32);
 		ret->segment.partition = get_le32(block + 36);

@@ -37,7 +37,8 @@ enum {
 	JOURNAL_VERSION = 2,            /* 2: entries may be notes */
 	SEGMENT_VERSION = 2,            /* 2: a sweep may have written it */
 	INDEX_VERSION = 1,
-	CHECKPOINT_VERSION = 2,         /* 2: a segment may be one of bulk appends */
+	CHECKPOINT_VERSION = 3,         /* 2: a segment may be one of bulk appends; 3: made of pieces, continues others */
+	CHECKPOINT_OF_PIECES = 3,
 };
 
 struct file_header {
@@ -61,6 +62,11 @@ struct file_header {
 		struct {
 			uint64_t size;          /* of what follows the block */
 			uint32_t crc;           /* of it */
+			uint32_t pieces_crc;    /* of the pieces, which follow the first `prefix` bytes */
+			uint64_t prefix;
+			uint64_t base;          /* its pieces continue those of this checkpoint and all between; or its own number */
+			uint64_t keep;          /* the oldest that this one or the one before needs */
+			uint32_t before;        /* crc of the one before, if it continues it */
 		} checkpoint;
 	};
 };

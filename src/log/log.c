@@ -1,4 +1,5 @@
 #include "log/bulk.h"
+#include "log/changed.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -292,6 +293,7 @@ static int advance_targets(struct log *log, const struct item *item, struct why 
 			return fail(why, -ERR_DAMAGED, "entry %" PRIu64 ": partition %u goes on at offset %" PRId64
 				    ", not %" PRId64, log->last_entry, t->partition, t->base_offset, p->committed);
 		p->committed += (int64_t)item->info.last_delta + 1;
+		partition_touch(log, p);
 		if (p->end < p->committed)
 			p->end = p->committed;
 	}
@@ -351,6 +353,8 @@ static void set_defaults(struct log_options *o)
 	o->segment_bytes = (uint32_t)ROUND_UP((uint64_t)o->segment_bytes, BLOCK);
 	if (!o->cache_bytes)
 		o->cache_bytes = 64 * MIB;
+	if (!o->index_bytes)
+		o->index_bytes = 64 * MIB;
 	if (!o->partition_segment_bytes)
 		o->partition_segment_bytes = 1024 * MIB;
 	if (!o->sweep_bytes)
@@ -368,10 +372,12 @@ void log_free(struct log *log, bool close_files)
 	RADIX_EACH(struct partition, p, &log->partitions)
 		partition_free(log, p);
 	radix_free(&log->partitions);
+	changed_free(log);
 	MAP_EACH(&log->slots, e)
 		free(e->value);
 	map_free(&log->slots);
 	reads_free(log);
+	pages_free(log);
 	journal_free(log, close_files);
 	while (!list_empty(&log->segments))
 		segment_free(log, CONTAINER(struct segment, link, log->segments.next));
@@ -393,6 +399,7 @@ struct log *log_blank(struct disk *disk, const struct log_options *options)
 	list_init(&log->pending);
 	list_init(&log->reads);
 	list_init(&log->parked);
+	list_init(&log->fetches);
 	list_init(&log->segments);
 	list_init(&log->kept);
 	list_init(&log->unsynced);
@@ -445,6 +452,7 @@ void log_flush(struct log *log)
 	journal_flush(log);
 	pass_flush(log);
 	sweep_flush(log);
+	pages_flush(log);
 }
 
 bool log_busy(const struct log *log)

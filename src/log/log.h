@@ -71,15 +71,25 @@ struct log_entry {
 /* The broker's side.  All called on the shard's thread. */
 struct log_client {
 	void *ctx;
-	/* Once, at the beginning of log_open: the state of the last checkpoint (empty for a new log). */
+	/* Once, at the beginning of log_open: the snapshot of the last checkpoint (empty for a new log). */
 	int (*restore)(void *ctx, struct slice snapshot, struct why *why);
 	/*
 	 * An entry has become durable (or is replayed).  A non-zero return is only allowed during recovery.  A reference
 	 * to the payload keeps alive all that was written with it (up to some megabytes): not for keeping long.
 	 */
 	int (*apply)(void *ctx, const struct log_entry *entry, struct why *why);
-	/* Write the state as of the last applied entry. */
+	/* Write the state as of the last applied entry, except what is in pieces. */
 	void (*snapshot)(void *ctx, struct bytes *out);
+	/*
+	 * The rest of the state is in pieces, each under a key, and a checkpoint writes those that log_touch() has named
+	 * since the last one.  piece() writes what the key stands for as of the last applied entry; false: there is nothing
+	 * (any more).  restore_piece() is called for each, by key in the order of memcmp, before restore().  touch_all()
+	 * names all there are.  A key begins with a byte of 1 or more; partitions come before all of them.  NULL: there are none,
+	 * or nobody wants to know.
+	 */
+	bool (*piece)(void *ctx, struct slice key, struct bytes *out);
+	int (*restore_piece)(void *ctx, struct slice key, struct slice value, struct why *why);
+	void (*touch_all)(void *ctx);
 	/* Does anybody still need a record in [first, last]?  Asked when the journal's space is to be used again. */
 	bool (*wanted)(void *ctx, uint32_t partition, int64_t first, int64_t last);
 	/* The disk failed; nothing more will be applied. */
@@ -92,6 +102,7 @@ struct log_options {
 	bool sync;                      /* fdatasync before apply (the default); false: every entry is relaxed */
 	uint32_t segment_bytes;         /* size of a journal segment; 0: 64 MiB */
 	uint32_t cache_bytes;           /* memory for recent batches; 0: 64 MiB */
+	uint32_t index_bytes;           /* memory for the index of Kafka partitions' segments, about; 0: 64 MiB */
 	uint32_t partition_segment_bytes;       /* size at which a partition's segment is closed; 0: 1 GiB */
 	uint32_t bulk_bytes;            /* about that much waiting for one partition goes straight to its segment; 0: 256 KiB */
 	uint32_t sweep_bytes;           /* what a step of a sweep reads; 0: 4 MiB */
@@ -123,6 +134,9 @@ int log_append(struct log *log, const struct log_entry *entry);
 /* Once per turn. */
 void log_flush(struct log *log);
 bool log_busy(const struct log *log);           /* something appended is not applied yet, or an operation of ours runs */
+/* What this key stands for has changed, or has gone, or will when the entries that are being applied have been. */
+void log_touch(struct log *log, struct slice key);
+void log_touch_all(struct log *log);     /* anything may have */
 /* Take a checkpoint soon (also happens by itself); for orderly shutdown and tests. */
 void log_checkpoint(struct log *log);
 
@@ -199,7 +213,8 @@ void log_read_free(struct log_read *r);
 
 /*
  * Where to begin reading for the first record whose timestamp is >= `timestamp`: the base offset of the first batch whose
- * maxTimestamp is, or, in a segment, of the run of batches (64 KiB) that it is in; -1: there is none.  It may lie before
+ * maxTimestamp is, or, in a segment, of the run of batches (64 KiB) that it is in, or, while the index of that segment is
+ * not in memory, of all of them: who has read there asks again.  -1: there is none.  It may lie before
  * log_start().  INT64_MAX asks for the batch with the greatest maxTimestamp, and gets that batch.  From the index, no I/O;
  * nearly logarithmic.
  */
@@ -272,7 +287,7 @@ struct log_check {
 int log_check(struct disk *disk, struct log_check *check, struct why *why);
 
 struct log_stats {
-	uint64_t commits, entries, bytes_appended, bytes_written, cold_reads, read_ahead;
+	uint64_t commits, entries, bytes_appended, bytes_written, cold_reads, read_ahead, pages_read;
 	uint64_t commits_synced;        /* the others had relaxed entries only */
 	uint64_t bytes_noted;           /* of those appended: bulk, written straight to segments */
 	uint64_t bytes_moved;           /* from the journal to segments, and of survivors copied forward */

@@ -1,4 +1,4 @@
-#include "log/core.h"
+#include "log/changed.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@ struct partition *partition_find(const struct log *log, uint32_t id)
 	return radix_get(&log->partitions, id);
 }
 
-int log_partition_open(struct log *log, uint32_t id, uint32_t slot, bool dedicated)
+int partition_make(struct log *log, uint32_t id, uint32_t slot, bool dedicated)
 {
 	struct partition *p = partition_find(log, id);
 
@@ -65,12 +65,23 @@ void partition_free(struct log *log, struct partition *p)
 	free(p);
 }
 
+int log_partition_open(struct log *log, uint32_t id, uint32_t slot, bool dedicated)
+{
+	if (partition_find(log, id))
+		return 0;
+	if (partition_make(log, id, slot, dedicated) < 0)
+		return -ERR_NO_MEMORY;
+	partition_touch(log, partition_find(log, id));
+	return 0;
+}
+
 void log_partition_drop(struct log *log, uint32_t id)
 {
 	struct partition *p = radix_remove(&log->partitions, id);
 
 	if (!p)
 		return;
+	partition_touch_number(log, id);
 	partition_drop_extents(log, p, 0, p->extents_n);
 	if (p->dedicated) {
 		struct slot *s = log_slot(log, p->slot);
@@ -195,6 +206,14 @@ static int extents_grow(struct partition *p)
 	return 0;
 }
 
+static void count_extents(struct log *log, const struct extent *e, int change)
+{
+	if (e->segment->dedicated)
+		log->extents += (uint64_t)change;
+	if (!e->paged)
+		e->segment->extents += (uint32_t)change;
+}
+
 int partition_add_extent(struct log *log, struct partition *p, const struct extent *e)
 {
 	uint32_t at = partition_find_extent(p, e->base);
@@ -208,6 +227,7 @@ int partition_add_extent(struct log *log, struct partition *p, const struct exte
 	times_update(p, at, 1);
 	p->bytes += e->size;
 	e->segment->live += e->size;
+	count_extents(log, e, 1);
 	return 0;
 }
 
@@ -253,6 +273,7 @@ void partition_drop_extents(struct log *log, struct partition *p, uint32_t at, u
 		struct extent *e = partition_extent(p, i);
 
 		p->bytes -= e->size;
+		count_extents(log, e, -1);
 		segment_release(log, e->segment, e->size);
 	}
 	if (!n)
@@ -269,6 +290,45 @@ void partition_drop_extents(struct log *log, struct partition *p, uint32_t at, u
 		p->places->extents_first = p->places->extents_capacity = 0;
 		forget_if_empty(p);
 	}
+}
+
+/* Room for `capacity` extents, with a gap of that size at `at`. */
+static int extents_move(struct partition *p, uint32_t capacity, uint32_t at, uint32_t gap)
+{
+	struct extent *all = malloc(capacity * sizeof *all);
+
+	if (!all)
+		return -ERR_NO_MEMORY;
+	memcpy(all, partition_extent(p, 0), at * sizeof *all);
+	memcpy(all + at + gap, partition_extent(p, at), (p->extents_n - at) * sizeof *all);
+	free(p->places->extents);
+	p->places->extents = all;
+	p->places->extents_first = 0;
+	p->places->extents_capacity = capacity;
+	return 0;
+}
+
+int partition_replace_extents(struct log *log, struct partition *p, uint32_t at, uint32_t n, const struct extent *others,
+			      uint32_t nothers)
+{
+	uint32_t rest = p->extents_n - at - n, total = at + nothers + rest;
+
+	for (uint32_t i = at; i < at + n; i++)
+		count_extents(log, partition_extent(p, i), -1);
+	for (uint32_t i = 0; i < nothers; i++)
+		count_extents(log, &others[i], 1);
+	if (nothers > n) {
+		if (extents_move(p, total + 2, at + n, nothers - n) < 0)
+			return -ERR_NO_MEMORY;
+	} else {
+		memmove(partition_extent(p, at + nothers), partition_extent(p, at + n), rest * sizeof *others);
+	}
+	p->extents_n = total;
+	memcpy(partition_extent(p, at), others, nothers * sizeof *others);
+	if (p->places->extents_capacity / 4 > total + 16)
+		extents_move(p, total + 2, total, 0);   /* it does no harm if that fails */
+	times_update(p, at, nothers);
+	return 0;
 }
 
 /* ---- both ---- */
@@ -368,6 +428,7 @@ void log_trim(struct log *log, uint32_t id, int64_t start)
 	if (start <= p->start)
 		return;
 	p->start = start;
+	partition_touch(log, p);
 	partition_drop_extents(log, p, 0, partition_find_extent(p, start));
 	partition_drop_refs(log, p, partition_find_ref(p, start));
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "log/changed.h"
 #include "log/pass.h"
 
 /* ---- driving it ---- */
@@ -30,7 +31,7 @@ static void discard(struct pass *x)
 	free(x->step.sources);
 	free(x->step.moving);
 	free(x->step.going);
-	bytes_free(&x->bytes);
+	writing_free(&x->writing);
 	unsynced_free(&x->unsynced);
 	free(x->indexes);
 	bytes_free(&x->records);
@@ -78,6 +79,7 @@ static void give_up(struct pass *x)
 	if (x->phase == PASS_CHECKPOINT) {
 		log->since_checkpoint += x->since_checkpoint;
 		take_tails_back(x);
+		changed_back(log);
 	}
 	for (struct node *n; (n = list_pop(&x->dead));)
 		segment_list(log, CONTAINER(struct segment, link, n));
@@ -232,26 +234,45 @@ static bool list_indexes(struct pass *x)
 	return true;
 }
 
-/* A piece of the file at a time, each synced, so that commits get through between them. */
+/* The first block is written when all is known; then the file gets its name. */
+static int64_t checkpoint_finish(struct disk *disk, struct pass *x)
+{
+	uint8_t block[BLOCK];
+	int64_t r;
+
+	file_header_encode(&x->writing.header, block);
+	r = disk->calls->write(disk, x->file, &(struct iovec){ block, BLOCK }, 1, 0);
+	if (r >= 0)
+		r = log_final(disk->calls->sync(disk, x->file));
+	if (r >= 0)
+		r = publish_checkpoint(disk, x);
+	return r;
+}
+
+/* A part of the file at a time, each synced, so that commits get through between them. */
 static int64_t checkpoint_write(struct disk *disk, struct disk_op *op)
 {
 	struct pass *x = CONTAINER(struct pass, op, op);
-	uint64_t n = x->bytes.n - x->written < STEP_BYTES ? x->bytes.n - x->written : STEP_BYTES;
+	struct bytes *out = &x->writing.out;
 	int64_t r = 0;
 
 	if (!x->written)
 		r = x->file = disk->calls->open(disk, "checkpoint.new", DISK_RDWR | DISK_CREATE);
 	if (r >= 0)
-		r = disk->calls->write(disk, x->file, &(struct iovec){ x->bytes.p + x->written, n }, 1, (int64_t)x->written);
+		r = writing_gather(disk, &x->writing, STEP_BYTES);
+	if (r >= 0 && out->n)
+		r = disk->calls->write(disk, x->file, &(struct iovec){ out->p, out->n }, 1, (int64_t)x->written);
 	if (r >= 0)
 		r = log_final(disk->calls->sync(disk, x->file));
-	x->written += n;
-	if (x->file >= 0 && (r < 0 || x->written == x->bytes.n)) {
+	x->written += out->n;
+	out->n = 0;
+	if (r >= 0 && x->writing.over)
+		r = checkpoint_finish(disk, x);
+	if (x->file >= 0 && (r < 0 || x->writing.over)) {
 		disk->calls->close(disk, x->file);
 		x->file = -1;
+		writing_close(disk, &x->writing);
 	}
-	if (r >= 0 && x->written == x->bytes.n)
-		r = publish_checkpoint(disk, x);
 	if (log_is_full(r))
 		disk->calls->unlink(disk, "checkpoint.new");
 	return r;
@@ -264,16 +285,16 @@ static void checkpoint_written(struct disk_op *op)
 
 	if (!pass_came_back(x, "write a checkpoint"))
 		return;
-	if (x->written < x->bytes.n) {
+	if (!x->writing.over) {
 		pass_run(x, checkpoint_write, checkpoint_written);
 		return;
 	}
 	log->stats.checkpoints++;
-	log->stats.bytes_written += x->bytes.n;
+	log->stats.bytes_written += x->written;
 	log->checkpoint = x->number;
-	log->checkpoint_bytes = x->bytes.n;
+	log->checkpoint_bytes = x->writing.header.checkpoint.prefix + x->writing.own.n;
+	writing_done(log, &x->writing);
 	drop_tails(x);
-	bytes_free(&x->bytes);
 	x->phase = PASS_TIDY;
 	pass_next(x);
 }
@@ -327,10 +348,10 @@ static bool begin_checkpoint(struct pass *x)
 	x->since_checkpoint = x->log->since_checkpoint;
 	x->log->since_checkpoint = 0;
 	x->number = x->log->checkpoint + 1;
+	x->keep = x->log->chain.keep;
 	if (unsynced_gather(x->log, NULL, &x->unsynced) < 0 || !list_indexes(x))
 		return false;
-	checkpoint_encode(x->log, x->number, &x->place, &x->bytes);
-	if (x->bytes.failed)
+	if (writing_begin(x->log, x->number, &x->place, &x->writing) < 0)
 		return false;
 	if (x->unsynced.nfiles || x->unsynced.nsegments || x->nindexes)
 		pass_run(x, before_run, before_done);
@@ -433,10 +454,21 @@ static bool tidy_journal(struct pass *x)
 	return true;
 }
 
+/* Those that neither the newest nor the one before needs. */
+static bool tidy_checkpoints(struct pass *x)
+{
+	for (uint64_t number = x->keep; number && number < x->log->chain.keep; number++) {
+		char *path = tidy_path(x);
+
+		if (!path)
+			return false;
+		checkpoint_path(path, number);
+	}
+	return true;
+}
+
 static bool begin_tidying(struct pass *x)
 {
-	char *path;
-
 	x->npaths = x->nfiles = 0;
 	if (!tidy_segments(x))
 		return false;
@@ -446,12 +478,8 @@ static bool begin_tidying(struct pass *x)
 	}
 	if (!tidy_journal(x))
 		return false;
-	if (x->number > 2) {
-		path = tidy_path(x);
-		if (!path)
-			return false;
-		checkpoint_path(path, x->number - 2);
-	}
+	if (!tidy_checkpoints(x))
+		return false;
 	pass_run(x, tidy_run, tidy_done);
 	return true;
 }
@@ -521,7 +549,7 @@ static bool checkpoint_due(const struct log *log)
 {
 	uint64_t enough = journal_limit(log) / 4;
 
-	if (log->checkpoint_wanted)
+	if (log->checkpoint_wanted || log->changed.count >= CHANGED_ENOUGH)
 		return true;
 	if (log->since_checkpoint < 2 * log->checkpoint_bytes)
 		return false;
@@ -544,7 +572,7 @@ void pass_flush(struct log *log)
 	x->log = log;
 	x->through = through;
 	x->file = -1;
-	x->bytes = x->records = BYTES_MAX(UINT32_MAX);
+	x->records = BYTES_MAX(UINT32_MAX);
 	list_init(&x->dead);
 	step_reset(&x->step);
 	log->checkpoint_wanted = false;

@@ -19,7 +19,7 @@
 #ifndef LOG_PASS_H
 #define LOG_PASS_H
 
-#include "log/core.h"
+#include "log/checkpoint.h"
 
 enum {
 	STEP_BYTES = 1 << 20,
@@ -29,6 +29,8 @@ enum {
 	SPARE_FILES = 4,                /* journal files kept for later */
 	INDEXES_AT_ONCE = 16,           /* written in one operation before a checkpoint */
 };
+
+enum { CHANGED_ENOUGH = 65536 };         /* pieces: a checkpoint is taken before they are too many for one turn */
 
 enum phase { PASS_MOVE, PASS_RECLAIM, PASS_CHECKPOINT, PASS_TIDY };
 
@@ -100,8 +102,8 @@ struct pass {
 	unsigned reclaim_looks;
 	/* checkpoint */
 	struct checkpoint_place place;
-	struct bytes bytes;
-	uint64_t number;
+	struct writing writing;
+	uint64_t number, keep;          /* of it; the oldest there is of them */
 	int file;
 	uint64_t written;
 	uint64_t since_checkpoint;      /* log->since_checkpoint before it */

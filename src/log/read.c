@@ -117,10 +117,19 @@ struct piece *plan_extent(struct plan *p, const struct extent *e)
 	piece->crc = e->crc;
 	piece->verified = extent_is_verified(e);
 	piece->sendable = is_sendable(p, e);
+	e->segment->used = true;
 	return piece;
 }
 
-/* The pieces from the read's offset on, as long as they fit. */
+/* 1: it has been asked for. */
+static int wait_for_page(struct plan *p, const struct extent *page)
+{
+	int error = page_fetch(p->log, p->partition, page, p);
+
+	return error ? error : 1;
+}
+
+/* The pieces from the read's offset on, as long as they fit.  1: not now, the index of them is on its way. */
 static int plan_pieces(struct plan *p, const struct partition *part)
 {
 	struct walk w = partition_walk(part, p->read->offset);
@@ -131,6 +140,10 @@ static int plan_pieces(struct plan *p, const struct partition *part)
 	while (walk_next(&w, &e, &ref) && (e ? e->base : ref->base) < p->limit) {
 		bool damaged = e && e->segment->damaged;
 
+		if (e && e->paged) {
+			p->next = p->n ? p->next : e->base;
+			return p->n ? 0 : wait_for_page(p, e);
+		}
 		total += e ? e->size : ref->size;
 		if (p->n && (damaged || total > p->read->max_bytes))
 			return 0;
@@ -374,6 +387,11 @@ static int try_to_read(struct plan *p)
 		return error;
 	choose_ways(p);
 	return fetch_pieces(p);
+}
+
+void read_fail(struct plan *p, int error)
+{
+	finish_plan(p, error, /* waited = */ true);
 }
 
 void read_again(struct plan *p)

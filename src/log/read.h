@@ -50,6 +50,7 @@ struct plan *plan_new(struct log *log, uint32_t partition);
 void plan_free(struct plan *p);
 struct piece *plan_extent(struct plan *p, const struct extent *e);     /* NULL: no memory */
 void read_again(struct plan *p);                                        /* it was parked: things have changed */
+void read_fail(struct plan *p, int error);                              /* or there is no hope */
 
 /* cold.c */
 /* How many pieces from i on lie together in one segment and go the same way. */

@@ -13,6 +13,7 @@ static void begin(struct world *w, uint64_t seed, uint32_t p, unsigned n)
 	world_init(w, seed);
 	w->disk = (simdisk_free(w->disk), simdisk_new(256 << 20));
 	w->options.partition_segment_bytes = 1 << 20;
+	w->options.index_bytes = 0;
 	w->options.bulk_bytes = UINT32_MAX;
 	CHECK_WORLD(w, world_open(w) == 0);
 	for (unsigned i = 0; i < n; i++) {

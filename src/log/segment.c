@@ -103,8 +103,10 @@ void segment_free(struct log *log, struct segment *s)
 
 int segment_add_origin(struct segment *s, const struct index_record *r, const uint8_t raw[INDEX_RECORD])
 {
-	if (s->norigins == s->origins_capacity) {
-		uint32_t capacity = s->origins_capacity ? s->origins_capacity * 2 : 8;
+	bool kept = !s->dedicated || !s->norigins;
+
+	if (kept && s->norigins == s->origins_capacity) {
+		uint32_t capacity = s->dedicated ? 1 : s->origins_capacity ? s->origins_capacity * 2 : 8;
 		struct origin *p = realloc(s->origins, capacity * sizeof *p);
 
 		if (!p)
@@ -112,7 +114,9 @@ int segment_add_origin(struct segment *s, const struct index_record *r, const ui
 		s->origins = p;
 		s->origins_capacity = capacity;
 	}
-	s->origins[s->norigins++] = (struct origin){ r->partition, r->base };
+	if (kept)
+		s->origins[s->norigins] = (struct origin){ r->partition, r->base };
+	s->norigins++;
 	s->index_crc = crc32c(s->index_crc, raw, INDEX_RECORD);
 	return 0;
 }
@@ -303,7 +307,23 @@ static int keep_rest(struct log *log, struct partition *p, const struct extent *
 		return 0;
 	}
 	rest = extent_of(&r, e->segment);
+	rest.derived = true;
 	return partition_add_extent(log, p, &rest);
+}
+
+/* What was folded must come back, if others take the place of a part of it. */
+static int unfold_between(struct log *log, struct partition *p, int64_t base, int64_t last)
+{
+	int error = 0;
+
+	for (uint32_t i; !error && (i = partition_find_extent(p, base)) < p->extents_n;) {
+		while (i < p->extents_n && partition_extent(p, i)->base <= last && !partition_extent(p, i)->paged)
+			i++;
+		if (i == p->extents_n || partition_extent(p, i)->base > last)
+			break;
+		error = page_unfold_now(log, p, i);
+	}
+	return error;
 }
 
 /* Enter one extent.  Where extents of older segments cover the same offsets, they were moved here. */
@@ -316,6 +336,9 @@ static int enter(struct log *log, struct segment *s, const struct index_record *
 
 	if (!p || r->last < p->start)
 		return 0;
+	error = unfold_between(log, p, r->base, r->last);
+	if (error)
+		return error;
 	at = partition_find_extent(p, r->base);
 	for (; at + n < p->extents_n && partition_extent(p, at + n)->base <= r->last; n++)
 		last = *partition_extent(p, at + n);

@@ -294,7 +294,7 @@ TEST(a_damaged_checkpoint_is_replaced_by_the_one_before_only_if_nothing_is_missi
 	checkpoint(&w);
 	append_many(&w, 5, 3, 300);
 	s = sum_of(&w, "checkpoint-");
-	CHECK(s.files == 2);
+	CHECK(s.files >= 2);
 	world_crash(&w, CRASH_PROCESS, 1);
 	simdisk_flip(w.disk, s.last, (BLOCK + 10) * 8);
 	CHECK_WORLD(&w, world_open(&w) == 0 && w.applied == 23);

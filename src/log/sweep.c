@@ -330,7 +330,7 @@ static bool plan(struct sweep *s, const struct partition *p)
 	s->step.log_id = s->log->id;
 	/* A pass may have put what a step has looked at already into one extent with what comes after it. */
 	s->start = s->next > p->start && !s->client->rewrite ? s->next : p->start;
-	while (s->step.bytes < s->log->options.sweep_bytes && walk_next(&w, &e, &r) && add_piece(s, e, r))
+	while (s->step.bytes < s->log->options.sweep_bytes && walk_next(&w, &e, &r) && !(e && e->paged) && add_piece(s, e, r))
 		;
 	if (s->error || !s->step.nsources)
 		return false;
@@ -340,6 +340,25 @@ static bool plan(struct sweep *s, const struct partition *p)
 	if (!s->step.in || (s->client->rewrite && !aim(s, p)))
 		s->error = -ERR_NO_MEMORY;
 	return !s->error;
+}
+
+/* Is what comes next in a page?  Then it is fetched first. */
+static bool fetch_page(struct sweep *s, const struct partition *p)
+{
+	struct walk w = partition_walk(p, s->next > p->start ? s->next : p->start);
+	const struct extent *e;
+	const struct ref *r;
+
+	if (!walk_next(&w, &e, &r) || !e || !e->paged)
+		return false;
+	s->error = page_fetch(s->log, p->id, e, NULL);
+	return !s->error;
+}
+
+void sweep_fail(struct log *log, uint32_t partition, int error)
+{
+	if (log->sweep && log->sweep->client->partition == partition && !log->sweep->running)
+		log->sweep->error = error;
 }
 
 bool sweep_is_running(const struct log *log)
@@ -354,8 +373,11 @@ void sweep_flush(struct log *log)
 	/* The end of one may be the beginning of the next. */
 	while ((s = log->sweep) && !s->running && !log->pass) {
 		const struct partition *p = partition_find(log, s->client->partition);
+		bool goes_on = p && !s->stop && !s->error;
 
-		if (p && !s->stop && plan(s, p)) {
+		if (goes_on && fetch_page(s, p))
+			return;
+		if (goes_on && plan(s, p)) {
 			s->running = true;
 			s->op = (struct disk_op){ .queue = DISK_SWEEPER, .run = sweep_run, .done = sweep_came_back };
 			log_submit(log, &s->op);

@@ -165,7 +165,7 @@ void world_init(struct world *w, uint64_t seed)
 	*w = (struct world){ .rng = { seed }, .chance = { seed ^ 0xc0ffee }, .max_payload = 900 };
 	w->disk = simdisk_new(64 << 20);
 	w->options = (struct log_options){ .sync = true, .segment_bytes = 32 * 1024, .cache_bytes = 16 * 1024,
-					   .partition_segment_bytes = 12 * 1024, .bulk_bytes = 1000,
+					   .index_bytes = seed % 2 ? 0 : 600, .partition_segment_bytes = 12 * 1024, .bulk_bytes = 1000,
 					   .sweep_bytes = 256u << seed % 8 };
 }
 
@@ -206,7 +206,10 @@ static uint64_t on_segment_bytes(void *ctx, uint32_t partition)
 
 int world_open(struct world *w)
 {
-	struct log_client client = { w, on_restore, on_apply, on_snapshot, on_wanted, on_failed, on_segment_bytes };
+	struct log_client client = {
+		.ctx = w, .restore = on_restore, .apply = on_apply, .snapshot = on_snapshot, .wanted = on_wanted,
+		.failed = on_failed, .segment_bytes = on_segment_bytes,
+	};
 	int r;
 
 	w->env = (struct env){ .disk = simdisk_disk(w->disk), .random = on_random };

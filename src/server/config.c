@@ -50,6 +50,8 @@ static const struct name {
 	  AT(group_initial_rebalance_ms), 0, 300000 },
 	{ "max_message_size", "16MiB", "largest message or record batch", SIZE, AT(max_message_bytes), 1024, 100 << 20 },
 	{ "cache_size", "64MiB", "memory per shard for recent messages", SIZE, AT(cache_bytes), 1 << 20, UINT32_MAX },
+	{ "index_cache_size", "64MiB", "memory per shard for the index of topics' segments, about; what is more is read from disk when needed",
+	  SIZE, AT(index_bytes), 1 << 20, UINT32_MAX },
 	{ "journal_file_size", "64MiB", "size that journal files grow to; a shard keeps about four of them", SIZE,
 	  AT(journal_file_bytes), 1 << 20, 1 << 30 },
 	{ "log.retention.ms", "-1", "topics that do not say: records that are older go; -1: none do", TOPIC, 0,

@@ -35,6 +35,7 @@ struct config {
 	bool auto_create_topics;
 	uint64_t group_initial_rebalance_ms;
 	uint64_t cache_bytes;
+	uint64_t index_bytes;
 	struct topic_policy topic_defaults;     /* but durability: that is `sync` */
 	uint64_t retention_check_ms;
 	uint64_t offsets_retention_minutes;

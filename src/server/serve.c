@@ -159,6 +159,7 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 	o->broker.retention_check_ms = (uint32_t)c->retention_check_ms;
 	o->broker.log.sync = true;              /* what is relaxed is said of each entry */
 	o->broker.log.cache_bytes = (uint32_t)c->cache_bytes;
+	o->broker.log.index_bytes = (uint32_t)c->index_bytes;
 	o->broker.log.segment_bytes = (uint32_t)c->journal_file_bytes;
 	o->broker.group_initial_rebalance_ms = (uint32_t)c->group_initial_rebalance_ms;
 	o->settings = (struct host_settings){

@@ -213,7 +213,6 @@ int16_t group_error(int e);
 /* The reason that came with a command, or the error's own text; null without an error. */
 struct slice cmd_reason(const struct cmd *c);
 
-bool legal_topic_name(struct slice name);
 bool is_uuid(const struct wire_uuid *u);                /* not all zero */
 /* The channel if Kafka may see it, by name or, if `id` is not NULL, by id.  On NULL *ret_error says why. */
 const struct channel *find_topic(const struct request *r, struct slice name, const struct wire_uuid *id,

@@ -303,20 +303,6 @@ struct slice cmd_reason(const struct cmd *c)
 	return slice_cstr(c->reason ? c->reason : error_info(c->error)->text);
 }
 
-bool legal_topic_name(struct slice name)
-{
-	if (name.n < 1 || name.n > 249 || slice_is(name, ".") || slice_is(name, ".."))
-		return false;
-	for (size_t i = 0; i < name.n; i++) {
-		uint8_t c = name.p[i];
-		bool legal = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-			     c == '.' || c == '_' || c == '-';
-		if (!legal)
-			return false;
-	}
-	return true;
-}
-
 bool is_uuid(const struct wire_uuid *u)
 {
 	static const struct wire_uuid none;

@@ -136,7 +136,9 @@ def test_no_broker_there_is_exit_code_1_and_says_where():
 
 
 @pytest.mark.parametrize("words", [("topics",), ("topics", "list", "x"), ("queues", "describe"), ("topics", "list", "--limit", "0"),
-                                   ("groups", "list", "--server", "https://x"), ("health", "x"), ("nonsense",)])
+                                   ("groups", "list", "--server", "https://x"), ("groups", "list", "--vhost", "/"), ("health", "x"),
+                                   ("topics", "delete", "t", "--partitions", "2"), ("topics", "create", "t", "--remove", "x"),
+                                   ("topics", "create", "t", "x"), ("topics", "list", "--partitions", "2"), ("nonsense",)])
 def test_a_wrong_command_line_is_exit_code_2(words):
     status, text, error = hawser(*words)
     assert (status, text) == (2, "") and error
@@ -147,3 +149,37 @@ def test_stats_and_health(broker):
     figures = dict(line.rsplit(None, 1) for line in text.splitlines())
     assert (status, error) == (0, "") and int(figures["channels"]) > 0 and int(figures["commits_total"]) > 0
     assert hawser("health", server=broker.address("admin")) == (0, "ok\n", "")
+
+
+def change(broker, *words):
+    return hawser("topics", *words, server=broker.address("admin"))
+
+
+def test_a_topic_is_created_altered_and_deleted(broker):
+    assert change(broker, "create", "cli-made", "--partitions", "3", "retention.ms=3600000") == (0, "", "")
+    admin = kafka.KafkaAdminClient(bootstrap_servers=broker.kafka)
+    assert len(admin.describe_topics(["cli-made"])[0]["partitions"]) == 3
+    assert "retention_ms       3600000\n" in described(broker, "topics", "cli-made")
+    assert change(broker, "alter", "cli-made", "--remove", "retention.ms", "--partitions", "5", "hawser.durability=os") == (0, "", "")
+    text = described(broker, "topics", "cli-made")
+    assert "retention_ms       -\n" in text and "partition_count    5\n" in text and "durability         os\n" in text
+    assert change(broker, "delete", "cli-made") == (0, "", "")
+    assert "cli-made" not in admin.list_topics()
+    admin.close()
+
+
+@pytest.mark.parametrize("words,reason", [
+    (("create", "cli-there"), "exists"),
+    (("create", "no/slash"), "name"),
+    (("create", "cli-new", "retention.msec=1"), "Unknown topic config name: retention.msec"),
+    (("create", "cli-new", "retention.ms=soon"), "Invalid value soon for configuration retention.ms"),
+    (("create", "cli-new", "retention.ms=1", "retention.ms=2"), "given twice"),
+    (("alter", "cli-there", "--partitions", "1"), "there can only be more"),
+    (("alter", "cli-there", "--remove", "nonsense"), "Unknown topic config name"),
+    (("alter", "cli-none", "retention.ms=1"), "there is no topic or queue 'cli-none'"),
+    (("delete", "cli-none"), "there is no topic or queue 'cli-none'"),
+])
+def test_a_change_that_makes_no_sense_is_refused_with_a_sentence(broker, words, reason):
+    change(broker, "create", "cli-there")
+    status, text, error = change(broker, *words)
+    assert (status, text) == (1, "") and reason in error and error.count("\n") == 1
