@@ -267,7 +267,7 @@ static int put_batch(const struct batch *b, struct slice old, const struct verdi
 	put_be32(p + AT_LENGTH, (uint32_t)(size - LENGTH_FROM));
 	put_be16(p + AT_ATTRIBUTES, attributes);
 	put_be64(p + AT_BASE_TIMESTAMP, (uint64_t)base_timestamp);
-	if (v->kept && !(attributes & ATTR_APPEND_TIME))
+	if (!v->kept || !(attributes & ATTR_APPEND_TIME))
 		put_be64(p + AT_MAX_TIMESTAMP, (uint64_t)v->max_timestamp);
 	put_be32(p + AT_COUNT, (uint32_t)v->kept);
 	put_be32(p + AT_CRC, crc32c(0, p + AT_ATTRIBUTES, size - AT_ATTRIBUTES));
@@ -277,7 +277,7 @@ static int put_batch(const struct batch *b, struct slice old, const struct verdi
 
 static int put_empty(const struct batch *b, struct slice old, struct bytes *out)
 {
-	return put_batch(b, old, &(struct verdict){ 0 }, /* base_timestamp = */ -1,
+	return put_batch(b, old, &(struct verdict){ .max_timestamp = -1 }, /* base_timestamp = */ -1,
 			 b->attributes & (uint16_t)~(ATTR_CODEC | ATTR_HORIZON), slice_of("", 0), out);
 }
 

@@ -82,6 +82,47 @@ TEST(what_was_applied_survives_a_crash_at_every_moment)
 	}
 }
 
+/* Some that are superseded, some that come meanwhile, and a sweep over all of them. */
+static bool sweep_once(struct world *w)
+{
+	const uint32_t one = 1;
+
+	for (int i = 0; i < 40; i++)
+		world_append_to(w, LOG_BATCH, &one, 1, 200 + (uint32_t)rng_below(&w->rng, 400));
+	if (!world_drain(w))
+		return false;
+	for (uint64_t id = 1; id <= w->applied; id++)
+		if (rng_below(&w->rng, 3))
+			world_supersede(w, id);
+	world_sweep(w, 1, /* rewrite = */ true);
+	if (rng_below(&w->rng, 2))
+		log_checkpoint(w->log);
+	return world_drain(w) && world_check(w);
+}
+
+TEST(what_a_sweep_leaves_survives_a_crash_at_every_moment)
+{
+	uint64_t moments = 0;
+
+	for (uint64_t seed = 1; seed <= 4 * scale(); seed++) {
+		struct world w;
+		struct crashes c = { .w = &w, .tries = 6 };
+
+		world_init(&w, seed);
+		w.options.bulk_bytes = seed % 2 ? 1000 : 1 << 20;
+		CHECK_WORLD(&w, world_open(&w) == 0);
+		CHECK_WORLD(&w, sweep_once(&w));
+		simdisk_watch(w.disk, at_moment, &c);
+		for (int i = 0; i < 4; i++)
+			CHECK_WORLD(&w, sweep_once(&w));
+		simdisk_watch(w.disk, NULL, NULL);
+		moments += c.moments;
+		world_close(&w);
+		world_free(&w);
+	}
+	printf("%llu moments of sweeps\n", (unsigned long long)moments);
+}
+
 /* Life after life on the same disk; what one leaves behind is what the next has to cope with. */
 static bool live_and_die(struct world *w, uint64_t life)
 {

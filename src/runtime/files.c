@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -20,6 +21,7 @@
 enum {
 	READERS = 2,                    /* threads: one slow cold read does not hold up all others */
 	THREADS_MAX = READERS,
+	SWEEPER_NICE = 10,
 };
 
 static const int threads[DISK_QUEUES] = { [DISK_WRITER] = 1, [DISK_READER] = READERS, [DISK_SWEEPER] = 1 };
@@ -350,6 +352,8 @@ static void *run_queue(void *arg)
 	struct queue *q = arg;
 	struct files *f = q->files;
 
+	if (q == &f->queues[DISK_SWEEPER])      /* in Linux a thread has a niceness of its own: whoever serves clients goes first */
+		setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), SWEEPER_NICE);
 	pthread_mutex_lock(&f->lock);
 	for (;;) {
 		struct node *n = list_pop(&q->submitted);

@@ -60,6 +60,8 @@ static const struct name {
 	  (uint64_t)-1, INT64_MAX, "retention.bytes" },
 	{ "log.retention.check.interval.ms", "300000", "how often records are looked for that are too old or too many", NUMBER,
 	  AT(retention_check_ms), 1, INT32_MAX },
+	{ "log.cleaner.dedupe.buffer.size", "128MiB", "memory that the compaction of a shard's topic takes for the keys at most", SIZE,
+	  AT(compaction_map_bytes), 2 << 20, UINT32_MAX },
 	{ "offsets.retention.minutes", "10080", "how long a group that nobody uses keeps its offsets", NUMBER,
 	  AT(offsets_retention_minutes), 1, INT32_MAX },
 	{ "log.roll.ms", "604800000", "topics that do not say: age at which a file of the log is closed", TOPIC, 0, 1, INT64_MAX,

@@ -38,6 +38,7 @@ struct config {
 	uint64_t index_bytes;
 	struct topic_policy topic_defaults;     /* but durability: that is `sync` */
 	uint64_t retention_check_ms;
+	uint64_t compaction_map_bytes;
 	uint64_t offsets_retention_minutes;
 	uint64_t journal_file_bytes;
 };

@@ -157,6 +157,7 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 	o->disk_free_limit_bytes = c->disk_free_limit_bytes;
 	o->broker.offsets_retention_ms = (int64_t)c->offsets_retention_minutes * 60 * 1000;
 	o->broker.retention_check_ms = (uint32_t)c->retention_check_ms;
+	o->broker.compaction_map_bytes = (uint32_t)c->compaction_map_bytes;
 	o->broker.log.sync = true;              /* what is relaxed is said of each entry */
 	o->broker.log.cache_bytes = (uint32_t)c->cache_bytes;
 	o->broker.log.index_bytes = (uint32_t)c->index_bytes;
