@@ -91,6 +91,7 @@ struct broker {
 	struct map asks;                /* tag -> struct ask: core_ask()s under way */
 	uint64_t last_ask;
 	uint64_t pending_bytes;         /* appended and not yet applied */
+	struct radix fetchers;          /* log partition id -> list of waiting fetches, once there have been any */
 	struct map waiting;             /* shard and session -> list of fetches: see fetch.c */
 	struct node ripe;               /* fetches that have enough: answered at the next flush */
 	struct node errands;
@@ -107,23 +108,22 @@ struct broker {
 	struct broker_stats stats;      /* each part counts its own; the gauges (groups, consumers, messages_*) too */
 };
 
-/* One partition that this shard owns. */
+/* One partition that this shard owns.  There may be a million of them. */
 struct partition {
 	uint32_t id;                    /* in the log */
 	uint32_t channel;
 	uint32_t number;                /* within the channel */
-	bool dedicated;                 /* it has a slot to itself */
-	bool compacted;                 /* its topic is: see compaction.c */
-	bool viewed;                    /* the channel has a queue view: from queue_create() to queue_drop() */
-	bool folded;                    /* ...and that is folded: `owed` counts, not `queue` (queue_fold.c) */
-	bool closing;                   /* a delete with conditions is under way: nothing new may come */
+	bool dedicated : 1;             /* it has a slot to itself */
+	bool compacted : 1;             /* its topic is: see compaction.c */
+	bool viewed : 1;                /* the channel has a queue view: from queue_create() to queue_drop() */
+	bool folded : 1;                /* ...and that is folded: `owed` counts, not `queue` (queue_fold.c) */
+	bool closing : 1;               /* a delete with conditions is under way: nothing new may come */
 	struct producers *producers;    /* NULL until an idempotent producer writes */
 	struct stable *stable;          /* NULL until a transaction writes */
 	union {
 		struct queue *queue;    /* the channel's queue view, if it has one that is not folded */
 		int64_t owed;           /* folded: the first offset that it owes; nothing from there on has been touched */
 	};
-	struct node *fetchers;          /* list of waiting fetches; NULL: there never were any */
 	int64_t floor;                  /* DeleteRecords and retention: readers by offset see nothing below */
 	uint64_t mark;                  /* of the last publish that named it */
 };

@@ -18,7 +18,7 @@
 #include "broker/stable.h"
 
 struct item_state {
-	struct node link;               /* in its partition's `fetchers` while waiting */
+	struct node link;               /* in its partition's list of b->fetchers while waiting */
 	struct fetch *fetch;
 	int64_t next;                   /* offset that comes after what it has */
 	uint32_t bytes;
@@ -273,26 +273,31 @@ static void on_deadline(struct broker *b, struct timer *t)
 	finish(CONTAINER(struct fetch, deadline, t));
 }
 
-static bool has_waiting_room(struct partition *p)
+static struct node *waiting_room(struct broker *b, const struct partition *p)
 {
-	if (p->fetchers)
-		return true;
-	p->fetchers = malloc(sizeof *p->fetchers);
-	if (p->fetchers)
-		list_init(p->fetchers);
-	return p->fetchers;
+	struct node *list = radix_get(&b->fetchers, p->id);
+
+	if (list)
+		return list;
+	list = malloc(sizeof *list);
+	if (!list || radix_put(&b->fetchers, p->id, list) < 0) {
+		free(list);
+		return NULL;
+	}
+	list_init(list);
+	return list;
 }
 
 static void wait(struct fetch *f)
 {
 	for (uint32_t i = 0; i < f->cmd->nitems; i++) {
-		if (!has_waiting_room(item_partition(f, i))) {
+		if (!waiting_room(f->b, item_partition(f, i))) {
 			finish(f);
 			return;
 		}
 	}
 	for (uint32_t i = 0; i < f->cmd->nitems; i++)
-		list_push(item_partition(f, i)->fetchers, &f->items[i].link);
+		list_push(waiting_room(f->b, item_partition(f, i)), &f->items[i].link);
 	f->deadline.fire = on_deadline;
 	timer_set(f->b, &f->deadline, f->cmd->deadline_ms);
 }
@@ -409,9 +414,11 @@ static void look_again(struct fetch *f)
 void fetches_appended(struct broker *b, struct partition *p, const struct log_target *t, const struct log_entry *entry,
 		      const struct batch *batch)
 {
-	if (!p->fetchers)
+	struct node *waiting = b->fetchers.count ? radix_get(&b->fetchers, p->id) : NULL;
+
+	if (!waiting)
 		return;
-	LIST_EACH(n, p->fetchers) {
+	LIST_EACH(n, waiting) {
 		struct item_state *s = CONTAINER(struct item_state, link, n);
 		struct fetch *f = s->fetch;
 		uint32_t i = (uint32_t)(s - f->items);
@@ -441,14 +448,17 @@ void fetches_appended(struct broker *b, struct partition *p, const struct log_ta
 
 void fetches_partition_gone(struct broker *b, struct partition *p)
 {
-	if (!p->fetchers)
+	struct node *waiting = radix_remove(&b->fetchers, p->id);
+
+	if (!waiting)
 		return;
-	LIST_EACH(n, p->fetchers) {
+	LIST_EACH(n, waiting) {
 		struct item_state *s = CONTAINER(struct item_state, link, n);
 		s->fetch->cmd->items[s - s->fetch->items].error = -ERR_NO_SUCH_PARTITION;
 		list_remove(n);
 		ripen(s->fetch);
 	}
+	free(waiting);
 }
 
 /* A fetch whose read is under way must wait for it, even to die. */
@@ -529,4 +539,7 @@ void fetches_close(struct broker *b)
 		free(all);
 	}
 	map_free(&b->waiting);
+	RADIX_EACH(struct node, list, &b->fetchers)
+		free(list);
+	radix_free(&b->fetchers);
 }

@@ -64,7 +64,6 @@ void partition_forget(struct partition *p)
 {
 	producers_free(p->producers);
 	stable_free(p->stable);
-	free(p->fetchers);
 	free(p);
 }
 
