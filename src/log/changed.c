@@ -66,13 +66,31 @@ static void add_piece(struct log *log, struct slice key, struct bytes *scratch, 
 	piece_encode(&p, out);
 }
 
+/* Most keys are told apart by their first bytes, without a look at where they are. */
+struct sorted {
+	uint64_t prefix;                /* big-endian, zeros behind a shorter key */
+	struct map_entry *entry;
+};
+
+static uint64_t prefix_of(const struct map_entry *e)
+{
+	uint8_t first[8] = { 0 };
+
+	memcpy(first, e->key, e->key_size < 8 ? e->key_size : 8);
+	return get_be64(first);
+}
+
 static int by_key(const void *a, const void *b)
 {
-	const struct map_entry *const *x = a, *const *y = b;
-	uint32_t n = (*x)->key_size < (*y)->key_size ? (*x)->key_size : (*y)->key_size;
-	int r = memcmp((*x)->key, (*y)->key, n);
+	const struct sorted *x = a, *y = b;
+	const struct map_entry *k = x->entry, *l = y->entry;
+	uint32_t n = k->key_size < l->key_size ? k->key_size : l->key_size;
+	int r;
 
-	return r ? r : ((*x)->key_size > (*y)->key_size) - ((*x)->key_size < (*y)->key_size);
+	if (x->prefix != y->prefix)
+		return x->prefix < y->prefix ? -1 : 1;
+	r = memcmp(k->key, l->key, n);
+	return r ? r : (k->key_size > l->key_size) - (k->key_size < l->key_size);
 }
 
 static void touch_all(struct log *log)
@@ -89,7 +107,7 @@ static void touch_all(struct log *log)
 void changed_leave(struct log *log, struct bytes *out)
 {
 	OWN(bytes) struct bytes scratch = BYTES_MAX(UINT32_MAX);
-	OWN(free) struct map_entry **sorted = NULL;
+	OWN(free) struct sorted *sorted = NULL;
 	bool whole = log->whole;
 	uint32_t n = 0;
 
@@ -101,16 +119,16 @@ void changed_leave(struct log *log, struct bytes *out)
 	log->leaving = log->changed;
 	log->leaving_whole = whole;
 	log->changed = (struct map){ 0 };
-	sorted = malloc((log->leaving.count + 1) * sizeof(struct map_entry *));
+	sorted = malloc((log->leaving.count + 1) * sizeof *sorted);
 	if (!sorted) {
 		out->failed = true;
 		return;
 	}
 	MAP_EACH(&log->leaving, e)
-		sorted[n++] = e;
-	qsort(sorted, n, sizeof(struct map_entry *), by_key);
+		sorted[n++] = (struct sorted){ prefix_of(e), e };
+	qsort(sorted, n, sizeof *sorted, by_key);
 	for (uint32_t i = 0; i < n; i++)
-		add_piece(log, map_key(sorted[i]), &scratch, out);
+		add_piece(log, map_key(sorted[i].entry), &scratch, out);
 }
 
 void changed_gone(struct log *log)

@@ -549,7 +549,9 @@ static bool checkpoint_due(const struct log *log)
 {
 	uint64_t enough = journal_limit(log) / 4;
 
-	if (log->checkpoint_wanted || log->changed.count >= CHANGED_ENOUGH)
+	if (log->checkpoint_wanted)
+		return true;
+	if (log->changed.count >= CHANGED_ENOUGH && log->since_checkpoint > log->checkpoint_bytes)
 		return true;
 	if (log->since_checkpoint < 2 * log->checkpoint_bytes)
 		return false;
