@@ -4,7 +4,8 @@ Writers and readers of each protocol run all the time, in threads; they reconnec
 broker starts again on the same data.  What is checked:
 
   Kafka   every record that was acknowledged (acks=all) is at exactly the acknowledged offset with the same bytes;
-          an idempotent producer's records are there once and in order; a committed group offset never goes back
+          an idempotent producer's records are there once and in order; a committed group offset never goes back;
+          a copy in transactions has every record up to its group's offset, each once
   AMQP    every confirmed persistent message is delivered; a message that was acknowledged more than SETTLED_S before
           a kill (an ack has no answer, so that much time is left for its commit) is never delivered again
   SQS     every message whose SendMessage was answered is received; one whose DeleteMessage was answered never again;
@@ -170,6 +171,76 @@ class KafkaGroup(Worker):
                     self.ledger.violation("group: partition %d committed %d, found %d" % (partition, offset, found))
         finally:
             consumer.close()
+
+
+class KafkaCopier(Worker):
+    """Copies `k` to `kc`, some records and their offsets at a time, in transactions; some of them are aborted."""
+
+    def __init__(self, broker, ledger):
+        super().__init__(broker, ledger, "kafka copier")
+        self.random = random.Random("copier")
+
+    def round(self):
+        producer = confluent_kafka.Producer({
+            "bootstrap.servers": self.broker.kafka, "transactional.id": "copier", "log_level": 0,
+            "transaction.timeout.ms": 10000, "message.timeout.ms": 10000, "reconnect.backoff.max.ms": 200})
+        consumer = confluent_kafka.Consumer({
+            "bootstrap.servers": self.broker.kafka, "group.id": "copier", "enable.auto.commit": False, "log_level": 0,
+            "auto.offset.reset": "earliest", "isolation.level": "read_committed", "session.timeout.ms": 6000,
+            "reconnect.backoff.max.ms": 200})
+        try:
+            producer.init_transactions(20)
+            consumer.subscribe(["k"])
+            while not self.ends.is_set():
+                messages = [m for m in consumer.consume(100, timeout=0.2) if not m.error()]
+                if messages:
+                    self.copy(producer, consumer, messages)
+        finally:
+            consumer.close()
+
+    def copy(self, producer, consumer, messages):
+        producer.begin_transaction()
+        for m in messages:
+            producer.produce("kc", b"%d:%d" % (m.partition(), m.offset()), partition=m.offset() % PARTITIONS)
+        producer.send_offsets_to_transaction(consumer.position(consumer.assignment()), consumer.consumer_group_metadata(), 20)
+        if self.random.random() < 0.1:
+            producer.abort_transaction(20)
+            self.ledger.count("transactions aborted")
+            raise RuntimeError("read them again")
+        producer.commit_transaction(20)
+        self.ledger.count("transactions committed")
+
+    def check(self):
+        consumer = confluent_kafka.Consumer({"bootstrap.servers": self.broker.kafka, "group.id": "copier", "log_level": 0,
+                                             "isolation.level": "read_committed", "enable.auto.commit": False})
+        where = [confluent_kafka.TopicPartition("k", p) for p in range(PARTITIONS)]
+        found = {}
+        try:
+            expected = {b"%d:%d" % (c.partition, offset) for c in consumer.committed(where, timeout=20)
+                        for offset in range(max(c.offset, 0))}
+            for partition in range(PARTITIONS):
+                self.read(consumer, confluent_kafka.TopicPartition("kc", partition, 0), found)
+        finally:
+            consumer.close()
+        for value in expected - found.keys():
+            self.ledger.violation("copier: %s is lost" % value)
+        for value, n in found.items():
+            if value not in expected or n > 1:
+                self.ledger.violation("copier: %s is there %d times%s" % (value, n, "" if value in expected else ", its offset is not"))
+        self.ledger.count("records copied", len(found))
+
+    def read(self, consumer, where, found):
+        low, high = consumer.get_watermark_offsets(where, timeout=10)
+        consumer.assign([where])
+        limit = time.monotonic() + 60
+        while low < high and time.monotonic() < limit:
+            for message in consumer.consume(1000, timeout=0.5):
+                if not message.error():
+                    found[message.value()] = found.get(message.value(), 0) + 1
+            at = consumer.position([where])[0].offset       # markers count, too
+            low = max(low, at)
+        if low < high:
+            self.ledger.violation("copier: partition %d cannot be read beyond %d of %d" % (where.partition, low, high))
 
 
 # -------------------------------------------------------------------------------------------------------------- AMQP ----
@@ -361,7 +432,8 @@ class SqsReader(Worker):
 def create_topic(broker):
     from confluent_kafka.admin import AdminClient, NewTopic
     admin = AdminClient({"bootstrap.servers": broker.kafka, "log_level": 0})
-    admin.create_topics([NewTopic("k", PARTITIONS, 1)])["k"].result(20)
+    for future in admin.create_topics([NewTopic("k", PARTITIONS, 1), NewTopic("kc", PARTITIONS, 1)]).values():
+        future.result(20)
 
 
 def main():
@@ -376,12 +448,12 @@ def main():
     ledger = Ledger()
     broker = Broker(shards=options.shards).start()
     create_topic(broker)
-    kafka, group = KafkaWriter(broker, ledger), KafkaGroup(broker, ledger)
+    kafka, group, copier = KafkaWriter(broker, ledger), KafkaGroup(broker, ledger), KafkaCopier(broker, ledger)
     amqp = AmqpWriter(broker, ledger)
     readers = [AmqpReader(broker, ledger, amqp, queue) for queue in ("a", "b")]
     writers = [SqsWriter(broker, ledger, "s"), SqsWriter(broker, ledger, "f.fifo")]
     takers = [SqsReader(broker, ledger, w) for w in writers]
-    workers = [kafka, group, amqp] + readers + writers + takers
+    workers = [kafka, group, copier, amqp] + readers + writers + takers
     for worker in workers:
         worker.start()
 
@@ -403,9 +475,9 @@ def main():
         print("cycle %d/%d: %s" % (cycle + 1, options.cycles, ledger.counts), flush=True)
 
     time.sleep(1)
-    for worker in [kafka, amqp, group] + writers:
+    for worker in [kafka, amqp, group, copier] + writers:
         worker.finish(60)
-    checks = [("kafka records", kafka.check), ("group offsets", group.check)]
+    checks = [("kafka records", kafka.check), ("group offsets", group.check), ("transactional copy", copier.check)]
     checks += [(r.name, r.check) for r in readers + takers]
     for name, check in checks:
         before = len(ledger.violations)
