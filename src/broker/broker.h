@@ -37,6 +37,7 @@ struct broker_options {
 	struct log_options log;
 	uint32_t group_initial_rebalance_ms;    /* Kafka group.initial.rebalance.delay.ms; default 0 */
 	int64_t transaction_max_timeout_ms;     /* Kafka transaction.max.timeout.ms; 0: 15 minutes */
+	int64_t transaction_expiry_ms;          /* Kafka transactional.id.expiration.ms; 0: 7 days */
 	uint64_t max_pending_bytes;             /* appended and not yet durable; 0: 256 MiB */
 	uint32_t compaction_map_bytes;          /* memory of a round for the keys that it sees; 0: 128 MiB */
 	int64_t offsets_retention_ms;           /* of groups that nobody uses; 0: 7 days */

@@ -57,6 +57,7 @@ void transaction_free(struct broker *b, struct transaction *t)
 		map_remove(&b->transactions->by_id, t->id);
 	timer_cancel(b, &t->timer);
 	transaction_clear(t);
+	b->stats.transactional_ids--;
 	free((void *)t->id.p);
 	free(t);
 }
@@ -79,6 +80,7 @@ struct transaction *transaction_make(struct broker *b, struct slice id)
 	if (map_put(&b->transactions->by_id, t->id, t, NULL) < 0)
 		return NULL;
 	copy = NULL;
+	b->stats.transactional_ids++;
 	return TAKE(t);
 }
 
@@ -210,6 +212,8 @@ void transaction_complete(struct broker *b, struct transaction *t)
 		next.next = -1;
 	}
 	transaction_clear(t);
+	b->stats.transactions_committed_total += next.state == TRANSACTION_COMPLETE_COMMIT;
+	b->stats.transactions_aborted_total += next.state == TRANSACTION_COMPLETE_ABORT;
 	/* Without memory for the record the transaction is over all the same; a restart would only mark it again. */
 	if (change(b, t, next, NULL, NULL) < 0) {
 		timer_cancel(b, &t->timer);
@@ -553,8 +557,10 @@ static void on_gone(struct broker *b, struct transaction *t, struct cmd *c)
 
 static bool is_forgotten(const struct broker *b, const struct transaction *t)
 {
+	int64_t expiry_ms = b->options.transaction_expiry_ms ? b->options.transaction_expiry_ms : TRANSACTION_EXPIRY_MS;
+
 	return t->now.state != TRANSACTION_ONGOING && !transaction_is_prepared(t) && t->flights == 0 &&
-	       list_empty(&t->waiting) && t->now.changed_ms + TRANSACTION_EXPIRY_MS <= b->now_ms;
+	       list_empty(&t->waiting) && t->now.changed_ms + expiry_ms <= b->now_ms;
 }
 
 static void on_sweep(struct broker *b, struct timer *timer)

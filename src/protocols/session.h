@@ -40,6 +40,7 @@ struct host_settings {
 	const char *sqs_region;         /* "us-east-1" */
 	const char *sqs_account;        /* "000000000000" */
 	uint32_t group_initial_rebalance_ms;
+	uint32_t transaction_max_timeout_ms, transactional_id_expiration_ms;
 	const char *amqp_product, *amqp_version;        /* in server-properties; NULL: "Hawser" and ours */
 	const struct admin_source *admin;       /* where /metrics has its figures from: admin/admin.h */
 };

@@ -40,6 +40,8 @@ struct config {
 	uint64_t retention_check_ms;
 	uint64_t compaction_map_bytes;
 	uint64_t offsets_retention_minutes;
+	uint64_t transaction_max_timeout_ms;
+	uint64_t transactional_id_expiration_ms;
 	uint64_t journal_file_bytes;
 };
 

@@ -156,6 +156,8 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 	o->memory_limit_bytes = memory_limit(c);
 	o->disk_free_limit_bytes = c->disk_free_limit_bytes;
 	o->broker.offsets_retention_ms = (int64_t)c->offsets_retention_minutes * 60 * 1000;
+	o->broker.transaction_max_timeout_ms = (int64_t)c->transaction_max_timeout_ms;
+	o->broker.transaction_expiry_ms = (int64_t)c->transactional_id_expiration_ms;
 	o->broker.retention_check_ms = (uint32_t)c->retention_check_ms;
 	o->broker.compaction_map_bytes = (uint32_t)c->compaction_map_bytes;
 	o->broker.log.sync = true;              /* what is relaxed is said of each entry */
@@ -172,6 +174,8 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 		.sqs_region = c->sqs_region,
 		.sqs_account = c->sqs_account,
 		.group_initial_rebalance_ms = (uint32_t)c->group_initial_rebalance_ms,
+		.transaction_max_timeout_ms = (uint32_t)c->transaction_max_timeout_ms,
+		.transactional_id_expiration_ms = (uint32_t)c->transactional_id_expiration_ms,
 		.admin = source,
 	};
 }

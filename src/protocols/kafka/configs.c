@@ -177,6 +177,8 @@ static void describe_broker(struct request *r, const struct describe_configs_req
 		{ "num.partitions", CONFIG_INT, "of topics that do not say", request_printf(r, "%u", s->num_partitions) },
 		{ "offset.metadata.max.bytes", CONFIG_INT, "what may come with a committed offset", SLICE("4096") },
 		{ "sasl.enabled.mechanisms", CONFIG_LIST, "how clients prove who they are", SLICE("PLAIN") },
+		{ "transaction.max.timeout.ms", CONFIG_INT, "the longest transaction timeout that a producer may ask for", request_printf(r, "%u", s->transaction_max_timeout_ms) },
+		{ "transactional.id.expiration.ms", CONFIG_INT, "how long a transactional id that nobody uses is remembered", request_printf(r, "%u", s->transactional_id_expiration_ms) },
 		{ "socket.request.max.bytes", CONFIG_INT, "the largest request", request_printf(r, "%d", FRAME_MAX) },
 	};
 	size_t n = sizeof rows / sizeof *rows;
