@@ -129,7 +129,10 @@ def main():
     p.add_argument("--against", action="append", default=[], metavar="rabbitmq|BINARY", help="another side: may be given again")
     p.add_argument("--rounds", type=int)
     p.add_argument("--only", default="", help="scenarios whose name contains this")
+    p.add_argument("--write", action="store_true", help="log: put the table into bench/README.md")
     a = p.parse_args()
+    if a.write and a.what != "log":
+        p.error("--write goes with log")
     rounds = a.rounds or (2 if a.quick else 5)
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -137,7 +140,7 @@ def main():
     os.makedirs(DATA, exist_ok=True)
     if a.what == "log":
         try:
-            log_bars.main(a.quick, a.only)
+            log_bars.main(a.quick, a.only, a.write)
         finally:
             shutil.rmtree(DATA, ignore_errors=True)
         return

@@ -3,6 +3,7 @@
     script/bench log                all of it, under a quarter of an hour
     script/bench log --quick        a tenth of the data: whether it runs, not how fast
     script/bench log --only fetch   the scenarios whose name contains this
+    script/bench log --write        the table goes into bench/README.md, too
 
 A share of the disk is taken of fio's sequential write, before and after each produce run, on the same file system; a share
 of the network of iperf3 over loopback.  The figures of a scenario that failed are missing, and it is said why.
@@ -22,6 +23,9 @@ import time
 from sides import DATA, ROOT, Hawser, RabbitMQ, load
 
 MB = 1000000
+HEAD = ["figure", "bar", "now", "met", "beside"]
+PAGE = os.path.join(ROOT, "bench", "README.md")
+BEGIN, END = "<!-- script/bench log --write -->\n", "<!-- end -->\n"
 
 
 class Bars:
@@ -35,10 +39,7 @@ class Bars:
         print(" | ".join(self.rows[-1]), file=sys.stderr, flush=True)
 
     def table(self):
-        head = ["figure", "bar", "now", "met", "beside"]
-        widths = [max(len(r[i]) for r in [head] + self.rows) for i in range(len(head))]
-        for row in [head, ["-" * w for w in widths]] + self.rows:
-            print("| " + " | ".join(c.ljust(w) for c, w in zip(row, widths)) + " |")
+        return "\n".join("| " + " | ".join(row) + " |" for row in [HEAD, ["---"] * len(HEAD)] + self.rows)
 
 
 class Lab:
@@ -46,7 +47,7 @@ class Lab:
 
     def __init__(self, quick):
         self.bars, self.quick = Bars(), quick
-        self.side = Hawser("hawser", os.path.join(ROOT, "build", "hawser"))
+        self.side = Hawser("hawser", os.environ.get("HAWSER_BINARY", os.path.join(ROOT, "build", "hawser")))
 
     def amount(self, full, least=1):
         return max(least, full // 10 if self.quick else full)
@@ -191,7 +192,7 @@ def many_producers(lab):
     name = "10,000 producers, 1,000 queues"
     lab.run("amqp_load", "warm-up", *shape, "--count", lab.amount(200000))
     before = lab.side.metrics()
-    r = lab.run("amqp_load", name, *shape, "--count", lab.amount(1500000))
+    r = lab.run("amqp_load", name, *shape, "--count", lab.amount(1000000))
     after = lab.side.metrics()
     if not r:
         return
@@ -199,7 +200,7 @@ def many_producers(lab):
     commits = after["commits_total"] - before["commits_total"]
     lab.bars.add(f"{name}: messages per fsync", "", f"{r['count'] / syncs:.0f}", None,
                  f"{r['count'] / commits:.0f} a commit; {r['rate']:.0f} a second, {r['cpu_s_m']:.1f} CPU s/M")
-    half = lab.run("amqp_load", name, *shape, "--count", lab.amount(400000), "--rate", int(r["rate"] / 2))
+    half = lab.run("amqp_load", name, *shape, "--count", lab.amount(200000), "--rate", int(r["rate"] / 2))
     if half:
         lab.bars.add(f"{name}: latency at half load", "", f"p50 {half['p50_us'] / 1e3:.1f} ms", None,
                      f"p99 {half['p99_us'] / 1e3:.1f}, p99.9 {half['p999_us'] / 1e3:.1f} ms at {half['rate']:.0f} a second, open loop")
@@ -291,9 +292,17 @@ def one_queue(lab):
 SCENARIOS = [produce, stay, long_lived, fetch, many_producers, latency, active, idle_queues, one_queue]
 
 
-def main(quick, only):
+def write(text):
+    """Into the page, in the place of what was measured before."""
+    page = open(PAGE, encoding="utf-8").read()
+    before, rest = page.split(BEGIN)
+    with open(PAGE, "w", encoding="utf-8") as f:
+        f.write(before + BEGIN + "\n" + text + "\n\n" + END + rest.split(END)[1])
+
+
+def main(quick, only, to_page):
     lab = Lab(quick)
-    began = time.monotonic()
+    began, load_before = time.monotonic(), os.getloadavg()[0]
     for scenario in SCENARIOS:
         if only in scenario.__name__:
             try:
@@ -301,6 +310,8 @@ def main(quick, only):
             except Exception as e:      # the others are worth having
                 print(f"{scenario.__name__}: {type(e).__name__}: {e}", file=sys.stderr)
             lab.fresh()
-    lab.bars.table()
-    print(f"\n{time.monotonic() - began:.0f} s; {os.cpu_count()} cores; load average {os.getloadavg()[0]:.1f} at the end;"
-          f" hawser: {Hawser.durability}")
+    text = lab.bars.table() + (f"\n\n{time.monotonic() - began:.0f} s; {os.cpu_count()} cores; load average {load_before:.1f} before,"
+                               f" {os.getloadavg()[0]:.1f} after; hawser: {Hawser.durability}.")
+    print(text)
+    if to_page:
+        write(text)

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "base/error.h"
 #include "base/heap.h"
+#include "base/histogram.h"
 #include "base/map.h"
 #include "base/names.h"
 #include "base/radix.h"
@@ -242,4 +243,18 @@ TEST(siphash_has_the_published_values)
 
 		CHECK(h.low == get_le64(rows[i].hash) && h.high == get_le64(rows[i].hash + 8));
 	}
+}
+
+TEST(durations_fall_into_the_first_bucket_that_holds_them)
+{
+	struct histogram h = { 0 }, sum = { 0 };
+
+	histogram_add(&h, 0);
+	histogram_add(&h, 100000);
+	histogram_add(&h, 100001);
+	histogram_add(&h, INT64_MAX / 2);
+	CHECK(h.counts[0] == 2 && h.counts[1] == 1 && h.counts[HISTOGRAM_BUCKETS - 1] == 1);
+	histogram_merge(&sum, &h);
+	histogram_merge(&sum, &h);
+	CHECK(sum.counts[0] == 4 && sum.sum_ns == 2 * h.sum_ns && h.sum_ns == 200001 + (uint64_t)INT64_MAX / 2);
 }
