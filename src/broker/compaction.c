@@ -76,7 +76,9 @@ static int64_t limit_of(struct broker *b, struct compacted *c, const struct topi
 	int64_t end = c->active < stable ? c->active : stable;
 
 	if (policy->min_compaction_lag_ms > 0) {
-		int64_t young = log_first_since(b->log, c->partition->id, dirty, b->now_ms - policy->min_compaction_lag_ms + 1);
+		int64_t from = c->old_below > dirty ? c->old_below : dirty;
+		int64_t young = log_first_since(b->log, c->partition->id, from, b->now_ms - policy->min_compaction_lag_ms + 1);
+		c->old_below = young < c->active ? young : c->active;
 		end = young < end ? young : end;
 	}
 	return start < end ? partition_first_owed(b, c->partition, start, end) : end;
@@ -91,27 +93,39 @@ struct choice {
 	bool dirty;                     /* something may be due later */
 };
 
+static void measure(struct broker *b, struct compacted *c, int64_t from, int64_t to)
+{
+	uint32_t id = c->partition->id;
+	int64_t time;
+
+	if (c->measured_from == from && c->measured_to == to)
+		return;
+	c->measured_from = from;
+	c->measured_to = to;
+	c->dirty_bytes = log_size_between(b->log, id, from, to, &c->first_time);
+	c->all_bytes = log_size(b->log, id) - log_size_between(b->log, id, to, INT64_MAX, &time);
+}
+
 static void consider(struct broker *b, struct choice *choice, struct compacted *c)
 {
 	const struct topic_policy *policy = policy_of(b, c);
-	uint32_t id = c->partition->id;
-	int64_t dirty, end, first_time, bytes, all;
+	int64_t committed = log_committed(b->log, c->partition->id), dirty, end;
+	double ratio;
 	bool late;
 
 	if (c->unfit)
 		return;
 	if (is_old(b, c, policy))
-		close_active(c, log_committed(b->log, id));
+		close_active(c, committed);
 	dirty = first_dirty(b, c);
-	choice->dirty |= dirty < log_committed(b->log, id);
+	choice->dirty |= dirty < committed;
 	end = limit_of(b, c, policy);
 	if (end <= dirty || b->now_ms < c->not_before_ms)
 		return;
-	bytes = log_size_between(b->log, id, dirty, end, &first_time);
-	all = log_size(b->log, id) - log_size_between(b->log, id, end, INT64_MAX, &(int64_t){ 0 });
-	late = first_time > 0 && b->now_ms - first_time >= policy->max_compaction_lag_ms;
-	double ratio = all > 0 ? (double)bytes / (double)all : 0;
-	if (bytes > 0 && (late || ratio >= policy->min_cleanable_dirty_ratio) && ratio > choice->ratio) {
+	measure(b, c, dirty, end);
+	late = c->first_time > 0 && b->now_ms - c->first_time >= policy->max_compaction_lag_ms;
+	ratio = c->all_bytes > 0 ? (double)c->dirty_bytes / (double)c->all_bytes : 0;
+	if ((late || ratio >= policy->min_cleanable_dirty_ratio) && ratio > choice->ratio) {
 		choice->best = c;
 		choice->end = end;
 		choice->ratio = ratio;
@@ -199,8 +213,10 @@ int compaction_follow(struct broker *b, const struct channel *ch, struct partiti
 		compaction_forget(b, p);
 		return 0;
 	}
-	if (p->compacted)
+	if (p->compacted) {
+		compacted_of(b, p)->old_below = 0;      /* the lag may be another one now */
 		return 0;
+	}
 	c = calloc(1, sizeof *c);
 	if (!c || map_put_number(&b->compaction->all, p->id, c, NULL) < 0)
 		return -ERR_NO_MEMORY;

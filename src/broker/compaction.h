@@ -42,6 +42,11 @@ struct compacted {
 	int64_t active_since_ms;
 	int64_t active_bytes;
 	int64_t not_before_ms;          /* the next round */
+	int64_t old_below;              /* offsets below are older than min.compaction.lag.ms, and stay so */
+	/* what was measured of [measured_from, measured_to): it takes a look at each batch, and changes rarely */
+	int64_t measured_from, measured_to;
+	int64_t dirty_bytes, all_bytes; /* of it; of all below its end */
+	int64_t first_time;             /* the greatest time in its first batches */
 	bool unfit;                     /* a round failed over its content: not again in this life */
 };
 

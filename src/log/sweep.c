@@ -210,7 +210,6 @@ static int follow(struct sweep *s, struct partition *p)
 	drop_pieces(s, p);
 	for (size_t at = 0; at < records->n && !error; at += INDEX_RECORD)
 		error = take_in(s, p, records->p + at);
-	to->created = true;
 	to->size += s->step.out.n;
 	s->client->bytes_out += s->step.out.n;
 	s->log->stats.bytes_written += s->step.out.n + records->n;
@@ -251,6 +250,9 @@ static void sweep_came_back(struct disk_op *op)
 		refused(s);
 		return;
 	}
+	/* The files are there, even if their partition is not any more: then they go like others of which nothing is left. */
+	if (s->client->rewrite && !s->error && op->result >= 0)
+		s->step.to->created = s->step.to->named = true;
 	if (log->failed || !p || s->error) {
 		sweep_end(s, log->failed ? -ERR_DISK : s->error ? s->error : -ERR_NO_SUCH_PARTITION);
 		return;

@@ -492,6 +492,32 @@ def test_a_new_queue_starts_where_its_declaration_says(all_, fresh, offset, expe
     assert all_.channel.basic_get(name) == (None, None, None)
 
 
+def test_a_queue_over_a_compacted_topic_is_given_what_is_left(all_, fresh):
+    from kafka.admin import KafkaAdminClient, NewTopic
+    name = fresh()
+    admin = KafkaAdminClient(bootstrap_servers=all_.server.kafka)
+    all_.closing.append(admin.close)
+    admin.create_topics([NewTopic(name, 1, 1, topic_configs={"cleanup.policy": "compact", "segment.ms": "100",
+                                                             "min.cleanable.dirty.ratio": "0.01"})])
+    for n in range(40):
+        all_.to_kafka(name, b"v%d" % n, key=b"k%d" % (n % 4))
+
+    def left():
+        consumer, partition = all_.consumer(name), TopicPartition(name, 0)
+        consumer.seek_to_beginning(partition)
+        found = [r.value for some in consumer.poll(timeout_ms=500).values() for r in some]
+        return found == [b"v36", b"v37", b"v38", b"v39"]
+    wait_until(left, "compaction", 15, 0.3)
+    all_.channel.queue_declare(name, durable=True, arguments={"x-stream-offset": "first"})
+    assert [all_.from_amqp(name)[2] for _ in range(4)] == [b"v36", b"v37", b"v38", b"v39"]
+    assert all_.channel.basic_get(name) == (None, None, None)
+    all_.to_amqp(name, b"by AMQP")              # its key is the routing key
+    assert all_.from_amqp(name)[2] == b"by AMQP"
+    with pytest.raises(all_.sqs.exceptions.ClientError) as caught:
+        all_.to_sqs(all_.url(name), "no key")
+    assert "without a key" in str(caught.value)
+
+
 def test_a_queue_on_a_topic_of_many_partitions_is_given_all_of_them(all_, fresh):
     from kafka.admin import NewTopic
     name = fresh()
