@@ -264,3 +264,88 @@ TEST(thousands_of_partitions_are_checked_in_some_turns)
 		CHECK(log_start(w.b[0]->log, channel_partition(world_channel(&w, "orders"), (uint32_t)i)) == 1);
 	world_close(&w);
 }
+
+/* ---- what queues drop by their own limits gives its space back, too ---- */
+
+TEST(expired_messages_of_a_queue_give_their_space_back)
+{
+	enum { MESSAGES = 200, BYTES = 20000 };
+	static char text[BYTES];
+	struct world w;
+
+	memset(text, 'x', sizeof text - 1);
+	CHECK(world_open(&w, 1) == 0);
+	for (int origin = ORIGIN_AMQP; origin <= ORIGIN_SQS; origin++) {
+		const char *name = origin == ORIGIN_AMQP ? "amqp" : "sqs";
+		struct cmd_change *c = world_new(&w, CMD_CHANGE);
+
+		c->change = CHANGE_CREATE_QUEUE;
+		c->vhost = SLICE("/");
+		c->name = cmd_copy(&c->head, slice_cstr(name));
+		c->queue = cmd_alloc(&c->head, sizeof *c->queue);
+		*c->queue = (struct queue_spec){
+			.origin = (enum origin)origin, .durable = true, .start = -1,
+			.policy = { .lease_ms = origin == ORIGIN_SQS ? 30000 : -1, .ttl_ms = MINUTE, .expires_ms = -1, .max_length = -1,
+				    .max_bytes = -1 },
+		};
+		CHECK(world_ask(&w, &c->head, 0) == 0);
+		cmd_free(&c->head);
+		for (int i = 0; i < MESSAGES; i++)
+			CHECK(world_publish(&w, name, 0, world_batch("k", text, 1, w.now_ms, -1, 0, 0), NULL) == 0);
+	}
+	CHECK(log_size(w.b[0]->log, partition_of(&w, "amqp")->id) >= (int64_t)MESSAGES * (BYTES - 1));
+	for (int i = 0; i < 130; i++)
+		world_wait(&w, SECOND);
+	for (int q = 0; q < 2; q++) {
+		const char *name = q ? "sqs" : "amqp";
+		CHECK(log_size(w.b[0]->log, partition_of(&w, name)->id) == 0 && kept_from(&w, name) == MESSAGES);
+	}
+	world_close(&w);
+}
+
+/* ---- the disk ---- */
+
+struct files {
+	int segments;
+	int64_t bytes;
+};
+
+static void add_up(void *ctx, const char *path, int64_t size)
+{
+	struct files *f = ctx;
+
+	f->segments += strstr(path, ".seg") != NULL;
+	f->bytes += strstr(path, ".seg") ? size : 0;
+}
+
+static struct files files_of(struct world *w)
+{
+	struct files f = { 0 };
+
+	simdisk_files(w->disks[0], add_up, &f);
+	return f;
+}
+
+TEST(segments_have_the_size_that_the_topic_says_and_go_when_all_in_them_has_gone)
+{
+	enum { MESSAGES = 1200, BYTES = 20000 };
+	static char text[BYTES];
+	struct world w;
+
+	memset(text, 'x', sizeof text - 1);
+	opened(&w, "orders");
+	SET(&w, "orders", "segment.bytes", "1048576");
+	for (int i = 0; i < MESSAGES; i++)
+		CHECK(world_publish(&w, "orders", 0, world_batch("k", text, 1, w.now_ms, -1, 0, 0), NULL) == 0);
+	struct files full = files_of(&w);
+	CHECK(full.segments > 10 && full.bytes > 12 << 20);
+
+	SET(&w, "orders", "retention.bytes", "6000000");
+	world_wait(&w, CHECK_EVERY);
+	log_checkpoint(w.b[0]->log);
+	world_run(&w);
+	struct files left = files_of(&w);
+	CHECK(left.bytes < 8 << 20 && left.segments < full.segments / 2);
+	CHECK(log_size(w.b[0]->log, partition_of(&w, "orders")->id) >= 6000000);
+	world_close(&w);
+}
