@@ -237,3 +237,26 @@ TEST(what_a_strict_entry_follows_is_as_durable_as_it)
 		world_free(&w);
 	}
 }
+
+/* ---- the journal of a new log ---- */
+
+static void add_journal(void *ctx, const char *path, int64_t size)
+{
+	if (strstr(path, ".jnl"))
+		*(int64_t *)ctx += size;
+}
+
+/* Files that hold nothing but notes are used again before there are many. */
+TEST(a_journal_does_not_grow_for_notes)
+{
+	struct world w;
+	int64_t bytes = 0;
+
+	begin(&w, 90);
+	for (int i = 0; i < 1000; i++)
+		append_together(&w, PARTITION, 1, 3000);
+	CHECK_WORLD(&w, world_drain(&w) && w.applied == 1000);
+	simdisk_files(w.disk, add_journal, &bytes);
+	CHECK(bytes <= 1 << 20);
+	end(&w);
+}

@@ -210,17 +210,23 @@ static void prepare_done(struct disk_op *op)
 	free(p);
 }
 
+/* The largest. */
 static struct jfile *take_spare(struct journal *j, uint64_t size)
 {
+	struct jfile *best = NULL;
+	uint32_t at = 0;
+
 	for (uint32_t i = 0; i < j->nspare; i++) {
 		struct jfile *f = j->spare[i];
 
-		if (f->size < size || (f->readers && !MUTANT_recycle_under_reader))
+		if (f->size < size || (best && f->size <= best->size) || (f->readers && !MUTANT_recycle_under_reader))
 			continue;
-		j->spare[i] = j->spare[--j->nspare];
-		return f;
+		best = f;
+		at = i;
 	}
-	return NULL;
+	if (best)
+		j->spare[at] = j->spare[--j->nspare];
+	return best;
 }
 
 /*

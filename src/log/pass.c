@@ -439,7 +439,7 @@ static bool tidy_journal(struct pass *x)
 		struct jfile *f = j->spare[i];
 		char *path;
 
-		if (f->readers || (f->size >= j->next_size / 2 && j->nspare <= SPARE_FILES)) {
+		if (f->readers || (f->size >= journal_bytes(j) / 8 && j->nspare <= SPARE_FILES)) {
 			i++;
 			continue;
 		}
@@ -542,6 +542,22 @@ static uint64_t choose_through(const struct log *log)
 }
 
 /*
+ * Would a checkpoint now save the making of a journal file, which is written twice?  That is when files are full of notes
+ * and state, so that nothing need be moved.
+ */
+static bool saves_a_file(const struct log *log)
+{
+	const struct journal *j = &log->journal;
+	uint64_t bytes = 0;
+
+	if (j->next || j->nspare || j->head.at < j->live[j->nlive - 1]->size / 4)
+		return false;
+	for (uint32_t i = 0; i + 1 < j->nlive && list_empty(&j->live[i]->partitions); i++)
+		bytes += j->live[i]->generation < log->applied.generation ? j->live[i]->size : 0;
+	return bytes >= log->options.segment_bytes / 4 && bytes >= 4 * log->checkpoint_bytes;
+}
+
+/*
  * A checkpoint keeps the next start short and lets dead segments go.  It is not worth more writing than the journal has
  * caused since the last one.
  */
@@ -555,7 +571,7 @@ static bool checkpoint_due(const struct log *log)
 		return true;
 	if (log->since_checkpoint < 2 * log->checkpoint_bytes)
 		return false;
-	return log->since_checkpoint > enough || log->dead_bytes > enough;
+	return log->since_checkpoint > enough || log->dead_bytes > enough || saves_a_file(log);
 }
 
 void pass_flush(struct log *log)
