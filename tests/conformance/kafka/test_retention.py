@@ -21,7 +21,7 @@ MINUTE = 60 * 1000
 
 @pytest.fixture(scope="module")
 def keeper():
-    broker = Broker(config="log.retention.check.interval.ms = 100\n")
+    broker = Broker(config="log.retention.check.interval.ms = 100\nlog.retention.hours = 1000000\n")
     broker.start()
     yield broker
     broker.stop()
@@ -98,6 +98,27 @@ def test_without_settings_records_stay_however_old(clients, fresh):
     clients.send(topic, 1, age_ms=10 * 365 * 24 * 60 * MINUTE)
     time.sleep(0.5)
     assert clients.beginning(topic) == 0
+
+
+def test_the_brokers_default_is_shown_and_counts_where_the_topic_says_nothing(clients, fresh):
+    topic = clients.create(fresh())
+    everything = {"config_filter": "all"} if kafka.__version__ >= "3" else {}
+    text = repr(clients.admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=None)], **everything))
+    assert str(1000000 * 60 * MINUTE) in text
+    clients.send(topic, 1, age_ms=int(time.time() * 1000))     # of 1970
+    time.sleep(0.5)
+    assert clients.beginning(topic) == 0
+
+
+def test_a_compacted_topic_with_a_retention_forgets_old_keys_too(clients, fresh):
+    topic = clients.create(fresh(), **{"cleanup.policy": "compact,delete", "retention.ms": str(10 * MINUTE)})
+    now = int(time.time() * 1000)
+    for n in range(4):
+        clients.producer.send(topic, b"old", key=b"k%d" % n, timestamp_ms=now - 11 * MINUTE)
+    clients.begins(topic, 4)
+    clients.producer.send(topic, b"new", key=b"k1", timestamp_ms=now)
+    clients.producer.flush()
+    assert [(r.offset, r.key) for r in clients.consumer(topic)] == [(4, b"k1")]
 
 
 def test_an_altered_setting_counts_at_once_and_after_a_restart(clients, fresh):
