@@ -36,6 +36,15 @@
 #ifndef MUTANT_recycle_under_reader
 #define MUTANT_recycle_under_reader 0   /* a journal file is used again while a cold read is on its way */
 #endif
+#ifndef MUTANT_send_unchecked
+#define MUTANT_send_unchecked 0         /* what is resident is sent although nobody has checked it in this life */
+#endif
+#ifndef MUTANT_forget_suspicion
+#define MUTANT_forget_suspicion 0       /* where damage was found, what is resident is sent all the same */
+#endif
+#ifndef MUTANT_believe_pages
+#define MUTANT_believe_pages 0          /* what comes back from the index need not be what was folded */
+#endif
 #ifndef MUTANT_sweep_leaves_gaps
 #define MUTANT_sweep_leaves_gaps 0      /* an extent that a sweep wrote does not answer for what the sweep has dropped */
 #endif

@@ -166,7 +166,7 @@ static int take_records(struct fetch *f, const uint8_t *raw, size_t n)
 	for (; n >= INDEX_RECORD; raw += INDEX_RECORD, n -= INDEX_RECORD) {
 		struct index_record r;
 
-		if (!index_record_decode(raw, seed, &r))
+		if (!index_record_decode(raw, seed, &r) && !MUTANT_believe_pages)
 			return -ERR_DAMAGED;
 		if (r.partition != f->partition || r.base < f->page.base || r.last > f->page.last)
 			continue;
@@ -175,7 +175,7 @@ static int take_records(struct fetch *f, const uint8_t *raw, size_t n)
 		f->extents[f->n] = extent_of(&r, f->s);
 		digest = digest_add(digest, &f->extents[f->n++]);
 	}
-	return f->n == f->page.batches && digest == f->page.crc ? 0 : -ERR_DAMAGED;
+	return MUTANT_believe_pages || (f->n == f->page.batches && digest == f->page.crc) ? 0 : -ERR_DAMAGED;
 }
 
 static int64_t fetch_page(struct disk *disk, struct fetch *f)
