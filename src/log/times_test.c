@@ -2,7 +2,7 @@
 
 #include "base/rng.h"
 #include "base/test.h"
-#include "log/core.h"
+#include "log/changed.h"
 
 enum { LIMIT = 3000, PARTITION = 1 };
 
@@ -33,6 +33,7 @@ static void begin(struct model *m, uint64_t seed)
 static void end(struct model *m)
 {
 	log_partition_drop(&m->log, PARTITION);
+	changed_free(&m->log);
 	radix_free(&m->log.partitions);
 	MAP_EACH(&m->log.slots, e)
 		free(e->value);
