@@ -5,7 +5,8 @@ broker starts again on the same data.  What is checked:
 
   Kafka   every record that was acknowledged (acks=all) is at exactly the acknowledged offset with the same bytes;
           an idempotent producer's records are there once and in order; a committed group offset never goes back;
-          a copy in transactions has every record up to its group's offset, each once
+          a copy in transactions has every record up to its group's offset, each once; of each key of a compacted topic
+          there is the newest acknowledged record or a later one, or nothing at all if the last was a deletion
   AMQP    every confirmed persistent message is delivered; a message that was acknowledged more than SETTLED_S before
           a kill (an ack has no answer, so that much time is left for its commit) is never delivered again
   SQS     every message whose SendMessage was answered is received; one whose DeleteMessage was answered never again;
@@ -136,6 +137,69 @@ class KafkaWriter(Worker):
             if found.get(key) != value:
                 self.ledger.violation("kafka: %s acknowledged as %s, found %s" % (key, value, found.get(key)))
         return len(found)
+
+
+class KafkaTable(Worker):
+    """Changes and deletes keys of a compacted topic; rounds of compaction are cut off by the kills."""
+
+    KEYS = 20
+    SETTINGS = {"cleanup.policy": "compact", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.01", "delete.retention.ms": "1000"}
+
+    def __init__(self, broker, ledger):
+        super().__init__(broker, ledger, "kafka table")
+        self.sent = []              # (key, is a deletion), by number
+        self.newest = {}            # key -> number of its newest acknowledged record
+
+    def round(self):
+        producer = confluent_kafka.Producer({
+            "bootstrap.servers": self.broker.kafka, "enable.idempotence": True, "linger.ms": 2, "compression.type": "lz4",
+            "message.timeout.ms": 120000, "reconnect.backoff.max.ms": 200, "log_level": 0,
+            "topic.metadata.refresh.interval.ms": 1000})
+        while not self.ends.is_set():
+            number, key, deletes = len(self.sent), random.randrange(self.KEYS), random.random() < 0.2
+            self.sent.append((key, deletes))
+            producer.produce("kt", None if deletes else b"%d" % number + b"." * 200, b"%d" % key, headers=[("n", b"%d" % number)],
+                             on_delivery=lambda error, message, key=key, number=number: self.delivered(error, key, number))
+            producer.poll(0.001 if number % 20 else 0.02)
+        producer.flush(30)
+
+    def delivered(self, error, key, number):
+        if error is not None:
+            self.ledger.count("kafka table not acknowledged")
+            return
+        self.newest[key] = max(number, self.newest.get(key, -1))
+        self.ledger.count("kafka table acknowledged")
+
+    def read(self):
+        """The number of records, and each key's newest."""
+        consumer = confluent_kafka.Consumer({"bootstrap.servers": self.broker.kafka, "group.id": "check",
+                                             "enable.auto.commit": False, "enable.partition.eof": True, "log_level": 0})
+        seen, count, limit, ended = {}, 0, time.monotonic() + 60, False
+        try:
+            consumer.assign([confluent_kafka.TopicPartition("kt", 0, 0)])
+            while not ended and time.monotonic() < limit:
+                for message in consumer.consume(1000, timeout=1):
+                    if message.error():
+                        ended |= message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF
+                        continue
+                    seen[int(message.key())] = int(dict(message.headers())["n"])
+                    count += 1
+        finally:
+            consumer.close()
+        return count, seen
+
+    def check(self):
+        limit = time.monotonic() + 30
+        count, seen = self.read()
+        while count > self.KEYS and time.monotonic() < limit:
+            time.sleep(1)
+            count, seen = self.read()
+        if count > self.KEYS:
+            self.ledger.violation("kafka table: %d records are left of %d, for %d keys" % (count, len(self.sent), self.KEYS))
+        for key, newest in self.newest.items():
+            gone = any(k == key and deletes for k, deletes in self.sent[newest:])
+            if seen.get(key, -1) < newest and not (gone and key not in seen):
+                self.ledger.violation("kafka table: key %d: record %d was acknowledged, the newest is %s" % (key, newest, seen.get(key)))
 
 
 class KafkaGroup(Worker):
@@ -432,7 +496,8 @@ class SqsReader(Worker):
 def create_topic(broker):
     from confluent_kafka.admin import AdminClient, NewTopic
     admin = AdminClient({"bootstrap.servers": broker.kafka, "log_level": 0})
-    for future in admin.create_topics([NewTopic("k", PARTITIONS, 1), NewTopic("kc", PARTITIONS, 1)]).values():
+    for future in admin.create_topics([NewTopic("k", PARTITIONS, 1), NewTopic("kc", PARTITIONS, 1),
+                                       NewTopic("kt", 1, 1, config=KafkaTable.SETTINGS)]).values():
         future.result(20)
 
 
@@ -449,11 +514,12 @@ def main():
     broker = Broker(shards=options.shards).start()
     create_topic(broker)
     kafka, group, copier = KafkaWriter(broker, ledger), KafkaGroup(broker, ledger), KafkaCopier(broker, ledger)
+    table = KafkaTable(broker, ledger)
     amqp = AmqpWriter(broker, ledger)
     readers = [AmqpReader(broker, ledger, amqp, queue) for queue in ("a", "b")]
     writers = [SqsWriter(broker, ledger, "s"), SqsWriter(broker, ledger, "f.fifo")]
     takers = [SqsReader(broker, ledger, w) for w in writers]
-    workers = [kafka, group, copier, amqp] + readers + writers + takers
+    workers = [kafka, table, group, copier, amqp] + readers + writers + takers
     for worker in workers:
         worker.start()
 
@@ -475,9 +541,9 @@ def main():
         print("cycle %d/%d: %s" % (cycle + 1, options.cycles, ledger.counts), flush=True)
 
     time.sleep(1)
-    for worker in [kafka, amqp, group, copier] + writers:
+    for worker in [kafka, table, amqp, group, copier] + writers:
         worker.finish(60)
-    checks = [("kafka records", kafka.check), ("group offsets", group.check), ("transactional copy", copier.check)]
+    checks = [("kafka records", kafka.check), ("kafka table", table.check), ("group offsets", group.check), ("transactional copy", copier.check)]
     checks += [(r.name, r.check) for r in readers + takers]
     for name, check in checks:
         before = len(ledger.violations)
