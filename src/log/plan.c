@@ -124,6 +124,15 @@ static void examine(struct log *log, struct segment *s)
 	}
 }
 
+/* Nothing more is added to one that is large enough to be worth copying what is left of it. */
+static void seal_if_mostly_dead(struct log *log, struct segment *s)
+{
+	struct slot *slot = s->sealed || s->dedicated ? NULL : log_slot(log, s->slot);
+
+	if (slot && slot->open == s && s->size >= log->options.segment_bytes && s->live * 2 < s->size)
+		segment_seal(log, &slot->open);
+}
+
 bool plan_choose_segment(struct pass *x)
 {
 	struct log *log = x->log;
@@ -131,6 +140,7 @@ bool plan_choose_segment(struct pass *x)
 	LIST_EACH(n, &log->segments) {
 		struct segment *s = CONTAINER(struct segment, link, n);
 
+		seal_if_mostly_dead(log, s);
 		if (s->number <= x->reclaim_cursor || s->dedicated || !s->sealed || s->damaged || !s->live)
 			continue;
 		if (s->live * 2 >= s->size && x->reclaim_looks >= RECLAIM_LOOKS)

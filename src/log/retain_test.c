@@ -94,11 +94,23 @@ TEST(space_comes_back_by_segments)
 	world_free(&w);
 }
 
-TEST(a_segment_of_which_all_has_gone_must_be_closed_to_go)
+TEST(a_segment_of_which_all_has_gone_must_be_closed_or_large_to_go)
 {
+	uint32_t partition = TOPIC;
 	struct world w;
 
 	opened(&w, 74, 4000, 1 << 30);
+	trim(&w, log_committed(w.log, TOPIC));
+	CHECK(segments(&w) == 0);
+	world_close(&w);
+	world_free(&w);
+
+	world_init(&w, 74);
+	w.options.segment_bytes = 1 << 20;
+	CHECK_WORLD(&w, world_open(&w) == 0);
+	for (unsigned i = 0; i < 20; i++)
+		world_append_to(&w, LOG_BATCH, &partition, 1, 4000);
+	CHECK_WORLD(&w, world_drain(&w));
 	trim(&w, log_committed(w.log, TOPIC));
 	CHECK(segments(&w) == 1);
 	log_roll(w.log, TOPIC, INT64_MIN);

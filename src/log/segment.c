@@ -179,12 +179,27 @@ void segment_seal(struct log *log, struct segment **open)
 	*open = NULL;
 }
 
+/* All of an open one is dead, and it is large: on a small disk its space is needed before it is full. */
+static void seal_dead(struct log *log, struct segment *s)
+{
+	struct slot *slot = log_slot(log, s->slot);
+
+	if (slot && slot->open == s)
+		segment_seal(log, &slot->open);
+	else if (slot && slot->bulk == s)
+		segment_seal(log, &slot->bulk);
+}
+
 void segment_release(struct log *log, struct segment *s, uint64_t bytes)
 {
 	assert(s->live >= bytes);
 	s->live -= bytes;
-	if (!s->live && s->sealed)
+	if (s->live)
+		return;
+	if (s->sealed)
 		log->dead_bytes += s->size;
+	else if (s->size >= log->options.segment_bytes)
+		seal_dead(log, s);
 }
 
 /* The batch at the front of an extent, taken from it; empty when nothing more, or nothing sensible, is there. */
