@@ -32,6 +32,7 @@ struct peer {
 /* What every session may know of the broker; filled by server/, the same for all sessions of a shard. */
 struct host_settings {
 	const char *cluster_id;         /* 22 characters, base64url of a UUID */
+	const char *data_dir;           /* NULL: not told */
 	const char *kafka_advertised;   /* "host:port", or NULL: the address that the client connected to */
 	bool kafka_acks1_relaxed;       /* acks=1 is answered when the operating system has the batch */
 	uint32_t max_message_bytes;     /* AMQP and SQS bodies, Kafka batches */

@@ -166,6 +166,7 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 	o->broker.log.segment_bytes = (uint32_t)c->journal_file_bytes;
 	o->broker.group_initial_rebalance_ms = (uint32_t)c->group_initial_rebalance_ms;
 	o->settings = (struct host_settings){
+		.data_dir = c->data,
 		.kafka_advertised = *c->kafka_advertised ? c->kafka_advertised : NULL,
 		.kafka_acks1_relaxed = !c->sync_acks1,
 		.max_message_bytes = (uint32_t)c->max_message_bytes,

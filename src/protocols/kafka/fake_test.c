@@ -372,6 +372,14 @@ static void on_list_transactions(struct cmd_transaction_list *c)
 	c->ret_n = 2;
 }
 
+/* A kilobyte for each partition, and its number. */
+static void on_channel_stats(struct cmd_channel_stats *c)
+{
+	c->ret_partitions = cmd_alloc(&c->head, c->max * sizeof *c->ret_partitions);
+	for (uint32_t i = 0; c->ret_partitions && i < c->max; i++)
+		c->ret_partitions[c->ret_npartitions++] = (struct partition_stats){ .partition = i, .bytes = 1024 + i };
+}
+
 static void on_producers(struct cmd_producers *c)
 {
 	c->ret_producers = cmd_alloc(&c->head, sizeof *c->ret_producers);
@@ -454,6 +462,7 @@ static void carry_out(struct fake *f, struct cmd *c)
 	case CMD_TRANSACTION_END: ((struct cmd_transaction_end *)c)->ret_epoch = 9; break;
 	case CMD_TRANSACTION_DESCRIBE: on_describe_transaction((struct cmd_transaction_describe *)c); break;
 	case CMD_TRANSACTION_LIST: on_list_transactions((struct cmd_transaction_list *)c); break;
+	case CMD_CHANNEL_STATS: on_channel_stats((struct cmd_channel_stats *)c); break;
 	case CMD_PRODUCERS:     on_producers((struct cmd_producers *)c); break;
 	case CMD_PRODUCER_ID:   ((struct cmd_producer_id *)c)->ret_producer_id = 4000; break;
 	case CMD_DELETE_RECORDS: ((struct cmd_delete_records *)c)->ret_log_start = 2; break;

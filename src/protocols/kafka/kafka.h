@@ -77,6 +77,7 @@ enum kafka_error {
 	K_GROUP_ID_NOT_FOUND = 69,
 	K_FETCH_SESSION_ID_NOT_FOUND = 70,
 	K_UNSUPPORTED_COMPRESSION = 76,
+	K_ELECTION_NOT_NEEDED = 84,
 	K_INVALID_RECORD = 87,
 	K_UNKNOWN_TOPIC_ID = 100,
 	K_UNSUPPORTED_ENDPOINT_TYPE = 115,
@@ -251,7 +252,8 @@ uint32_t config_max_message(const struct request *r, const struct channel *ch);
 	X(delete_groups) X(offset_delete) X(init_producer_id) X(create_topics) X(delete_topics) X(create_partitions)                  \
 	X(describe_configs) X(alter_configs) X(incremental_alter_configs) X(describe_topic_partitions)                \
 	X(add_partitions_to_txn) X(add_offsets_to_txn) X(end_txn)                                                    \
-	X(txn_offset_commit) X(describe_transactions) X(list_transactions) X(describe_producers)
+	X(txn_offset_commit) X(describe_transactions) X(list_transactions) X(describe_producers) X(describe_log_dirs)      \
+	X(elect_leaders) X(list_config_resources)
 #define X(name) void serve_##name(struct request *r);
 HANDLERS(X)
 #undef X
