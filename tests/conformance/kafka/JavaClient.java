@@ -15,6 +15,8 @@ import java.util.concurrent.Future;
 import org.apache.kafka.clients.admin.*;
 import org.apache.kafka.clients.consumer.*;
 import org.apache.kafka.clients.producer.*;
+import org.apache.kafka.common.ElectionType;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.serialization.*;
 
@@ -74,6 +76,12 @@ public class JavaClient {
             System.out.println("setting " + admin.describeConfigs(List.of(resource)).all().get().get(resource).get("max.message.bytes").value());
             var cluster = admin.describeCluster();
             System.out.println("nodes " + cluster.nodes().get().size() + " controller " + (cluster.controller().get() != null));
+            var dirs = admin.describeLogDirs(List.of(1)).allDescriptions().get().get(1).values().iterator().next();
+            System.out.println("sizes " + dirs.replicaInfos().keySet().stream().filter(p -> p.topic().equals(topic)).count());
+            var one = new TopicPartition(topic, 0);
+            var election = admin.electLeaders(ElectionType.PREFERRED, Set.of(one)).partitions().get().get(one);
+            System.out.println("election " + election.map(e -> e.getClass().getSimpleName()).orElse("done"));
+            System.out.println("listed " + admin.listConfigResources(Set.of(ConfigResource.Type.TOPIC), new ListConfigResourcesOptions()).all().get().contains(resource));
             admin.deleteTopics(List.of(topic)).all().get();
         }
     }

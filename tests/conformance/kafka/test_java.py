@@ -63,7 +63,8 @@ def test_a_group_resumes_where_it_committed(java, fresh):
 
 
 def test_topics_are_created_described_and_deleted(java, fresh):
-    assert java("admin", fresh()) == ["partitions 3", "setting 345678", "nodes 1 controller true"]
+    assert java("admin", fresh()) == ["partitions 3", "setting 345678", "nodes 1 controller true", "sizes 3",
+                                     "election ElectionNotNeededException", "listed true"]
 
 
 def test_settings_are_altered_one_by_one(java, fresh, peer):
