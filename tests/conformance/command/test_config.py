@@ -135,6 +135,6 @@ def test_other_names_of_settings_in_the_manual_are_known(tmp_path):
 
 
 def test_help_and_manual_say_the_same_of_the_command_line():
-    usage = re.search(r"(?s)usage: (hawser serve.*?\.\.\.)\n", said("--help")).group(1)
+    usage = re.search(r"(?s)usage: (hawser serve.*?\.\.\.)\n", said("serve", "--help")).group(1)
     written = re.search(r"(?s)```\n(hawser serve.*?\.\.\.)\n```", manual()).group(1)
     assert written.split() == usage.split()
