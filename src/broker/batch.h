@@ -75,11 +75,14 @@ int header_next(struct slice *at, struct slice *ret_key, struct slice *ret_value
 struct batch_builder {
 	struct bytes out;
 	int32_t count;
+	int32_t skipped;                /* offsets that have no record: see batch_skip_to() */
 	int64_t base_timestamp, max_timestamp;
 };
 void batch_begin(struct batch_builder *bb, enum origin origin, size_t max_bytes);
 void batch_add(struct batch_builder *bb, int64_t timestamp_ms, struct slice key, struct slice value,
 	       const struct setting *headers, uint32_t nheaders);
+/* The next record has this offset delta; false: it is used.  Before batch_finish(), it is one beyond the batch's last. */
+bool batch_skip_to(struct batch_builder *bb, int32_t delta);
 struct buf *batch_finish(struct batch_builder *bb);     /* NULL: memory, or over max_bytes */
 
 /* The end of a transaction in a partition: one control record, with Kafka's bytes.  NULL: no memory. */

@@ -116,14 +116,15 @@ static void put_record(struct out *o, const struct source *s, size_t body)
 }
 
 /* The 61 bytes before the records; `p` has `size` bytes in all, records in place. */
-static void put_header(uint8_t *p, size_t size, uint16_t attributes, int32_t count, int64_t base_timestamp, int64_t max_timestamp)
+static void put_header(uint8_t *p, size_t size, uint16_t attributes, int32_t count, int32_t last_delta, int64_t base_timestamp,
+		       int64_t max_timestamp)
 {
 	put_be64(p, 0);
 	put_be32(p + AT_LENGTH, (uint32_t)(size - LENGTH_FROM));
 	put_be32(p + AT_EPOCH, 0);
 	p[AT_MAGIC] = MAGIC;
 	put_be16(p + AT_ATTRIBUTES, attributes);
-	put_be32(p + AT_LAST_DELTA, (uint32_t)(count - 1));
+	put_be32(p + AT_LAST_DELTA, (uint32_t)last_delta);
 	put_be64(p + AT_BASE_TIMESTAMP, (uint64_t)base_timestamp);
 	put_be64(p + AT_MAX_TIMESTAMP, (uint64_t)max_timestamp);
 	put_be64(p + AT_PRODUCER_ID, UINT64_MAX);       /* no producer id, */
@@ -152,7 +153,7 @@ void batch_add(struct batch_builder *bb, int64_t timestamp_ms, struct slice key,
 
 	struct source s = {
 		.timestamp_delta = (int64_t)((uint64_t)timestamp_ms - (uint64_t)bb->base_timestamp),
-		.offset_delta    = bb->count++,
+		.offset_delta    = bb->skipped + bb->count++,
 		.key = key, .value = value, .headers = headers, .nheaders = nheaders,
 	};
 	size_t body = body_size(&s), n = varint_size(zigzag((int64_t)body)) + body;
@@ -164,6 +165,14 @@ void batch_add(struct batch_builder *bb, int64_t timestamp_ms, struct slice key,
 	bb->out.n += n;
 }
 
+bool batch_skip_to(struct batch_builder *bb, int32_t delta)
+{
+	if (delta < bb->count + bb->skipped)
+		return false;
+	bb->skipped = delta - bb->count;
+	return true;
+}
+
 struct buf *batch_finish(struct batch_builder *bb)
 {
 	OWN(bytes) struct bytes out = bb->out;
@@ -173,8 +182,8 @@ struct buf *batch_finish(struct batch_builder *bb)
 	if (!out.failed && bb->count > 0)
 		b = buf_copy(out.p, out.n);
 	if (b)
-		put_header(b->data, b->size, get_be16(b->data + AT_ATTRIBUTES), bb->count, bb->base_timestamp,
-			   bb->max_timestamp);
+		put_header(b->data, b->size, get_be16(b->data + AT_ATTRIBUTES), bb->count, bb->count + bb->skipped - 1,
+			   bb->base_timestamp, bb->max_timestamp);
 	return b;
 }
 
@@ -275,7 +284,7 @@ static struct buf *one_record(enum origin origin, struct source *s, int64_t time
 		return NULL;
 	put_record(&(struct out){ .p = b->data + BATCH_HEADER }, s, body);
 	b->size = (uint32_t)size;
-	put_header(b->data, size, attributes_of(origin), 1, timestamp_ms, timestamp_ms);
+	put_header(b->data, size, attributes_of(origin), 1, 0, timestamp_ms, timestamp_ms);
 	return b;
 }
 
@@ -337,7 +346,8 @@ struct buf *amqp_batch_finish(struct amqp_batch *g)
 		buf_unref(b);
 		b = fitting;
 	}
-	put_header(b->data, b->size, attributes_of(ORIGIN_AMQP), g->count, g->base_ms, g->last_ms > g->base_ms ? g->last_ms : g->base_ms);
+	put_header(b->data, b->size, attributes_of(ORIGIN_AMQP), g->count, g->count - 1, g->base_ms,
+		   g->last_ms > g->base_ms ? g->last_ms : g->base_ms);
 	*g = (struct amqp_batch){ 0 };
 	return b;
 }

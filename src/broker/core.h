@@ -278,6 +278,8 @@ void queue_drop(struct broker *b, const struct channel *ch);            /* about
  * of this partition is ready, and all that is committed of the others.  NULL: no memory.
  */
 struct queue *queue_at(struct broker *b, struct partition *p, int64_t end);
+/* thin.c: a queue's batch is about to be written again; what is settled need not be in it (log_client.thin). */
+uint32_t core_thin(void *broker, uint32_t partition, int64_t base, uint8_t *batch, uint32_t size);
 /* Does the channel's queue view, if there is one, need anything of [first, last]? */
 bool view_wants(struct broker *b, struct partition *p, int64_t first, int64_t last);
 /* Before a batch is appended to a channel with a queue: overflow, FIFO deduplication and sequence numbers.  -ERR_OVERFLOW

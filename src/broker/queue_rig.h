@@ -40,6 +40,7 @@ struct cmd *rig_take(struct rig *r, enum cmd_kind kind, uint32_t session);
 
 /* What most tests need.  -1 or NULL: refused. */
 uint32_t rig_queue(struct rig *r, const char *name, const struct queue_spec *spec);
+int64_t rig_publish(struct rig *r, uint32_t channel, struct buf *batch);        /* takes it */
 int64_t rig_send_sqs(struct rig *r, uint32_t channel, const char *body, const char *group, const char *dedup_id);
 int64_t rig_send_amqp(struct rig *r, uint32_t channel, const char *body, int priority, const char *expiration);
 /* "body:receives body:receives ..." */

@@ -169,7 +169,7 @@ uint32_t rig_queue(struct rig *r, const char *name, const struct queue_spec *spe
 	return id;
 }
 
-static int64_t publish(struct rig *r, uint32_t channel, struct buf *batch)
+int64_t rig_publish(struct rig *r, uint32_t channel, struct buf *batch)
 {
 	struct cmd_publish *c = (struct cmd_publish *)cmd_new(CMD_PUBLISH);
 	int64_t offset;
@@ -196,7 +196,7 @@ int64_t rig_send_sqs(struct rig *r, uint32_t channel, const char *body, const ch
 		.dedup_id = slice_cstr(dedup_id), .delay_ms = -1, .trace = SLICE_NULL,
 	};
 
-	return publish(r, channel, batch_from_sqs(&n, slice_cstr(body), r->now_ms, 1 << 20));
+	return rig_publish(r, channel, batch_from_sqs(&n, slice_cstr(body), r->now_ms, 1 << 20));
 }
 
 int64_t rig_send_amqp(struct rig *r, uint32_t channel, const char *body, int priority, const char *expiration)
@@ -217,7 +217,7 @@ int64_t rig_send_amqp(struct rig *r, uint32_t channel, const char *body, int pri
 	}
 	put_be16(properties, flags);
 	const struct amqp_native native = { .exchange = SLICE(""), .properties = slice_of(properties, n) };
-	return publish(r, channel, batch_from_amqp(&native, SLICE("key"), slice_cstr(body), r->now_ms, 1 << 20));
+	return rig_publish(r, channel, batch_from_amqp(&native, SLICE("key"), slice_cstr(body), r->now_ms, 1 << 20));
 }
 
 const char *rig_receive(struct rig *r, uint32_t channel, uint32_t max, int64_t lease_ms, struct cmd_receive **ret)

@@ -55,6 +55,13 @@ static void on_touch_all(void *ctx)
 	c->client.touch_all(c->client.ctx);
 }
 
+static uint32_t on_thin(void *ctx, uint32_t partition, int64_t base, uint8_t *batch, uint32_t size)
+{
+	struct cluster *c = ctx;
+
+	return c->client.thin(c->client.ctx, partition, base, batch, size);
+}
+
 static uint64_t on_segment_bytes(void *ctx, uint32_t partition)
 {
 	struct cluster *c = ctx;
@@ -89,6 +96,7 @@ int cluster_open(struct env *env, const struct log_options *options, const struc
 		.ctx = c, .restore = on_restore, .apply = on_durable, .snapshot = on_snapshot, .wanted = on_wanted,
 		.failed = on_failed, .piece = on_piece, .restore_piece = on_restore_piece, .touch_all = on_touch_all,
 		.segment_bytes = client->segment_bytes ? on_segment_bytes : NULL,
+		.thin = client->thin ? on_thin : NULL,
 	};
 	int r = log_open(env, options, &between, ret_log, why);
 	if (r < 0)

@@ -92,6 +92,11 @@ struct log_client {
 	void (*touch_all)(void *ctx);
 	/* Does anybody still need a record in [first, last]?  Asked when the journal's space is to be used again. */
 	bool (*wanted)(void *ctx, uint32_t partition, int64_t first, int64_t last);
+	/*
+	 * A batch of a shared slot that is wanted is written again.  Take what nobody needs out of it, where it is, and return
+	 * the size that it has then (never more); first and last offset stay.  NULL: batches stay as they are.
+	 */
+	uint32_t (*thin)(void *ctx, uint32_t partition, int64_t base, uint8_t *batch, uint32_t size);
 	/* The disk failed; nothing more will be applied. */
 	void (*failed)(void *ctx, const struct why *why);
 	/* At which size is a segment of this dedicated partition closed?  NULL, or 0: as the options say, which is the most. */

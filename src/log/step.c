@@ -320,6 +320,14 @@ static bool find_target(struct pass *x)
 	return s->to;
 }
 
+/* What moves anyway may leave behind what is not wanted of it. */
+static uint32_t thin(const struct pass *x, const struct partition *p, int64_t base, uint8_t *batch, uint32_t size)
+{
+	const struct log_client *client = &x->log->client;
+
+	return p && !p->dedicated && client->thin ? client->thin(client->ctx, p->id, base, batch, size) : size;
+}
+
 /* Which batches of a source move?  Of an extent, those that are wanted. */
 static bool select_batches(struct pass *x, const struct source *source)
 {
@@ -328,8 +336,8 @@ static bool select_batches(struct pass *x, const struct source *source)
 	const struct partition *p = partition_find(x->log, source->partition);
 
 	if (source->f)
-		return add_moving(s, &(struct moving){ source->partition, source->group, source->base, source->epoch,
-						       source->from, source->size });
+		return add_moving(s, &(struct moving){ source->partition, source->group, source->base, source->epoch, source->from,
+						       thin(x, p, source->base, s->in->data + source->from, source->size) });
 	for (;;) {
 		struct slice batch = segment_batch(source->s, source->seed, &extent);
 		struct batch_info info;
@@ -339,7 +347,8 @@ static bool select_batches(struct pass *x, const struct source *source)
 		if (!p || !plan_wants(x->log, p, info.base_offset, info.base_offset + info.last_delta))
 			continue;
 		if (!add_moving(s, &(struct moving){ source->partition, source->group, info.base_offset, info.epoch,
-						     (uint32_t)(batch.p - s->in->data), info.size }))
+						     (uint32_t)(batch.p - s->in->data),
+						     thin(x, p, info.base_offset, s->in->data + (batch.p - s->in->data), info.size) }))
 			return false;
 	}
 }
