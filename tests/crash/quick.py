@@ -4,6 +4,7 @@ What is promised, and checked as soon as the broker is up again:
 
   bulk, small   Kafka acks=all, batches of 300 KiB and of some hundred bytes: at the acknowledged offset with the same bytes,
                 now and for as long as nobody deletes them (DeleteRecords follows behind, so that the disk does not fill)
+  relaxed       the same in a topic with hawser.durability=os: what the operating system has survives the process
   retained      the same in a topic with retention.bytes: what lies at or above the log's start is whole
   compacted     cleanup.policy=compact: of each key the last acknowledged value, or a later one that was sent
   amqp          every confirmed message is delivered; one whose ack was answered (tx.commit-ok) never again
@@ -451,6 +452,7 @@ def main():
     writers = [KafkaWriter(broker, ledger, "bulk", 100000, 0.03), KafkaWriter(broker, ledger, "small", 100, 0.004),
                KafkaWriter(broker, ledger, "retained", 5000, 0.01,
                            configs=(("retention.bytes", "3000000"), ("segment.bytes", "1048576"))),
+               KafkaWriter(broker, ledger, "relaxed", 2000, 0.01, configs=(("hawser.durability", "os"),)),
                Compacted(broker, ledger)]
     for w in writers[:]:
         try:
