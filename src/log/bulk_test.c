@@ -69,6 +69,23 @@ TEST(bulk_appends_are_written_once)
 	end(&w);
 }
 
+/* However often it is killed: what a start has to look at leads to a checkpoint. */
+TEST(a_start_counts_what_it_has_looked_at_towards_the_next_checkpoint)
+{
+	struct world w;
+	uint64_t since;
+
+	begin(&w, 79);
+	append_together(&w, PARTITION, 20, 10000);
+	CHECK_WORLD(&w, world_drain(&w));
+	since = w.log->since_checkpoint;
+	CHECK(since >= 20 * 10000 / NOTED_WEIGHT);
+	world_crash(&w, CRASH_PROCESS, 5);
+	CHECK_WORLD(&w, world_open(&w) == 0);
+	CHECK(w.log->since_checkpoint >= since);
+	end(&w);
+}
+
 TEST(a_batch_alone_and_one_for_several_partitions_go_through_the_journal)
 {
 	static const uint32_t both[] = { PARTITION, OTHER };

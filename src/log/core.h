@@ -35,6 +35,7 @@
 enum {
 	LOG_PATH_SIZE = 48,
 	EXTENT_BYTES = 64 * 1024,       /* an extent is closed before it grows beyond this; one batch may be larger */
+	NOTED_WEIGHT = 4,               /* so many noted bytes count like one in the journal towards the next checkpoint */
 };
 
 /* ---- journal ---- */

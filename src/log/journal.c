@@ -18,7 +18,6 @@ enum {
 	COPY_BELOW = 4096,              /* smaller payloads are copied into the commit's buffer */
 	STARTS_BYTES = 16 * BLOCK,      /* kept free in a file after which there is none yet: a start writes a block */
 	IDLE_TURNS = 64,                /* turns without work before a mark is written */
-	NOTED_WEIGHT = 4,               /* so many noted bytes count like one in the journal towards the next checkpoint */
 	ZEROS = 64 * 1024,
 };
 

@@ -70,4 +70,8 @@
 #define MUTANT_forget_unsynced 0        /* a strict commit does not sync what relaxed ones before it wrote elsewhere */
 #endif
 
+#ifndef MUTANT_forget_noted_bytes
+#define MUTANT_forget_noted_bytes 0     /* a start counts what it had to look at in segments for nothing */
+#endif
+
 #endif

@@ -446,6 +446,9 @@ static int use_item(struct recovery *r, struct jfile *f, const struct commit *c,
 	if (item->noted) {
 		if (!apply)
 			return 0;
+		/* Else starts that are never far apart would look at more and more. */
+		if (!MUTANT_forget_noted_bytes)
+			log->since_checkpoint += item->info.size / NOTED_WEIGHT;
 		error = fetch_noted(r, item, why);
 	} else if (r->damaged && !payload_is_whole(f, item, view_slice(item->entry.payload).p)) {
 		error = lose(r, item, apply, why);
