@@ -6,9 +6,9 @@
  *                     ├─ exchanges  name -> exchange   { its router: keys, list, trie; who is bound from and to it }
  *                     └─ bindings   identity -> binding
  *
- * catalogue.c builds and searches this and knows neither logs nor shards (catalogue_spec.c: what queues were declared as); exchange.c routes; catalogue_record.c turns
- * changes into bytes and back and carries them out; catalogue_whole.c does so with the whole; catalogue_change.c is the
- * single writer on shard 0.
+ * catalogue.c builds and searches this and knows neither logs nor shards (catalogue_spec.c: what queues were declared
+ * as); exchange.c routes; catalogue_record.c turns changes into bytes and back and carries them out;
+ * catalogue_whole.c does so with the whole; catalogue_change.c is the single writer on shard 0.
  *
  * Nothing points at the struct catalogue itself: a resync replaces its content in place, under the sessions' pointer.
  */

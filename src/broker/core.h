@@ -135,7 +135,8 @@ void timer_cancel(struct broker *b, struct timer *t);
 /* `body` is copied.  `p` may be NULL.  On failure nothing was appended and p is still the caller's. */
 int core_append_state(struct broker *b, enum state_kind kind, struct slice body, struct pending *p);
 int core_append_queue_state(struct broker *b, const struct channel *ch, struct slice body, struct pending *p);
-/* `relaxed`: applied when the operating system has it.  State is if the broker's default says so, a queue's if its channel does; a transaction's never. */
+/* `relaxed`: applied when the operating system has it.  State is if the broker's default says so, a queue's if its
+   channel does; a transaction's never. */
 int core_append_batch(struct broker *b, const struct log_target *targets, uint32_t n, bool relaxed, struct view batch,
 		      struct pending *p);
 void core_answer(struct broker *b, struct cmd *c, int error);          /* sets error if nonzero, sends it back */

@@ -60,8 +60,10 @@ TEST(a_thinned_batch_has_its_first_and_last_offset_and_what_was_kept)
 /* For Kafka's clients it is a batch like one that compaction has been at. */
 TEST(a_thinned_batch_is_translated_with_its_offsets)
 {
-	const struct sqs_native n = { .message_id = SLICE("00000000-0000-0000-0000-000000000000"), .sender = SLICE("A"), .group = SLICE_NULL,
-				      .dedup_id = SLICE_NULL, .delay_ms = -1, .trace = SLICE_NULL };
+	const struct sqs_native n = {
+		.message_id = SLICE("00000000-0000-0000-0000-000000000000"), .sender = SLICE("A"),
+		.group = SLICE_NULL, .dedup_id = SLICE_NULL, .delay_ms = -1, .trace = SLICE_NULL,
+	};
 	struct buf *one = batch_from_sqs(&n, SLICE("body"), 1000, 1 << 20), *many;
 	struct batch_builder bb;
 	struct batch b;

@@ -160,7 +160,9 @@ static int check_checkpoints(struct checking *c, struct why *why)
 
 static void check_segment(struct checking *c, struct segment *s)
 {
-	struct log_problem p = { .trouble = LOG_DAMAGE, .slot = s->slot, .partition = s->dedicated ? (int64_t)s->partition : -1, .first = -1, .last = -1 };
+	struct log_problem p = {
+		.trouble = LOG_DAMAGE, .slot = s->slot, .partition = s->dedicated ? (int64_t)s->partition : -1, .first = -1, .last = -1,
+	};
 	char path[LOG_PATH_SIZE];
 
 	if (s->damaged) {

@@ -18,8 +18,10 @@ enum { PIECE = 4 << 20 };
 
 static struct log_problem about(const char *path, uint64_t at, const char *cause)
 {
-	return (struct log_problem){ .trouble = LOG_DAMAGE, .file = path, .offset = at, .cause = cause, .slot = -1, .partition = -1, .first = -1,
-				     .last = -1 };
+	return (struct log_problem){
+		.trouble = LOG_DAMAGE, .file = path, .offset = at, .cause = cause, .slot = -1, .partition = -1, .first = -1,
+		.last = -1,
+	};
 }
 
 static int by_generation(const void *a, const void *b)

@@ -6,9 +6,10 @@
  *                         ▼                                            │ somebody reads there
  *                    |              a page             |  ...  | extent |
  *
- * A *page* stands for extents that follow each other without a gap: offsets, bytes, the greatest time, and a digest of them.  They are in the
- * segment's index file, from where they come back as they were.  Whoever walks over a partition may meet a page, and
- * either can do with what it says (how many bytes, up to which time), or asks for it and goes on when it is there.
+ * A *page* stands for extents that follow each other without a gap: offsets, bytes, the greatest time, and a digest of
+ * them.  They are in the segment's index file, from where they come back as they were.  Whoever walks over a partition
+ * may meet a page, and either can do with what it says (how many bytes, up to which time), or asks for it and goes on
+ * when it is there.
  *
  * Nothing is folded while a pass or a step of a sweep is under way: what they have planned refers to extents.
  */

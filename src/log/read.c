@@ -160,7 +160,8 @@ static int plan_pieces(struct plan *p, const struct partition *part)
 
 static bool is_resident(const struct piece *first, uint64_t size)
 {
-	return (first->verified || MUTANT_send_unchecked) && first->file && first->file->calls->resident(first->file, (int64_t)first->at, size);
+	return (first->verified || MUTANT_send_unchecked) && first->file &&
+	       first->file->calls->resident(first->file, (int64_t)first->at, size);
 }
 
 static void choose_ways(struct plan *p)

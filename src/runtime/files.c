@@ -342,7 +342,8 @@ static void files_submit(struct disk *d, struct disk_op *op)
 }
 
 static const struct disk_calls calls = {
-	.open = files_file_open, .close = files_file_close, .share = files_share, .size = files_size, .read = files_read, .write = files_write,
+	.open = files_file_open, .close = files_file_close, .share = files_share, .size = files_size, .read = files_read,
+	.write = files_write,
 	.begin_sync = files_begin_sync, .sync = files_sync, .sync_dir = files_sync_dir, .truncate = files_truncate, .rename = files_rename,
 	.unlink = files_unlink, .mkdir = files_mkdir, .list = files_list, .space = files_space, .submit = files_submit,
 };

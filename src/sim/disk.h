@@ -16,8 +16,8 @@
  * question whether bytes are resident has two answers.
  *
  * disk_submit() queues operations; simdisk_step() lets one happen or reports one as done, in an order that the caller's
- * random number chooses; of the reader's queue it may be any.  Nothing here allocates from, or depends on, anything outside; the same calls with the same
- * numbers give the same disk.
+ * random number chooses; of the reader's queue it may be any.  Nothing here allocates from, or depends on, anything
+ * outside; the same calls with the same numbers give the same disk.
  */
 #ifndef SIM_DISK_H
 #define SIM_DISK_H

@@ -466,7 +466,8 @@ void sim_run(const struct sim_options *o, struct sim_result *ret)
 	wo.shards = o->shards ? o->shards : (uint16_t)(1u << draw(&s, 0, 2));
 	wo.log = (struct log_options){
 		.sync = true, .segment_bytes = 1u << draw(&s, 15, 20), .cache_bytes = 1u << draw(&s, 12, 20),
-		.partition_segment_bytes = 1u << draw(&s, 15, 20), .bulk_bytes = 1u << draw(&s, 10, 18), .sweep_bytes = 1u << draw(&s, 9, 22),
+		.partition_segment_bytes = 1u << draw(&s, 15, 20), .bulk_bytes = 1u << draw(&s, 10, 18),
+		.sweep_bytes = 1u << draw(&s, 9, 22),
 		.index_bytes = 1u << draw(&s, 8, 16),
 	};
 	wo.retention_check_ms = draw(&s, 50, 1000);

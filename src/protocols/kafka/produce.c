@@ -142,7 +142,8 @@ static void on_published(struct request *r, struct cmd *cmd)
 
 	if (e) {
 		/* Who asks in an old version does not know TRANSACTION_ABORTABLE. */
-		refuse(p, e == -ERR_NOT_ENLISTED && r->version < 11 ? K_INVALID_TXN_STATE : kafka_error(e), cmd->error ? cmd_reason(cmd) : slice_cstr(error_info(e)->text));
+		refuse(p, e == -ERR_NOT_ENLISTED && r->version < 11 ? K_INVALID_TXN_STATE : kafka_error(e),
+		       cmd->error ? cmd_reason(cmd) : slice_cstr(error_info(e)->text));
 		return;
 	}
 	p->base_offset = target->offset;
