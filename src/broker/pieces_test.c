@@ -114,3 +114,44 @@ TEST(the_moments_of_a_catalogue_survive_checkpoints)
 	CHECK(world_topic(&w, "events", 1) == 0 && world_channel(&w, "events")->id > last + 1);
 	world_close(&w);
 }
+
+/* ---- starting ---- */
+
+static void add_checkpoints(void *ctx, const char *path, int64_t size)
+{
+	if (strncmp(path, "checkpoint-", 11) == 0 || strstr(path, ".seg") || strstr(path, ".idx"))
+		*(int64_t *)ctx += size;
+}
+
+/* What a start reads besides the journal behind the last checkpoint, after so many messages have come and gone; -1: not all did. */
+static int64_t read_after(int messages)
+{
+	struct rig r;
+	struct queue_spec spec = plain();
+	int64_t bytes = 0;
+	bool good = rig_open(&r, 7);
+	uint32_t q = good ? rig_queue(&r, "q", &spec) : 0;
+
+	for (int i = 0; good && i < messages; i++) {
+		struct cmd_receive *c;
+
+		good = rig_send_sqs(&r, q, "message", NULL, NULL) == i;
+		rig_receive(&r, q, 1, 30000, &c);
+		good = good && c->ndeliveries == 1 && rig_settle_one(&r, q, 1, &c->deliveries[0], 1, SETTLE_ACK, 0) == 0;
+		cmd_free(&c->head);
+		if (i % 500 == 0)
+			checkpoint(&r);
+	}
+	good = good && rig_restart(&r, true);
+	simdisk_files(r.disk, add_checkpoints, &bytes);
+	rig_close(&r);
+	return good ? bytes : -1;
+}
+
+TEST(a_start_does_not_grow_with_what_has_come_and_gone)
+{
+	int64_t few = read_after(300), many = read_after(6000);
+
+	/* There may be more checkpoints that continue each other, with a block each. */
+	CHECK(few > 0 && many > 0 && many < few + 40 * 8192);
+}
