@@ -400,7 +400,11 @@ static int do_alter_channel(struct scene *s)
 	if (r == 0)
 		r = set_settings(s->c, e, m.settings, m.n);
 	free(m.settings);
-	return r == 0 && entry_is_ours(s->b, e) ? partitions_alter(s->b, e) : r;
+	if (r == 0 && entry_is_ours(s->b, e))
+		r = partitions_alter(s->b, e);
+	if (r == 0 && e->channel.queue && entry_is_ours(s->b, e))
+		queue_alter(s->b, &e->channel);         /* it may keep what is settled from now on, or not any more */
+	return r;
 }
 
 static int do_alter_queue(struct scene *s)

@@ -203,16 +203,14 @@ TEST(the_messages_of_a_queue_are_not_subject_to_it)
 /* A queue that keeps what is settled, for an hour. */
 static int kept_queue(struct world *w, const char *name)
 {
-	static struct setting settings[] = {
-		{ SLICE("retention.ms"), SLICE("3600000") }, { SLICE("hawser.keep.settled"), SLICE("true") },
-	};
+	static struct setting settings[] = { { SLICE("retention.ms"), SLICE("3600000") } };
 	struct cmd_change *c = world_new(w, CMD_CHANGE);
 
 	c->change = CHANGE_CREATE_QUEUE;
 	c->vhost = SLICE("/");
 	c->name = cmd_copy(&c->head, slice_cstr(name));
 	c->settings = settings;
-	c->nsettings = 2;
+	c->nsettings = 1;
 	c->queue = cmd_alloc(&c->head, sizeof *c->queue);
 	*c->queue = (struct queue_spec){
 		.origin = ORIGIN_AMQP, .durable = true, .start = -1,
@@ -244,6 +242,26 @@ TEST(a_queue_may_keep_what_is_settled_until_its_time_is_over)
 	CHECK(receive(&w, "jobs", 9) == 1);
 	world_wait(&w, CHECK_EVERY);
 	CHECK(kept_from(&w, "jobs") == 2);
+	world_close(&w);
+}
+
+TEST(a_queue_begins_and_ends_to_keep_what_is_settled_with_its_setting)
+{
+	struct world w;
+
+	CHECK(world_open(&w, 1) == 0 && world_queue(&w, "jobs", ORIGIN_SQS) == 0);
+	publish(&w, "jobs", 1, w.now_ms);
+	CHECK(receive(&w, "jobs", 1) == 1 && world_count(&w, "jobs", 0, 1) == 0);
+	SET(&w, "jobs", "retention.ms", "-1");
+	publish(&w, "jobs", 1, w.now_ms);
+	CHECK(receive(&w, "jobs", 1) == 1);
+	world_wait(&w, 100 * CHECK_EVERY);
+	CHECK(kept_from(&w, "jobs") == 1 && world_count(&w, "jobs", 0, 1) == 1);
+	SET(&w, "jobs", "retention.ms", "null");
+	publish(&w, "jobs", 1, w.now_ms);
+	CHECK(receive(&w, "jobs", 1) == 1);
+	world_wait(&w, CHECK_EVERY);
+	CHECK(kept_from(&w, "jobs") == 3);
 	world_close(&w);
 }
 

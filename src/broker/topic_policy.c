@@ -51,8 +51,7 @@ struct words {
 	const char *no, *yes;
 };
 
-static const struct words time_types = { "CreateTime", "LogAppendTime" }, answers = { "false", "true" },
-			  durabilities = { "fsync", "os" };
+static const struct words time_types = { "CreateTime", "LogAppendTime" }, 			  durabilities = { "fsync", "os" };
 
 static bool set_choice(bool *field, struct slice value, const struct words *w)
 {
@@ -69,8 +68,6 @@ static void get_choice(bool value, const struct words *w, char ret[POLICY_TEXT])
 
 static bool set_time_type(void *field, struct slice value) { return set_choice(field, value, &time_types); }
 static void get_time_type(const void *field, char ret[POLICY_TEXT]) { get_choice(*(const bool *)field, &time_types, ret); }
-static bool set_keep(void *field, struct slice value) { return set_choice(field, value, &answers); }
-static void get_keep(const void *field, char ret[POLICY_TEXT]) { get_choice(*(const bool *)field, &answers, ret); }
 
 static bool set_durability(void *field, struct slice value)
 {
@@ -124,7 +121,6 @@ static const struct known {
 	{ "cleanup.policy",                  0,                             set_cleanup,    get_cleanup },
 	{ "delete.retention.ms",             AT(delete_retention_ms),       set_number,     get_number },
 	{ "hawser.durability",               AT(durability),                set_durability, get_durability },
-	{ "hawser.keep.settled",             AT(keep_settled),              set_keep,       get_keep },
 	{ "max.compaction.lag.ms",           AT(max_compaction_lag_ms),     set_number,     get_number },
 	{ "max.message.bytes",               AT(max_message_bytes),         set_number,     get_number },
 	{ "message.timestamp.after.max.ms",  AT(timestamp_after_max_ms),    set_number,     get_number },
@@ -167,7 +163,9 @@ struct topic_policy topic_policy_of(const struct setting *settings, uint32_t n, 
 {
 	struct topic_policy p = *defaults;
 
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
 		topic_policy_set(&p, settings[i].name, settings[i].value);
+		p.keep_settled |= slice_is(settings[i].name, "retention.ms") || slice_is(settings[i].name, "retention.bytes");
+	}
 	return p;
 }

@@ -21,7 +21,7 @@ struct topic_policy {
 	bool delete_old;                /* cleanup.policy has delete: retention_ms and retention_bytes count */
 	bool compact;                   /* cleanup.policy has compact: of each key the last record stays */
 	bool append_time;               /* a record's time is the broker's */
-	bool keep_settled;              /* the channel of a queue keeps what is settled, until retention ends it */
+	bool keep_settled;              /* retention is a setting of this channel: if it is a queue's, it keeps what is settled so long */
 	enum durability durability;
 	int64_t retention_ms;           /* older records go; < 0: never */
 	int64_t retention_bytes;        /* of a partition: the oldest go while this much would stay; < 0: no limit */

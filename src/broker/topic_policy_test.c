@@ -59,7 +59,7 @@ TEST(the_words_of_a_policy_are_those_that_make_it)
 	static const struct setting rows[] = {
 		{ SLICE("cleanup.policy"), SLICE("compact,delete") }, { SLICE("cleanup.policy"), SLICE("compact") },
 		{ SLICE("cleanup.policy"), SLICE("") }, { SLICE("message.timestamp.type"), SLICE("LogAppendTime") },
-		{ SLICE("hawser.durability"), SLICE("os") }, { SLICE("hawser.keep.settled"), SLICE("true") },
+		{ SLICE("hawser.durability"), SLICE("os") },
 		{ SLICE("min.cleanable.dirty.ratio"), SLICE("0.25") },
 	};
 	char text[POLICY_TEXT];
@@ -80,5 +80,6 @@ TEST(the_last_of_two_settings_counts_and_the_rest_are_the_defaults)
 
 	defaults.segment_ms = 77;
 	struct topic_policy p = topic_policy_of(settings, 3, &defaults);
-	CHECK(p.retention_ms == 2 && p.segment_ms == 77 && p.retention_bytes == -1);
+	CHECK(p.retention_ms == 2 && p.segment_ms == 77 && p.retention_bytes == -1 && p.keep_settled);
+	CHECK(!topic_policy_of(settings + 1, 1, &defaults).keep_settled);
 }

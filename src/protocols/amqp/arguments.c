@@ -298,7 +298,7 @@ int retention_settings(struct conn *c, struct slice name, struct slice table, bo
 
 	if (integer_or(table, "x-retention-ms", -1) == 0)
 		return 0;               /* settled messages go at once, as without it */
-	change->settings = cmd_alloc(&change->head, 3 * sizeof *change->settings);
+	change->settings = cmd_alloc(&change->head, 2 * sizeof *change->settings);
 	for (unsigned i = 0; i < 2 && change->settings; i++) {
 		if (!table_find(table, slice_cstr(kinds[i].argument), &v))
 			continue;
@@ -309,7 +309,5 @@ int retention_settings(struct conn *c, struct slice name, struct slice table, bo
 			slice_cstr(kinds[i].setting), cmd_copy(&change->head, slice_cstr(text)),
 		};
 	}
-	if (change->nsettings)
-		change->settings[change->nsettings++] = (struct setting){ SLICE("hawser.keep.settled"), SLICE("true") };
 	return change->settings ? 0 : -ERR_NO_MEMORY;
 }

@@ -93,15 +93,15 @@ TEST(one_setting_is_altered_and_the_others_stay)
 {
 	struct fake *f = opened();
 	struct channel *ch = fake_topic(f, "t", 1, 0);
-	struct setting had[] = { { SLICE("retention.ms"), SLICE("5") }, { SLICE("hawser.keep.settled"), SLICE("true") } };
+	struct setting had[] = { { SLICE("retention.ms"), SLICE("5") }, { SLICE("not.kafkas"), SLICE("x") } };
 	struct slice text;
 
 	fake_settings(f, ch, had, 2);
 	CHECK(incremental(f, 1, ch->name, "segment.ms", SET, SLICE("9"), true, &text) == 0 && ch->nsettings == 2);
 	CHECK(incremental(f, 1, ch->name, "segment.ms", SET, SLICE("9"), false, &text) == 0);
-	CHECK(ch->policy->segment_ms == 9 && ch->policy->retention_ms == 5 && ch->policy->keep_settled);
+	CHECK(ch->policy->segment_ms == 9 && ch->policy->retention_ms == 5 && ch->nsettings == 3);
 	CHECK(incremental(f, 1, ch->name, "retention.ms", DELETE, SLICE_NULL, false, &text) == 0);
-	CHECK(ch->policy->segment_ms == 9 && ch->policy->retention_ms == -1 && ch->policy->keep_settled);
+	CHECK(ch->policy->segment_ms == 9 && ch->policy->retention_ms == -1 && ch->nsettings == 2);
 
 	/* AlterConfigs says all that there shall be, as far as Kafka knows of it. */
 	struct alter_configs_request_config c = { SLICE("retention.bytes"), SLICE("77") };
@@ -112,7 +112,7 @@ TEST(one_setting_is_altered_and_the_others_stay)
 
 		CHECK(a && a->responses.v[0].error_code == 0 && !a->responses.v[0].error_message.p);
 		CHECK(ch->policy->segment_ms == topic_policy_default.segment_ms && ch->policy->retention_bytes == 77);
-		CHECK(ch->policy->keep_settled && ch->nsettings == 2);
+		CHECK(ch->nsettings == 2);
 	}
 	fake_free(f);
 }
