@@ -120,13 +120,13 @@ class Syscalls:
 
 # -------------------------------------------------------------------------------------------------------- scenarios ----
 
-def produce(lab):
+def bulk(lab):
     """acks=all with fsync: a share of the disk, processor time, bytes written."""
     for text, batch, connections in (("16 KiB", 16384, 64), ("64 KiB", 65536, 16), ("1 MiB", 1000000, 4)):
         name = f"produce {text}, {connections} connections"
         lab.fresh()
         before = fio(lab)
-        shape = ["--batch", batch, "--connections", connections, "--partitions", connections]
+        shape = ["--batch", batch, "--connections", connections, "--partitions", 4]
         lab.run("kafka_load", "warm-up", *shape, "--mb", lab.amount(600), "--topic", "warm")
         r = lab.run("kafka_load", name, *shape, "--mb", lab.amount(1500))
         if not r:
@@ -289,7 +289,7 @@ def one_queue(lab):
     lab.bars.add(f"{count:,} messages in one queue: restart", "10 s", f"{again:.1f} s", again < 10, "after kill -9")
 
 
-SCENARIOS = [produce, stay, long_lived, fetch, many_producers, latency, active, idle_queues, one_queue]
+SCENARIOS = [bulk, stay, long_lived, fetch, many_producers, latency, active, idle_queues, one_queue]
 
 
 def write(text):
