@@ -194,6 +194,30 @@ TEST(a_topic_waits_until_it_is_dirty_enough_or_for_the_longest_lag)
 	world_close(&w);
 }
 
+TEST(with_both_policies_what_is_left_goes_when_it_is_old)
+{
+	const struct setting settings[] = {
+		{ SLICE("cleanup.policy"), SLICE("compact,delete") }, { SLICE("segment.ms"), SLICE("1000") },
+		{ SLICE("retention.ms"), SLICE("600000") },
+	};
+	struct world w;
+	uint32_t id;
+
+	CHECK(world_open(&w, 1) == 0);
+	CHECK(world_topic(&w, "t", 1) == 0 && set(&w, "t", settings, 3) == 0);
+	id = channel_partition(world_channel(&w, "t"), 0);
+	CHECK(put(&w, "t", "a", "1") == 0 && put(&w, "t", "a", "2") == 0 && put(&w, "t", "b", "1") == 0);
+	pass_time(&w, 3);
+	HOLDS(&w, "t", "1:a=2 2:b=1 ");
+	for (int minute = 0; minute < 20; minute++)
+		world_wait(&w, 60 * 1000);
+	CHECK(log_start(w.b[0]->log, id) == 3 && log_size(w.b[0]->log, id) == 0);
+	CHECK(put(&w, "t", "a", "3") == 0 && put(&w, "t", "a", "4") == 0);
+	pass_time(&w, 3);
+	CHECK(rounds(&w) == 2 && world_count(&w, "t", 0, 3) == 1);
+	world_close(&w);
+}
+
 TEST(what_a_queue_still_owes_is_not_compacted)
 {
 	struct world w;
