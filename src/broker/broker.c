@@ -13,6 +13,7 @@
 
 enum {
 	DEFAULT_MAX_PENDING_BYTES = 256 << 20,
+	REST_TURN_MS = 20,
 	DEFAULT_COMPACTION_MAP_BYTES = 128 << 20,
 	SNAPSHOT_FORMAT = 3,            /* 2: a queue that is not in it owes nothing; 3: catalogue and queues are in pieces */
 	SNAPSHOT_OLDEST = 1,
@@ -610,10 +611,14 @@ void broker_tick(struct broker *b, int64_t now_ms)
 int64_t broker_next_timer(const struct broker *b)
 {
 	const struct heap_node *first = heap_first(&b->timers);
+	int64_t next = first ? first->key : INT64_MAX;
 
 	if (!b->started || !list_empty(&b->inbox) || !list_empty(&b->ripe))
 		return b->now_ms;
-	return first ? first->key : INT64_MAX;
+	/* The log counts turns until it tries a full disk again. */
+	if (log_rests(b->log) && next > b->now_ms + REST_TURN_MS)
+		return b->now_ms + REST_TURN_MS;
+	return next;
 }
 
 void broker_flush(struct broker *b)

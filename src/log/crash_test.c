@@ -1,7 +1,8 @@
 /*
  * crash_test.c - the power fails at every moment of a random workload, in several ways each.
  *
- * The number of tries can be raised with HAWSER_TEST_SCALE (default 1).
+ * The number of tries can be raised with HAWSER_TEST_SCALE (default 1), the length of the one long trace with
+ * HAWSER_CRASH_OPERATIONS.
  */
 #include <stdlib.h>
 
@@ -136,6 +137,37 @@ static bool live_and_die(struct world *w, uint64_t life)
 	else
 		world_crash(w, rng_below(&w->rng, 3) ? CRASH_POWER : CRASH_PROCESS, rng_next(&w->rng));
 	return !w->broken[0];
+}
+
+/* One long trace: after each of its operations, sixteen choices of what the power cut keeps, drops and tears. */
+static void at_prefix(void *ctx)
+{
+	struct crashes *c = ctx;
+
+	if (++c->moments % 2)
+		return;         /* before an operation: the prefix that ends with the one before it */
+	for (unsigned i = 0; i < c->tries && !c->w->broken[0]; i++)
+		crash_once(c, c->moments * 16 + i);
+}
+
+TEST(what_was_applied_survives_every_prefix_of_a_trace)
+{
+	const char *wanted = getenv("HAWSER_CRASH_OPERATIONS");
+	uint64_t operations = wanted ? strtoull(wanted, NULL, 10) : 150;
+	struct world w;
+	struct crashes c = { .w = &w, .tries = 16 };
+
+	world_init(&w, 7);
+	w.busy_life = true;
+	simdisk_watch(w.disk, at_prefix, &c);
+	CHECK_WORLD(&w, world_open(&w) == 0);
+	while (c.moments / 2 < operations && !w.broken[0] && !w.failed)
+		world_work(&w, 10);
+	CHECK_WORLD(&w, world_drain(&w));
+	world_close(&w);
+	CHECK_WORLD(&w, true);
+	printf("%llu operations, every prefix, %llu crashes\n", (unsigned long long)c.moments / 2, (unsigned long long)c.crashes);
+	world_free(&w);
 }
 
 TEST(what_was_applied_survives_a_crash_at_every_moment_of_a_recovery)

@@ -455,6 +455,11 @@ void log_flush(struct log *log)
 	pages_flush(log);
 }
 
+bool log_rests(const struct log *log)
+{
+	return log->rest && !log->failed;
+}
+
 bool log_busy(const struct log *log)
 {
 	return log->operations || (!log->failed && (!list_empty(&log->pending) || log->checkpoint_wanted || log->sweep));

@@ -142,6 +142,8 @@ bool log_busy(const struct log *log);           /* something appended is not app
 /* What this key stands for has changed, or has gone, or will when the entries that are being applied have been. */
 void log_touch(struct log *log, struct slice key);
 void log_touch_all(struct log *log);     /* anything may have */
+/* The disk was full a short while ago: some more turns, and what waits for room is tried again.  Turns must go on. */
+bool log_rests(const struct log *log);
 /* Take a checkpoint soon (also happens by itself); for orderly shutdown and tests. */
 void log_checkpoint(struct log *log);
 
