@@ -14,8 +14,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from broker import Broker, BrokerFailed  # noqa: E402
 from kafka_raw import KafkaRaw, batch  # noqa: E402
 
-CALLS = ("pwritev", "fdatasync", "fsync", "openat", "pread64", "renameat", "unlinkat", "mkdirat", "getdents64", "close",
-         "fstat", "newfstatat", "ftruncate")
+# Not close: Linux closes whatever it returns, and what is injected does not.
+CALLS = ("pwritev", "fdatasync", "fsync", "openat", "pread64", "renameat", "unlinkat", "mkdirat", "getdents64", "newfstatat")
 TOPIC = "t"
 
 
@@ -130,6 +130,8 @@ def one_life(call, error, ordinal):
             broker.start(timeout_s=40)
             work(broker, ledger)
         except BrokerFailed as e:
+            if "while loading shared libraries" in str(e):
+                return True             # before the program began
             assert "ended with 1 " in str(e) and "hawser: " in str(e), "no start, and no reason: %s" % e
         except (OSError, http.client.HTTPException, ConnectionError):
             end = time.monotonic() + 10
