@@ -112,8 +112,6 @@ class Promises:
                 for tag, message in a.take_all(queue)[:2]:
                     a.channel.basic_ack(tag)
                     promised.remove(message)
-            # An ack has no answer; what is answered on the same channel after it is also after it.
-            a.channel.queue_declare("work", passive=True)
 
     # -- SQS -------------------------------------------------------------
 

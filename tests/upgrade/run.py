@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import traceback
 
 import newer
@@ -14,6 +15,7 @@ import scenario
 from clients import TimedBroker
 from promises import Promises
 
+SETTLED_S = 1.0
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -22,17 +24,23 @@ def unpack(name, broker):
     subprocess.run(["tar", "-C", broker.data, "-xJf", name + ".tar.xz"], check=True)
 
 
+def kill(broker):
+    """An AMQP ack has no answer: that much time is left for its commit."""
+    time.sleep(SETTLED_S)
+    broker.kill9()
+
+
 def live(broker, promises, made_s):
     """Four lives: as found, after a kill, after leases and delays are over, and after an orderly end."""
     broker.start()
     promises.check(broker, hidden=True)
     promises.go_on(broker)
-    broker.kill9()
+    kill(broker)
     broker.set_time(made_s + 120)
     broker.start()
     promises.check(broker, hidden=True)
     promises.go_on(broker)
-    broker.kill9()
+    kill(broker)
     broker.set_time(made_s + 2 * scenario.DELAY_S)
     broker.start()
     promises.check(broker, hidden=False)

@@ -1,4 +1,4 @@
-"""copy.py - a copy in transactions while its workers and the broker are killed: nothing lost, nothing twice.
+"""transactions.py - a copy in transactions while its workers and the broker are killed: nothing lost, nothing twice.
 
 A writer fills the topic `src`.  Some workers, processes of one group, copy it to `dst`: records and their offsets in one
 transaction, read_committed.  Every few seconds a worker is killed in the middle of what it does, so that the group
