@@ -224,6 +224,12 @@ void model_check_topics(struct model *m)
 
 /* -------------------------------------------------------------------------------------------------- by delivery ---- */
 
+/* May it have been received as often as its queue allows, though perhaps not everybody has seen the answer yet? */
+static bool is_worn_out(const struct model_channel *ch, const struct copy *c)
+{
+	return ch->max_receives && (ch->lost_receives || c->count + ch->receives >= (uint32_t)ch->max_receives);
+}
+
 /* The copy in this channel; a dead-letter queue's comes into being when it is first seen. */
 static struct copy *find_copy(struct model *m, struct model_channel *ch, struct message *msg)
 {
@@ -236,8 +242,7 @@ static struct copy *find_copy(struct model *m, struct model_channel *ch, struct 
 			continue;
 		if (!from->max_receives && !msg->copies[i].reject_sent)
 			sim_fail(m->world, "message %u is in %s and nobody rejected it in %s", msg->id, ch->name, from->name);
-		if (from->max_receives && !from->lost_receives && !from->settlers_amqp &&
-		    msg->copies[i].count < (uint32_t)from->max_receives && !msg->may_repeat)
+		if (from->max_receives && !is_worn_out(from, &msg->copies[i]) && !from->settlers_amqp && !msg->may_repeat)
 			sim_fail(m->world, "message %u is in %s after %u receives of %d", msg->id, ch->name, msg->copies[i].count,
 				 from->max_receives);
 		c = &msg->copies[msg->ncopies++];
@@ -312,10 +317,10 @@ static void check_group(struct model *m, struct model_channel *ch, const struct 
 	for (uint32_t i = g->first_open; i < g->n && g->ids[i] != msg->id; i++) {
 		struct message *before = m->messages[g->ids[i] - 1];
 		struct copy *b = message_copy(before, index_of(m, ch));
-		bool may_be_dead = ch->max_receives && (ch->lost_receives || b->count >= (uint32_t)ch->max_receives);
+
 		if (b->settled_us && i == g->first_open)
 			g->first_open++;
-		if (!before->acked || b->settles || may_be_dead)
+		if (!before->acked || b->settles || is_worn_out(ch, b))
 			continue;
 		if (!d->push && b->leased_us == now_us && b->holder == 0 && b->deliveries && b->lease_ms == d->lease_ms)
 			continue;       /* in the same answer, before it */

@@ -44,6 +44,7 @@ struct model_channel {
 
 	struct model_log logs[MODEL_PARTITIONS];
 	uint32_t lost_receives;         /* receive answers that nobody saw: counts may have grown unseen */
+	uint32_t receives;              /* asked for, and the answer has not arrived: each may count once */
 	struct { uint32_t *ids; uint32_t n, capacity, first_open; } groups[MODEL_GROUPS];     /* FIFO: in the order of sending */
 	/* single: of fresh deliveries, in this start of the node, by each producer's latest connection */
 	struct { uint64_t link; uint32_t number; } last[MODEL_PRODUCERS];

@@ -359,6 +359,8 @@ static void on_answer(struct sqs_peer *peer, const struct wire_api *api, int sta
 
 	if (api == &sqs_apis[SQS_RECEIVE_MESSAGE]) {
 		const struct receive_message_result *r = result;
+
+		channel_of(s, c->channel)->receives--;
 		if (status != 200)
 			channel_of(s, c->channel)->lost_receives++;
 		for (int32_t i = 0; r && i < r->messages.n; i++)
@@ -390,6 +392,7 @@ static void receive(struct receiver *c, struct slice url)
 	request.has_visibility_timeout = actor_chance(&c->actor, 50);
 	request.visibility_timeout = 1 + (int32_t)rng_below(&c->actor.rng, 8);
 	c->lease_ms = request.has_visibility_timeout ? request.visibility_timeout * 1000 : ch->lease_ms;
+	ch->receives++;
 	sqs_send(&c->peer, SQS_RECEIVE_MESSAGE, &request);
 }
 
