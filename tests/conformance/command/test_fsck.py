@@ -13,7 +13,8 @@ import pytest
 
 from broker import ROOT, Broker, BrokerFailed
 
-CHAPTER = "hawser fsck"
+CLIENT = "the shell"
+CHAPTER = "The command"
 CORPUS = os.path.join(ROOT, "tests", "upgrade", "corpus", "keel")
 BINARY = os.environ.get("HAWSER_BINARY", os.path.join(ROOT, "build", "hawser"))
 
