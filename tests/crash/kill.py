@@ -345,7 +345,8 @@ class AmqpReader(Worker):
     def __init__(self, broker, ledger, writer, queue):
         super().__init__(broker, ledger, "amqp reader " + queue)
         self.writer, self.queue = writer, queue
-        self.seen = {}              # body -> when it was acknowledged
+        self.came = set()
+        self.acked = {}             # body -> when it was acknowledged
         self.killed_s = 0.0         # when the broker was last killed
 
     def round(self):
@@ -363,19 +364,21 @@ class AmqpReader(Worker):
     def on_message(self, channel, method, properties, body):
         if body not in self.writer.sent:
             self.ledger.violation("amqp: %s was never sent" % body)
-        acked = self.seen.get(body)
+        # Before the ack: it may be committed although the kill takes it from us while we are sending it.
+        self.came.add(body)
+        acked = self.acked.get(body)
         if acked is not None and acked < self.killed_s - SETTLED_S:
             self.ledger.violation("amqp: %s came back to %s, acknowledged %.2f s before the kill"
                                   % (body, self.queue, self.killed_s - acked))
         channel.basic_ack(method.delivery_tag)
-        self.seen[body] = time.monotonic()
+        self.acked[body] = time.monotonic()
         self.ledger.count("amqp acknowledged")
 
     def check(self):
         limit = time.monotonic() + 60
-        while time.monotonic() < limit and not self.writer.confirmed <= self.seen.keys():
+        while time.monotonic() < limit and not self.writer.confirmed <= self.came:
             time.sleep(0.1)
-        for body in self.writer.confirmed - self.seen.keys():
+        for body in self.writer.confirmed - self.came:
             self.ledger.violation("amqp: %s was confirmed and never came to %s" % (body, self.queue))
 
 
