@@ -8,333 +8,7 @@
 #include <string.h>
 
 #include "base/stretch.h"
-
-enum { SECTOR = 512, PAGE = 4096, MAX_FILES = 4096, PATH_SIZE = 96 };
-
-/* One write or truncation that is not safe yet. */
-struct pending {
-	int64_t at;
-	int64_t n;              /* of data; -1: the size became `at` */
-	uint8_t data[];
-};
-
-struct content {
-	uint8_t *p;
-	int64_t size, capacity;
-};
-
-/* A file, whatever it is called. */
-struct inode {
-	struct content now, safe;
-	struct pending **pending;       /* oldest first */
-	uint32_t npending, pending_capacity;
-	bool *resident;                 /* by page: reading it does not wait for the disk */
-	int64_t npages;
-	uint32_t sharers;               /* shared files of it that somebody holds */
-	bool directory;
-	bool reached;                   /* by sweep() */
-};
-
-struct name {
-	char path[PATH_SIZE];
-	struct inode *inode;
-};
-
-struct names {
-	struct name *all;               /* sorted */
-	uint32_t n, capacity;
-};
-
-/* A change of names that is not safe yet: set `path` to `inode` (NULL: remove), and the same for a second name. */
-struct change {
-	char path[PATH_SIZE], path2[PATH_SIZE];
-	struct inode *inode, *inode2;
-	bool two;
-};
-
-struct simdisk {
-	struct disk disk;
-	int64_t capacity;
-	struct inode **inodes;
-	uint32_t ninodes, inodes_capacity;
-	struct names now, safe;
-	struct change *changes;         /* oldest first */
-	uint32_t nchanges, changes_capacity;
-	struct inode *open[MAX_FILES];
-	uint32_t shared;                /* shared files that somebody holds */
-
-	struct node queues[DISK_QUEUES], finished;
-	uint64_t counts[SIM_CALLS + 1];
-	enum simdisk_call fail_kind;
-	uint64_t fail_at;               /* 0: never */
-	int fail_error;
-	bool failed;
-	uint64_t written;
-	struct rng rng;                 /* of partial writes and failed syncs */
-	void (*watch)(void *);
-	void *watch_ctx;
-	void (*line)(void *, const char *);
-	void *line_ctx;
-};
-
-static void *need(void *p)
-{
-	if (!p)
-		abort();
-	return p;
-}
-
-static void *copy_of(const void *p, size_t n)
-{
-	void *q = need(malloc(n ? n : 1));
-
-	if (n)
-		memcpy(q, p, n);
-	return q;
-}
-
-/* ---- contents ---- */
-
-static void content_resize(struct content *c, int64_t size)
-{
-	if (size > c->capacity) {
-		c->capacity = size + size / 4 + 4096;
-		c->p = need(realloc(c->p, (size_t)c->capacity));
-	}
-	if (size > c->size)
-		memset(c->p + c->size, 0, (size_t)(size - c->size));
-	c->size = size;
-}
-
-static void content_write(struct content *c, int64_t at, const void *p, int64_t n)
-{
-	if (n <= 0)
-		return;
-	if (at + n > c->size)
-		content_resize(c, at + n);
-	memcpy(c->p + at, p, (size_t)n);
-}
-
-static struct content content_copy(const struct content *c)
-{
-	struct content n = { .size = c->size, .capacity = c->size };
-
-	n.p = copy_of(c->p, (size_t)c->size);
-	return n;
-}
-
-/* ---- the page cache ---- */
-
-static void set_resident(struct inode *i, int64_t at, int64_t n, bool resident)
-{
-	int64_t end = (at + n + PAGE - 1) / PAGE;
-
-	if (n <= 0)
-		return;
-	if (end > i->npages) {
-		i->resident = need(realloc(i->resident, (size_t)end * sizeof *i->resident));
-		memset(i->resident + i->npages, 0, (size_t)(end - i->npages) * sizeof *i->resident);
-		i->npages = end;
-	}
-	for (int64_t page = at / PAGE; page < end; page++)
-		i->resident[page] = resident;
-}
-
-static bool is_resident(const struct inode *i, int64_t at, int64_t n)
-{
-	for (int64_t page = at / PAGE; page * PAGE < at + n; page++)
-		if (page >= i->npages || !i->resident[page])
-			return false;
-	return true;
-}
-
-/* ---- inodes ---- */
-
-static struct inode *inode_new(struct simdisk *d)
-{
-	struct inode *i = need(calloc(1, sizeof *i));
-
-	if (d->ninodes == d->inodes_capacity) {
-		d->inodes_capacity = d->inodes_capacity ? d->inodes_capacity * 2 : 16;
-		d->inodes = need(realloc(d->inodes, d->inodes_capacity * sizeof *d->inodes));
-	}
-	return d->inodes[d->ninodes++] = i;
-}
-
-static void inode_forget(struct inode *i)
-{
-	for (uint32_t k = 0; k < i->npending; k++)
-		free(i->pending[k]);
-	i->npending = 0;
-}
-
-static void inode_free(struct inode *i)
-{
-	inode_forget(i);
-	free(i->pending);
-	free(i->resident);
-	free(i->now.p);
-	free(i->safe.p);
-	free(i);
-}
-
-static void inode_remember(struct inode *i, int64_t at, const void *p, int64_t n)
-{
-	struct pending *w = need(malloc(sizeof *w + (n > 0 ? (size_t)n : 0)));
-
-	w->at = at;
-	w->n = n;
-	if (n > 0)
-		memcpy(w->data, p, (size_t)n);
-	if (i->npending == i->pending_capacity) {
-		i->pending_capacity = i->pending_capacity ? i->pending_capacity * 2 : 8;
-		i->pending = need(realloc(i->pending, i->pending_capacity * sizeof *i->pending));
-	}
-	i->pending[i->npending++] = w;
-}
-
-static void inode_apply(struct content *c, const struct pending *w)
-{
-	if (w->n < 0)
-		content_resize(c, w->at);
-	else
-		content_write(c, w->at, w->data, w->n);
-}
-
-static void inode_sync(struct inode *i)
-{
-	for (uint32_t k = 0; k < i->npending; k++)
-		inode_apply(&i->safe, i->pending[k]);
-	inode_forget(i);
-}
-
-/* What a power cut makes of one pending write: sector by sector kept, dropped, or torn in the middle. */
-static void inode_tear(struct inode *i, const struct pending *w, struct rng *rng, unsigned keep_percent)
-{
-	int64_t end = w->n < 0 ? w->at : w->at + w->n;
-
-	if (w->n < 0) {
-		if (rng_below(rng, 100) < keep_percent)
-			content_resize(&i->safe, w->at);
-		return;
-	}
-	if (end > i->safe.size && rng_below(rng, 4) == 0)
-		content_resize(&i->safe, end);
-	for (int64_t at = w->at; at < end;) {
-		int64_t next = (at / SECTOR + 1) * SECTOR, n = (next < end ? next : end) - at;
-
-		if (rng_below(rng, 100) < keep_percent) {
-			if (rng_below(rng, 64) == 0)
-				n = (int64_t)rng_below(rng, (uint64_t)n);
-			content_write(&i->safe, at, w->data + (at - w->at), n);
-		}
-		at = next;
-	}
-}
-
-/* ---- names ---- */
-
-static uint32_t names_at(const struct names *s, const char *path)
-{
-	uint32_t low = 0, high = s->n;
-
-	while (low < high) {
-		uint32_t middle = (low + high) / 2;
-
-		if (strcmp(s->all[middle].path, path) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-static struct inode *names_get(const struct names *s, const char *path)
-{
-	uint32_t at = names_at(s, path);
-
-	return at < s->n && strcmp(s->all[at].path, path) == 0 ? s->all[at].inode : NULL;
-}
-
-static void names_set(struct names *s, const char *path, struct inode *inode)
-{
-	uint32_t at = names_at(s, path);
-	bool there = at < s->n && strcmp(s->all[at].path, path) == 0;
-
-	if (there && inode) {
-		s->all[at].inode = inode;
-	} else if (there) {
-		memmove(&s->all[at], &s->all[at + 1], (s->n - at - 1) * sizeof *s->all);
-		s->n--;
-	} else if (inode) {
-		if (s->n == s->capacity) {
-			s->capacity = s->capacity ? s->capacity * 2 : 16;
-			s->all = need(realloc(s->all, s->capacity * sizeof *s->all));
-		}
-		memmove(&s->all[at + 1], &s->all[at], (s->n - at) * sizeof *s->all);
-		s->n++;
-		snprintf(s->all[at].path, PATH_SIZE, "%s", path);
-		s->all[at].inode = inode;
-	}
-}
-
-static void change_apply(struct names *s, const struct change *c)
-{
-	names_set(s, c->path, c->inode);
-	if (c->two)
-		names_set(s, c->path2, c->inode2);
-}
-
-static void change_names(struct simdisk *d, struct change c)
-{
-	if (d->nchanges == d->changes_capacity) {
-		d->changes_capacity = d->changes_capacity ? d->changes_capacity * 2 : 16;
-		d->changes = need(realloc(d->changes, d->changes_capacity * sizeof *d->changes));
-	}
-	d->changes[d->nchanges++] = c;
-	change_apply(&d->now, &c);
-}
-
-static bool in_directory(const char *path, const char *directory)
-{
-	size_t n = strlen(directory);
-
-	if (strcmp(directory, ".") == 0)
-		return !strchr(path, '/');
-	return strncmp(path, directory, n) == 0 && path[n] == '/' && !strchr(path + n + 1, '/');
-}
-
-/* Free the inodes that nothing refers to any more. */
-static void sweep(struct simdisk *d)
-{
-	uint32_t kept = 0;
-
-	for (uint32_t k = 0; k < d->ninodes; k++)
-		d->inodes[k]->reached = false;
-	for (uint32_t k = 0; k < d->now.n; k++)
-		d->now.all[k].inode->reached = true;
-	for (uint32_t k = 0; k < d->safe.n; k++)
-		d->safe.all[k].inode->reached = true;
-	for (uint32_t k = 0; k < d->nchanges; k++) {
-		if (d->changes[k].inode)
-			d->changes[k].inode->reached = true;
-		if (d->changes[k].inode2)
-			d->changes[k].inode2->reached = true;
-	}
-	for (int k = 0; k < MAX_FILES; k++)
-		if (d->open[k])
-			d->open[k]->reached = true;
-
-	for (uint32_t k = 0; k < d->ninodes; k++) {
-		if (d->inodes[k]->reached || d->inodes[k]->sharers)
-			d->inodes[kept++] = d->inodes[k];
-		else
-			inode_free(d->inodes[k]);
-	}
-	d->ninodes = kept;
-}
-
-/* ---- the calls ---- */
+#include "sim/disk_parts.h"
 
 static struct simdisk *self(struct disk *disk)
 {
@@ -384,7 +58,7 @@ static int64_t used(const struct simdisk *d)
 static int sim_open(struct disk *disk, const char *path, int how)
 {
 	struct simdisk *d = self(disk);
-	struct inode *i = names_get(&d->now, path);
+	struct inode *i = paths_get(&d->now, path);
 	int file = 0, r = strike(d, SIM_OPEN);
 
 	assert(strlen(path) < PATH_SIZE);
@@ -406,7 +80,7 @@ static int sim_open(struct disk *disk, const char *path, int how)
 
 		watch(d);
 		snprintf(c.path, sizeof c.path, "%s", path);
-		change_names(d, c);
+		change_paths(d, c);
 		trace(d, "create %s", path);
 		watch(d);
 	}
@@ -448,7 +122,7 @@ static int64_t read_some(struct simdisk *d, struct inode *i, void *p, size_t n, 
 	if ((int64_t)n > i->now.size - at)
 		n = (size_t)(i->now.size - at);
 	memcpy(p, i->now.p + at, n);
-	set_resident(i, at, (int64_t)n, true);
+	inode_set_resident(i, at, (int64_t)n, true);
 	return (int64_t)n;
 }
 
@@ -474,7 +148,7 @@ static int64_t shared_read(struct shared_file *file, void *p, size_t n, int64_t 
 
 static bool shared_resident(struct shared_file *file, int64_t at, size_t n)
 {
-	return is_resident(CONTAINER(struct sim_file, file, file)->inode, at, (int64_t)n);
+	return inode_is_resident(CONTAINER(struct sim_file, file, file)->inode, at, (int64_t)n);
 }
 
 static void shared_close(struct shared_file *file)
@@ -493,7 +167,7 @@ static const struct shared_file_calls shared_calls = {
 static int sim_share(struct disk *disk, const char *path, struct shared_file **ret)
 {
 	struct simdisk *d = self(disk);
-	struct inode *i = names_get(&d->now, path);
+	struct inode *i = paths_get(&d->now, path);
 	int r = strike(d, SIM_OPEN);
 	struct sim_file *f;
 
@@ -519,7 +193,7 @@ static int64_t write_some(struct simdisk *d, struct inode *i, const uint8_t *p, 
 		return -ENOSPC;
 	content_write(&i->now, at, p, n);
 	inode_remember(i, at, p, n);
-	set_resident(i, at, n, true);
+	inode_set_resident(i, at, n, true);
 	return n;
 }
 
@@ -593,7 +267,7 @@ static int sim_sync_dir(struct disk *disk, const char *path)
 			d->changes[kept++] = d->changes[k];
 	}
 	d->nchanges = kept;
-	sweep(d);
+	inodes_sweep(d);
 	trace(d, "sync_dir %s", path);
 	watch(d);
 	return 0;
@@ -620,7 +294,7 @@ static int sim_truncate(struct disk *disk, int file, int64_t size)
 static int sim_rename(struct disk *disk, const char *from, const char *to)
 {
 	struct simdisk *d = self(disk);
-	struct inode *i = names_get(&d->now, from);
+	struct inode *i = paths_get(&d->now, from);
 	struct change c = { .inode = i, .two = true };
 	int r = strike(d, SIM_RENAME);
 
@@ -631,7 +305,7 @@ static int sim_rename(struct disk *disk, const char *from, const char *to)
 	watch(d);
 	snprintf(c.path, sizeof c.path, "%s", to);
 	snprintf(c.path2, sizeof c.path2, "%s", from);
-	change_names(d, c);
+	change_paths(d, c);
 	trace(d, "rename %s to %s", from, to);
 	watch(d);
 	return 0;
@@ -645,11 +319,11 @@ static int sim_unlink(struct disk *disk, const char *path)
 
 	if (r < 0)
 		return r;
-	if (!names_get(&d->now, path))
+	if (!paths_get(&d->now, path))
 		return -ENOENT;
 	watch(d);
 	snprintf(c.path, sizeof c.path, "%s", path);
-	change_names(d, c);
+	change_paths(d, c);
 	trace(d, "unlink %s", path);
 	watch(d);
 	return 0;
@@ -661,13 +335,13 @@ static int sim_mkdir(struct disk *disk, const char *path)
 	struct change c;
 	int r = strike(d, SIM_MKDIR);
 
-	if (r < 0 || names_get(&d->now, path))
+	if (r < 0 || paths_get(&d->now, path))
 		return r;
 	watch(d);
 	c = (struct change){ .inode = inode_new(d) };
 	c.inode->directory = true;
 	snprintf(c.path, sizeof c.path, "%s", path);
-	change_names(d, c);
+	change_paths(d, c);
 	trace(d, "mkdir %s", path);
 	watch(d);
 	return 0;
@@ -677,12 +351,12 @@ static int sim_list(struct disk *disk, const char *path, int (*each)(void *, con
 {
 	struct simdisk *d = self(disk);
 	size_t skip = strcmp(path, ".") == 0 ? 0 : strlen(path) + 1;
-	struct names copy = d->now;
+	struct paths copy = d->now;
 	int r = strike(d, SIM_LIST);
 
 	if (r < 0)
 		return r;
-	if (skip && !names_get(&d->now, path))
+	if (skip && !paths_get(&d->now, path))
 		return -ENOENT;
 	copy.all = copy_of(d->now.all, d->now.n * sizeof *d->now.all);
 	for (uint32_t k = 0; k < copy.n && !r; k++)
@@ -830,104 +504,6 @@ bool simdisk_waiting(const struct simdisk *d)
 	return !list_empty(&d->finished);
 }
 
-/* The inode of `to` that stands for number k of `from`: they are copied in order. */
-static struct inode *twin(const struct simdisk *from, const struct simdisk *to, const struct inode *inode)
-{
-	for (uint32_t k = 0; k < from->ninodes; k++)
-		if (from->inodes[k] == inode)
-			return to->inodes[k];
-	return NULL;
-}
-
-static void names_copy(const struct simdisk *from, const struct names *names, struct simdisk *to, struct names *ret)
-{
-	for (uint32_t k = 0; k < names->n; k++)
-		names_set(ret, names->all[k].path, twin(from, to, names->all[k].inode));
-}
-
-static void inode_copy(struct simdisk *to, const struct inode *from, bool pending)
-{
-	struct inode *i = inode_new(to);
-
-	i->directory = from->directory;
-	i->safe = content_copy(&from->safe);
-	if (!pending)
-		return;
-	i->now = content_copy(&from->now);
-	set_resident(i, 0, i->now.size, true);
-	for (uint32_t k = 0; k < from->npending; k++)
-		inode_remember(i, from->pending[k]->at, from->pending[k]->data, from->pending[k]->n);
-}
-
-/* Names whose directory did not survive are gone with it. */
-static void drop_orphans(struct names *s)
-{
-	for (uint32_t k = s->n; k-- > 0;) {
-		char parent[PATH_SIZE];
-		char *slash;
-
-		snprintf(parent, sizeof parent, "%s", s->all[k].path);
-		slash = strrchr(parent, '/');
-		if (!slash)
-			continue;
-		*slash = 0;
-		if (!names_get(s, parent))
-			names_set(s, s->all[k].path, NULL);
-	}
-}
-
-static void crash_power(const struct simdisk *d, struct simdisk *to, struct rng *rng)
-{
-	static const unsigned keeps[] = { 0, 20, 50, 80, 97, 100 };
-	unsigned keep = keeps[rng_below(rng, 6)], keep_names = keeps[rng_below(rng, 6)];
-
-	for (uint32_t k = 0; k < d->ninodes; k++) {
-		for (uint32_t w = 0; w < d->inodes[k]->npending; w++)
-			inode_tear(to->inodes[k], d->inodes[k]->pending[w], rng, keep);
-		to->inodes[k]->now = content_copy(&to->inodes[k]->safe);
-	}
-	names_copy(d, &d->safe, to, &to->safe);
-	for (uint32_t k = 0; k < d->nchanges; k++) {
-		struct change c = d->changes[k];
-
-		c.inode = twin(d, to, c.inode);
-		c.inode2 = twin(d, to, c.inode2);
-		if (rng_below(rng, 100) < keep_names)
-			change_apply(&to->safe, &c);
-	}
-	drop_orphans(&to->safe);
-	names_copy(to, &to->safe, to, &to->now);
-}
-
-static void crash_process(const struct simdisk *d, struct simdisk *to)
-{
-	names_copy(d, &d->safe, to, &to->safe);
-	names_copy(d, &d->safe, to, &to->now);
-	for (uint32_t k = 0; k < d->nchanges; k++) {
-		struct change c = d->changes[k];
-
-		c.inode = twin(d, to, c.inode);
-		c.inode2 = twin(d, to, c.inode2);
-		change_names(to, c);
-	}
-}
-
-struct simdisk *simdisk_crash(const struct simdisk *d, enum simdisk_crash kind, uint64_t seed)
-{
-	struct simdisk *to = simdisk_new(d->capacity);
-	struct rng rng = { seed };
-
-	to->rng.state = seed ^ 0x5eed;
-	for (uint32_t k = 0; k < d->ninodes; k++)
-		inode_copy(to, d->inodes[k], kind == CRASH_PROCESS);
-	if (kind == CRASH_POWER)
-		crash_power(d, to, &rng);
-	else
-		crash_process(d, to);
-	sweep(to);
-	return to;
-}
-
 uint64_t simdisk_count(const struct simdisk *d, enum simdisk_call kind)
 {
 	return d->counts[kind];
@@ -973,28 +549,28 @@ int simdisk_files(const struct simdisk *d, void (*each)(void *, const char *, in
 
 int64_t simdisk_size(const struct simdisk *d, const char *path)
 {
-	struct inode *i = names_get(&d->now, path);
+	struct inode *i = paths_get(&d->now, path);
 
 	return i ? i->now.size : -ENOENT;
 }
 
 const uint8_t *simdisk_bytes(const struct simdisk *d, const char *path)
 {
-	struct inode *i = names_get(&d->now, path);
+	struct inode *i = paths_get(&d->now, path);
 
 	return i ? i->now.p : NULL;
 }
 
 int simdisk_flip(struct simdisk *d, const char *path, int64_t bit)
 {
-	struct inode *i = names_get(&d->now, path);
+	struct inode *i = paths_get(&d->now, path);
 
 	if (!i || bit / 8 >= i->now.size)
 		return -ENOENT;
 	i->now.p[bit / 8] ^= (uint8_t)(1 << bit % 8);
 	if (bit / 8 < i->safe.size)
 		i->safe.p[bit / 8] ^= (uint8_t)(1 << bit % 8);
-	set_resident(i, bit / 8, 1, false);
+	inode_set_resident(i, bit / 8, 1, false);
 	return 0;
 }
 
@@ -1010,10 +586,10 @@ void simdisk_evict(struct simdisk *d, struct rng *rng)
 
 int simdisk_remove(struct simdisk *d, const char *path)
 {
-	if (!names_get(&d->now, path))
+	if (!paths_get(&d->now, path))
 		return -ENOENT;
-	names_set(&d->now, path, NULL);
-	names_set(&d->safe, path, NULL);
+	paths_set(&d->now, path, NULL);
+	paths_set(&d->safe, path, NULL);
 	return 0;
 }
 
