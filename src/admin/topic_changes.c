@@ -128,11 +128,11 @@ static bool is_named(struct slice name, const struct alter_topic_request *in)
 static bool check_result(struct admin *a, const struct channel *ch, const struct alter_topic_request *in)
 {
 	uint32_t n;
-	struct setting *all = settings_of(a, in->settings.v, in->settings.n, ch->nsettings, &n);
+	struct setting *all = settings_of(a, in->settings.v, in->settings.n, ch->policy->nsettings, &n);
 
-	for (uint32_t i = 0; all && i < ch->nsettings; i++)
-		if (topic_setting_find(ch->settings[i].name) && !is_named(ch->settings[i].name, in))
-			all[n++] = ch->settings[i];
+	for (uint32_t i = 0; all && i < ch->policy->nsettings; i++)
+		if (topic_setting_find(ch->policy->settings[i].name) && !is_named(ch->policy->settings[i].name, in))
+			all[n++] = ch->policy->settings[i];
 	return all && check_settings(a, all, n, /* of_queue = */ !ch->dedicated);
 }
 

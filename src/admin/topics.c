@@ -150,8 +150,8 @@ void admin_describe_topic(struct admin *a)
 	out->durability = durability_of(ch);
 	out->cleanup = cleanup_of(ch);
 	out->partition_count = (int32_t)ch->partitions;
-	out->settings.v = admin_settings(a, ch->settings, ch->nsettings);
-	out->settings.n = (int32_t)ch->nsettings;
+	out->settings.v = admin_settings(a, ch->policy->settings, ch->policy->nsettings);
+	out->settings.n = (int32_t)ch->policy->nsettings;
 	out->partitions.n = 0;
 	fill_policy(ch->policy, out);
 	if (first < ch->partitions && ch->partitions - first > limit)

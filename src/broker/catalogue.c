@@ -30,30 +30,34 @@ static void free_slice(struct slice s)
 
 /* ----------------------------------------------------------------------------------------------- channels ---- */
 
-/* Array, policy and strings in one block. */
-static struct setting *copy_settings(const struct setting *settings, uint32_t n, const struct topic_policy *defaults)
+/* Policy, array and strings in one block. */
+static const struct topic_policy *make_policy(const struct setting *settings, uint32_t n, const struct topic_policy *defaults)
 {
-	struct setting *copy = malloc(sizeof *defaults + settings_size(settings, n));
+	struct topic_policy *policy = malloc(sizeof *policy + settings_size(settings, n));
 
-	if (!copy)
+	if (!policy)
 		return NULL;
-	struct topic_policy *policy = (struct topic_policy *)(copy + n);
-	uint8_t *at = (uint8_t *)(policy + 1);
+	struct setting *copy = (struct setting *)(policy + 1);
+	uint8_t *at = (uint8_t *)(copy + n);
 	pack_settings(copy, &at, settings, n);
 	*policy = topic_policy_of(copy, n, defaults);
-	return copy;
+	return policy;
+}
+
+static void free_policy(const struct catalogue *c, const struct topic_policy *policy)
+{
+	if (policy != c->topic_defaults)
+		free((void *)(uintptr_t)policy);
 }
 
 int set_settings(struct catalogue *c, struct entry *e, const struct setting *settings, uint32_t n)
 {
-	struct setting *copy = n ? copy_settings(settings, n, c->topic_defaults) : NULL;
+	const struct topic_policy *policy = n ? make_policy(settings, n, c->topic_defaults) : c->topic_defaults;
 
-	if (n && !copy)
+	if (!policy)
 		return -ERR_NO_MEMORY;
-	free(e->channel.settings);
-	e->channel.settings = copy;
-	e->channel.nsettings = n;
-	e->channel.policy = n ? (struct topic_policy *)(copy + n) : c->topic_defaults;
+	free_policy(c, e->channel.policy);
+	e->channel.policy = policy;
 	entry_touch(c, e);
 	return 0;
 }
@@ -67,7 +71,7 @@ static void free_view(struct catalogue *c, struct queue_view *v)
 
 static void free_entry(struct catalogue *c, struct entry *e)
 {
-	free(e->channel.settings);
+	free_policy(c, e->channel.policy);
 	free_view(c, e->channel.queue);
 	free(e->more);
 	free(e);
@@ -99,12 +103,13 @@ int add_entry(struct catalogue *c, struct vhost *v, const struct channel *like, 
 	e->channel = *like;
 	e->channel.vhost = &v->name;
 	e->channel.name = slice_of(e->name, like->name.n);
-	e->channel.settings = NULL;
+	e->channel.policy = c->topic_defaults;
 	e->channel.queue = NULL;
 	e->first_count = like->partitions;
 	memcpy(e->name, like->name.p, like->name.n);
 
-	int r = set_settings(c, e, like->settings, like->nsettings);
+	const struct topic_policy *given = like->policy ? like->policy : c->topic_defaults;
+	int r = set_settings(c, e, given->settings, given->nsettings);
 	if (r < 0) {
 		free_entry(c, e);
 		return r;
@@ -573,9 +578,11 @@ bool catalogue_has_vhost(const struct catalogue *c, struct slice vhost)
 
 struct slice channel_setting(const struct channel *ch, const char *name)
 {
-	for (uint32_t i = 0; i < ch->nsettings; i++)
-		if (slice_is(ch->settings[i].name, name))
-			return ch->settings[i].value;
+	const struct topic_policy *p = ch->policy;
+
+	for (uint32_t i = 0; i < p->nsettings; i++)
+		if (slice_is(p->settings[i].name, name))
+			return p->settings[i].value;
 	return SLICE_NULL;
 }
 

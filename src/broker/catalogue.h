@@ -35,11 +35,9 @@ struct channel {
 	uint32_t partitions;
 	uint32_t first_partition;       /* log partition ids: first_partition .. + partitions - 1 (not contiguous after
 					   ADD_PARTITIONS: use channel_partition()) */
-	struct setting *settings;       /* as given */
-	const struct topic_policy *policy;      /* what they mean; never NULL */
+	const struct topic_policy *policy;      /* its settings, and what they mean; never NULL */
 	int64_t created_ms;
 	struct queue_view *queue;       /* NULL: a topic only */
-	uint32_t nsettings;
 };
 
 const struct channel *catalogue_channel(const struct catalogue *c, struct slice vhost, struct slice name);

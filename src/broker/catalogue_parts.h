@@ -144,7 +144,8 @@ struct exchange *find_exchange(const struct vhost *v, struct slice name);
 struct binding *find_binding(const struct vhost *v, struct slice source, struct slice destination, bool to_exchange,
 			     struct slice key, struct slice arguments);
 
-/* `like` says everything but the strings' and arrays' owner: they are copied.  Its queue may be NULL. */
+/* `like` says everything but the strings' and arrays' owner: they are copied.  Its queue may be NULL; of its policy, which may
+   be, too, only the settings count. */
 int  add_entry(struct catalogue *c, struct vhost *v, const struct channel *like, struct entry **ret);
 int  add_partitions(struct catalogue *c, struct entry *e, const uint32_t *ids, uint32_t n);
 int  set_settings(struct catalogue *c, struct entry *e, const struct setting *settings, uint32_t n);   /* and the policy */

@@ -328,11 +328,13 @@ static int create_view(struct scene *s, struct entry *e, bool made_channel)
 
 static int create_entry(struct scene *s, uint32_t partitions, bool view_made_it)
 {
+	const struct topic_policy given = {
+		.settings = (struct setting *)s->r->settings.v, .nsettings = (uint32_t)s->r->settings.n,
+	};
 	struct channel like = {
 		.id = s->c->next_channel, .shard = place(s->c, s->vhost, s->r->name), .name = s->r->name,
 		.origin = (enum origin)s->r->origin, .partitions = partitions, .first_partition = s->c->next_partition,
-		.dedicated = s->r->dedicated, .settings = (struct setting *)s->r->settings.v,
-		.nsettings = (uint32_t)s->r->settings.n, .created_ms = s->r->time_ms,
+		.dedicated = s->r->dedicated, .policy = &given, .created_ms = s->r->time_ms,
 	};
 	struct entry *e;
 
@@ -388,13 +390,13 @@ static void merge(struct merged *m, const struct setting *s)
 static int do_alter_channel(struct scene *s)
 {
 	struct entry *e = find_entry(s->vhost, s->r->name);
-
-	struct merged m = { .settings = malloc((e->channel.nsettings + (size_t)s->r->settings.n + 1) * sizeof *m.settings) };
+	const struct topic_policy *old = e->channel.policy;
+	struct merged m = { .settings = malloc((old->nsettings + (size_t)s->r->settings.n + 1) * sizeof *m.settings) };
 	int r = m.settings ? 0 : -ERR_NO_MEMORY;
 
 	s->verdict->channel = e->channel.id;
-	for (uint32_t i = 0; r == 0 && i < e->channel.nsettings; i++)
-		merge(&m, &e->channel.settings[i]);
+	for (uint32_t i = 0; r == 0 && i < old->nsettings; i++)
+		merge(&m, &old->settings[i]);
 	for (int32_t i = 0; r == 0 && i < s->r->settings.n; i++)
 		merge(&m, (struct setting *)&s->r->settings.v[i]);
 	if (r == 0)

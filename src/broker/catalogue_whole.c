@@ -24,7 +24,7 @@ void entry_encode(const struct entry *e, struct bytes *out)
 		.id = ch->id, .shard = ch->shard, .vhost = *ch->vhost, .name = ch->name, .origin = (int8_t)ch->origin,
 		.dedicated = ch->dedicated, .first = ch->first_partition, .count = (int32_t)e->first_count,
 		.more = { (int32_t)nmore, more },
-		.settings = { (int32_t)ch->nsettings, (struct channel_record_setting *)ch->settings },
+		.settings = { (int32_t)ch->policy->nsettings, (struct channel_record_setting *)(uintptr_t)ch->policy->settings },
 		.created_ms = ch->created_ms,
 	};
 
@@ -147,10 +147,11 @@ int entry_load(struct catalogue *c, struct record_reader *in, struct entry **ret
 	view.modified_ms = r.modified_ms;
 	view.epoch = (uint64_t)r.epoch;
 	view.made_channel = r.made_channel;
+	const struct topic_policy given = { .settings = (struct setting *)r.settings.v, .nsettings = (uint32_t)r.settings.n };
 	struct channel like = {
 		.id = (uint32_t)r.id, .shard = (uint16_t)r.shard, .name = r.name, .origin = (enum origin)r.origin,
 		.partitions = (uint32_t)r.count, .first_partition = (uint32_t)r.first, .dedicated = r.dedicated,
-		.settings = (struct setting *)r.settings.v, .nsettings = (uint32_t)r.settings.n, .created_ms = r.created_ms,
+		.policy = &given, .created_ms = r.created_ms,
 		.queue = r.queue.p ? &view : NULL,
 	};
 	memcpy(like.uuid, r.uuid.b, sizeof like.uuid);

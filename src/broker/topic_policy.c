@@ -163,6 +163,8 @@ struct topic_policy topic_policy_of(const struct setting *settings, uint32_t n, 
 {
 	struct topic_policy p = *defaults;
 
+	p.settings = settings;
+	p.nsettings = n;
 	for (uint32_t i = 0; i < n; i++) {
 		topic_policy_set(&p, settings[i].name, settings[i].value);
 		p.keep_settled |= slice_is(settings[i].name, "retention.ms") || slice_is(settings[i].name, "retention.bytes");

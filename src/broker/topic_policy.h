@@ -18,6 +18,8 @@ enum durability {
 };
 
 struct topic_policy {
+	const struct setting *settings;  /* as given: what it was made of */
+	uint32_t nsettings;
 	bool delete_old;                /* cleanup.policy has delete: retention_ms and retention_bytes count */
 	bool compact;                   /* cleanup.policy has compact: of each key the last record stays */
 	bool append_time;               /* a record's time is the broker's */
@@ -42,6 +44,7 @@ bool topic_policy_set(struct topic_policy *p, struct slice name, struct slice va
 /* The value of a setting that topic_policy_set() knows, as text; false if it knows none of that name. */
 enum { POLICY_TEXT = 32 };
 bool topic_policy_get(const struct topic_policy *p, struct slice name, char ret[POLICY_TEXT]);
+/* Keeps `settings`, which must stay. */
 struct topic_policy topic_policy_of(const struct setting *settings, uint32_t n, const struct topic_policy *defaults);
 
 #endif

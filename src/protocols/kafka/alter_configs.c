@@ -147,7 +147,7 @@ static bool value_of(struct alteration *a, const struct channel *ch, const struc
 							   verbs[w->operation], SLICE_ARGS(w->name)));
 		return false;
 	}
-	old = topic_setting_given(s, ch->settings, ch->nsettings);
+	old = topic_setting_given(s, ch->policy->settings, ch->policy->nsettings);
 	*ret = list_of(a, old.p ? old : topic_setting_default(rules_of(a->r), s, text), w);
 	return true;
 }
@@ -164,8 +164,8 @@ static const struct wish *wish_for(const struct alteration *a, struct slice name
 /* What the topic has and nobody speaks of: it stays, or AlterConfigs removes it. */
 static void keep_the_rest(const struct alteration *a, const struct channel *ch, struct result *o)
 {
-	for (uint32_t i = 0; i < ch->nsettings; i++) {
-		const struct setting *s = &ch->settings[i];
+	for (uint32_t i = 0; i < ch->policy->nsettings; i++) {
+		const struct setting *s = &ch->policy->settings[i];
 
 		if (!topic_setting_find(s->name) || wish_for(a, s->name))
 			continue;
@@ -178,7 +178,7 @@ static void keep_the_rest(const struct alteration *a, const struct channel *ch, 
 
 static bool find_result(struct alteration *a, const struct channel *ch, struct result *o)
 {
-	size_t most = a->n + ch->nsettings;
+	size_t most = a->n + ch->policy->nsettings;
 	struct why why = { "" };
 
 	*o = (struct result){

@@ -88,7 +88,7 @@ static void put_topic_setting(struct request *r, const struct channel *ch, const
 			      struct describe_configs_response_config *to)
 {
 	const struct describe_configs_request *in = r->in;
-	struct slice given = topic_setting_given(s, ch->settings, ch->nsettings);
+	struct slice given = topic_setting_given(s, ch->policy->settings, ch->policy->nsettings);
 
 	to->name = slice_cstr(s->name);
 	to->value = given.p ? request_copy(r, given) : copied_default(r, s);

@@ -232,15 +232,15 @@ const struct topic_policy *catalogue_topic_defaults(const struct catalogue *c)
 void fake_settings(struct fake *f, struct channel *ch, const struct setting *settings, uint32_t n)
 {
 	struct arena *a = &f->catalogue.arena;
-	struct topic_policy p = topic_policy_of(settings, n, &topic_policy_default);
+	struct setting *copy = arena_copy(a, settings, n * sizeof *settings);
 
-	ch->nsettings = n;
-	ch->settings = arena_copy(a, settings, n * sizeof *settings);
 	for (uint32_t i = 0; i < n; i++) {
-		struct setting *s = &ch->settings[i];
+		struct setting *s = &copy[i];
 		s->name = slice_of(arena_copy(a, s->name.p, s->name.n), s->name.n);
 		s->value = slice_of(arena_copy(a, s->value.p, s->value.n), s->value.n);
 	}
+
+	struct topic_policy p = topic_policy_of(copy, n, &topic_policy_default);
 	ch->policy = arena_copy(a, &p, sizeof p);
 }
 
@@ -250,10 +250,11 @@ void fake_settings(struct fake *f, struct channel *ch, const struct setting *set
 static void alter_settings(struct fake *f, struct channel *ch, const struct cmd_change *c)
 {
 	struct setting all[64];
+	const struct topic_policy *old = ch->policy;
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < ch->nsettings + c->nsettings && n < 64; i++) {
-		struct setting s = i < ch->nsettings ? ch->settings[i] : c->settings[i - ch->nsettings];
+	for (uint32_t i = 0; i < old->nsettings + c->nsettings && n < 64; i++) {
+		struct setting s = i < old->nsettings ? old->settings[i] : c->settings[i - old->nsettings];
 		uint32_t at = 0;
 
 		while (at < n && !slice_eq(all[at].name, s.name))

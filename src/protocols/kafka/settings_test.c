@@ -30,7 +30,7 @@ static int incremental(struct fake *f, int version, struct slice topic, const ch
 
 static struct slice value_of(const struct channel *ch, const char *name)
 {
-	return topic_setting_given(topic_setting_find(slice_cstr(name)), ch->settings, ch->nsettings);
+	return topic_setting_given(topic_setting_find(slice_cstr(name)), ch->policy->settings, ch->policy->nsettings);
 }
 
 /* The codes and texts are those of Apache Kafka 4.2. */
@@ -97,11 +97,11 @@ TEST(one_setting_is_altered_and_the_others_stay)
 	struct slice text;
 
 	fake_settings(f, ch, had, 2);
-	CHECK(incremental(f, 1, ch->name, "segment.ms", SET, SLICE("9"), true, &text) == 0 && ch->nsettings == 2);
+	CHECK(incremental(f, 1, ch->name, "segment.ms", SET, SLICE("9"), true, &text) == 0 && ch->policy->nsettings == 2);
 	CHECK(incremental(f, 1, ch->name, "segment.ms", SET, SLICE("9"), false, &text) == 0);
-	CHECK(ch->policy->segment_ms == 9 && ch->policy->retention_ms == 5 && ch->nsettings == 3);
+	CHECK(ch->policy->segment_ms == 9 && ch->policy->retention_ms == 5 && ch->policy->nsettings == 3);
 	CHECK(incremental(f, 1, ch->name, "retention.ms", DELETE, SLICE_NULL, false, &text) == 0);
-	CHECK(ch->policy->segment_ms == 9 && ch->policy->retention_ms == -1 && ch->nsettings == 2);
+	CHECK(ch->policy->segment_ms == 9 && ch->policy->retention_ms == -1 && ch->policy->nsettings == 2);
 
 	/* AlterConfigs says all that there shall be, as far as Kafka knows of it. */
 	struct alter_configs_request_config c = { SLICE("retention.bytes"), SLICE("77") };
@@ -112,7 +112,7 @@ TEST(one_setting_is_altered_and_the_others_stay)
 
 		CHECK(a && a->responses.v[0].error_code == 0 && !a->responses.v[0].error_message.p);
 		CHECK(ch->policy->segment_ms == topic_policy_default.segment_ms && ch->policy->retention_bytes == 77);
-		CHECK(ch->nsettings == 2);
+		CHECK(ch->policy->nsettings == 2);
 	}
 	fake_free(f);
 }
