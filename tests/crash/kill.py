@@ -19,12 +19,9 @@ Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
 """
 import argparse
 import contextlib
-import http.client
-import json
 import os
 import random
 import sys
-import threading
 import time
 
 import confluent_kafka
@@ -32,49 +29,13 @@ import pika
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from broker import Broker, BrokerFailed  # noqa: E402
+from lean import Sqs  # noqa: E402
+from ledger import Ledger, Worker  # noqa: E402
 
 SETTLED_S = 1.0
 LEASE_S = 6
 PARTITIONS = 3
 GROUPS = 16
-
-
-class Ledger:
-    """What clients were told, under one lock; violations are collected, not raised."""
-
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.violations = []
-        self.counts = {}
-
-    def violation(self, text):
-        with self.lock:
-            self.violations.append(text)
-        print("VIOLATION", text, flush=True)
-
-    def count(self, what, n=1):
-        with self.lock:
-            self.counts[what] = self.counts.get(what, 0) + n
-
-
-class Worker(threading.Thread):
-    """A client that works in rounds until told to stop; whatever ends a round is followed by another."""
-
-    def __init__(self, broker, ledger, name):
-        super().__init__(daemon=True, name=name)
-        self.broker, self.ledger = broker, ledger
-        self.ends = threading.Event()
-
-    def run(self):
-        while not self.ends.is_set():
-            try:
-                self.round()
-            except Exception:       # the broker was killed: that is the point
-                time.sleep(0.05)
-
-    def finish(self, timeout_s=20):
-        self.ends.set()
-        self.join(timeout_s)
 
 
 # ------------------------------------------------------------------------------------------------------------- Kafka ----
@@ -242,7 +203,6 @@ class KafkaCopier(Worker):
 
     def __init__(self, broker, ledger):
         super().__init__(broker, ledger, "kafka copier")
-        self.random = random.Random("copier")
 
     def round(self):
         producer = confluent_kafka.Producer({
@@ -384,22 +344,6 @@ class AmqpReader(Worker):
 
 # --------------------------------------------------------------------------------------------------------------- SQS ----
 
-class Sqs:
-    """SQS over one keep-alive connection: the SDKs' retries would hide what was answered."""
-
-    def __init__(self, broker):
-        self.connection = http.client.HTTPConnection(broker.sqs, timeout=10)
-
-    def __call__(self, action, **parameters):
-        self.connection.request("POST", "/", json.dumps(parameters), {
-            "Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS." + action})
-        answer = self.connection.getresponse()
-        body = json.loads(answer.read() or b"{}")
-        if answer.status != 200:
-            raise RuntimeError("%s: %s" % (action, body))
-        return body
-
-
 class SqsWriter(Worker):
     def __init__(self, broker, ledger, queue):
         super().__init__(broker, ledger, "sqs writer " + queue)
@@ -408,7 +352,7 @@ class SqsWriter(Worker):
         self.next = 0
 
     def round(self):
-        sqs = Sqs(self.broker)
+        sqs = Sqs(self.broker.sqs)
         attributes = {"VisibilityTimeout": str(LEASE_S)}
         if self.fifo:
             attributes["FifoQueue"] = "true"
@@ -444,12 +388,11 @@ class SqsReader(Worker):
         self.deleted, self.seen = set(), set()
         self.leases = {}            # body -> when our lease ends at the earliest
         self.last = {}              # FIFO: group -> last number deleted
-        self.random = random.Random(writer.queue)
         # A kept message of a FIFO queue blocks its whole group.
         self.keep = 0.01 if writer.fifo else 0.1
 
     def round(self):
-        sqs = Sqs(self.broker)
+        sqs = Sqs(self.broker.sqs)
         while not self.ends.is_set():
             asked = time.monotonic()
             got = sqs("ReceiveMessage", QueueUrl=self.writer.queue, MaxNumberOfMessages=5, WaitTimeSeconds=1)

@@ -23,7 +23,6 @@ import http.client
 import os
 import random
 import sys
-import threading
 import time
 
 from pika import spec
@@ -31,51 +30,30 @@ from pika import spec
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from amqp_raw import Raw  # noqa: E402
 from broker import Broker, BrokerFailed  # noqa: E402
+from ledger import Ledger, Worker  # noqa: E402
 from lean import Kafka, Refused, Sqs, make_batch  # noqa: E402
 
 LEASE_S, DELAY_S = 3, 1
 GROUPS = 8
 
 
-class Ledger:
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.violations, self.counts = [], {}
-
-    def violation(self, text):
-        with self.lock:
-            self.violations.append(text)
-        print("VIOLATION", text, flush=True)
-
-    def count(self, what, n=1):
-        with self.lock:
-            self.counts[what] = self.counts.get(what, 0) + n
-
-
-class Worker(threading.Thread):
-    """A client that works in rounds until told to stop; whatever ends a round is followed by another."""
+class LeanWorker(Worker):
+    # AssertionError: Raw's, when the connection ends within an exchange.
+    expected = (OSError, EOFError, AssertionError, Refused, http.client.HTTPException)
+    again_s = 0.02
 
     def __init__(self, broker, ledger, name, pause_s):
-        super().__init__(daemon=True, name=name)
-        self.broker, self.ledger, self.pause_s = broker, ledger, pause_s
-        self.ends = threading.Event()
-        self.chance = random.Random(name)
-
-    def run(self):
-        while not self.ends.is_set():
-            # AssertionError: Raw's, when the connection ends within an exchange.
-            with contextlib.suppress(OSError, EOFError, AssertionError, Refused, http.client.HTTPException):
-                self.round()
-            time.sleep(0.02)
+        super().__init__(broker, ledger, name)
+        self.pause_s = pause_s
 
     def rest(self):
         """Between two steps: the broker and its disk are to be under load, not the machine."""
-        time.sleep(self.chance.random() * 2 * self.pause_s)
+        time.sleep(self.random.random() * 2 * self.pause_s)
 
 
 # ------------------------------------------------------------------------------------------------------------- Kafka ----
 
-class KafkaWriter(Worker):
+class KafkaWriter(LeanWorker):
     """Batches with some in flight.  acked: what was promised, by partition and offset."""
 
     def __init__(self, broker, ledger, topic, size, pause_s, partitions=2, inflight=3, configs=()):
@@ -96,7 +74,7 @@ class KafkaWriter(Worker):
 
     def records(self):
         """As (key, value) with their numbers."""
-        count = 3 if self.size > 10000 else self.chance.randint(1, 5)
+        count = 3 if self.size > 10000 else self.random.randint(1, 5)
         numbers = range(self.next, self.next + count)
         self.next += count
         return numbers, [(None, self.value(n)) for n in numbers]
@@ -105,7 +83,7 @@ class KafkaWriter(Worker):
         with contextlib.closing(Kafka(self.broker.kafka)) as k:
             waiting = []
             while not self.ends.is_set():
-                partition = self.chance.randrange(self.partitions)
+                partition = self.random.randrange(self.partitions)
                 numbers, records = self.records()
                 k.send_produce(self.topic, partition, make_batch(records, int(time.time() * 1000)))
                 waiting.append((partition, numbers))
@@ -212,7 +190,7 @@ class Compacted(KafkaWriter):
 
 # -------------------------------------------------------------------------------------------------------------- AMQP ----
 
-class AmqpWriter(Worker):
+class AmqpWriter(LeanWorker):
     def __init__(self, broker, ledger):
         super().__init__(broker, ledger, "amqp writer", 0.004)
         self.next = 0
@@ -229,7 +207,7 @@ class AmqpWriter(Worker):
             raw.expect(spec.Confirm.SelectOk)
             tags = 0
             while not self.ends.is_set():
-                first, count = self.next, self.chance.randint(1, 20)
+                first, count = self.next, self.random.randint(1, 20)
                 self.next += count
                 for n in range(first, first + count):
                     raw.content(1, spec.Basic.Publish(exchange="", routing_key="q"), spec.BasicProperties(delivery_mode=2),
@@ -244,7 +222,7 @@ class AmqpWriter(Worker):
                 self.rest()
 
 
-class AmqpReader(Worker):
+class AmqpReader(LeanWorker):
     """Acknowledges in transactions, because tx.commit-ok is the one answer that an ack can have."""
 
     def __init__(self, broker, ledger, writer):
@@ -306,7 +284,7 @@ class AmqpReader(Worker):
 
 # --------------------------------------------------------------------------------------------------------------- SQS ----
 
-class SqsWriter(Worker):
+class SqsWriter(LeanWorker):
     def __init__(self, broker, ledger, queue):
         super().__init__(broker, ledger, "sqs writer " + queue, 0.01)
         self.queue, self.fifo = queue, queue.endswith(".fifo")
@@ -338,8 +316,8 @@ class SqsWriter(Worker):
 
     def send_fifo(self, sqs):
         number = self.next if self.unsure is None else self.unsure
-        if self.unsure is None and number and self.chance.random() < 0.1:
-            number = max(0, number - self.chance.randint(1, 20))        # again, though it was answered
+        if self.unsure is None and number and self.random.random() < 0.1:
+            number = max(0, number - self.random.randint(1, 20))        # again, though it was answered
         self.next = max(self.next, number + 1)
         self.unsure = number
         sqs("SendMessage", QueueUrl=self.queue, MessageBody="f-%d" % number, MessageGroupId="g%d" % (number % GROUPS),
@@ -352,7 +330,7 @@ class SqsWriter(Worker):
         self.ledger.count(self.queue + " sent")
 
 
-class SqsReader(Worker):
+class SqsReader(LeanWorker):
     def __init__(self, broker, ledger, writer):
         super().__init__(broker, ledger, "sqs reader " + writer.queue, 0)
         self.writer = writer
@@ -368,7 +346,7 @@ class SqsReader(Worker):
                 messages = [(int(m["Body"][2:]), m["ReceiptHandle"]) for m in got.get("Messages", [])]
                 for number, _ in messages:
                     self.take(number, asked)
-                kept = {n for n, _ in messages if self.chance.random() < self.keep}
+                kept = {n for n, _ in messages if self.random.random() < self.keep}
                 for number, handle in messages:
                     if number not in kept:
                         sqs("DeleteMessage", QueueUrl=self.writer.queue, ReceiptHandle=handle)
