@@ -2,7 +2,8 @@
  * core.h - the inside of the log: what its files share.  Nobody outside src/log includes this.
  *
  *   log.c         the door: appending, applying, slots
- *   journal.c     the journal's files, and commits
+ *   journal.c     the journal's files, and where its chain goes on
+ *   commit.c      what waits becomes durable
  *   bulk.h        appends that go straight to a segment
  *   unsynced.c    what is written and not synced yet
  *   recovery.c    from bytes on disk to the state before the crash; noted.c: with what was noted
@@ -149,7 +150,7 @@ struct slot {
 	struct segment *open;           /* the one that moved batches go to; NULL: the next one is new */
 	struct segment *bulk;           /* and the one of bulk appends, of a dedicated slot */
 	uint64_t waiting;               /* bytes pending that may become one: batches for its partition alone */
-	uint64_t counted;               /* the last choice of entries that it was counted in (journal.c) */
+	uint64_t counted;               /* the last choice of entries that it was counted in (commit.c) */
 };
 
 /* ---- segments ---- */
@@ -340,12 +341,21 @@ int journal_create_first(struct log *log, struct why *why);
 int journal_enter_next(struct log *log);                         /* 0, or -1: not ready */
 int journal_sync_now(struct log *log);                            /* whatever was written */
 int journal_append_now(struct log *log, enum commit_kind kind, struct why *why);   /* an empty commit or a mark, synced */
-void journal_flush(struct log *log);                             /* commits, prepares, marks: whatever is due */
+struct jfile *journal_active(const struct journal *j);           /* the one that is written to */
+void journal_prepare(struct log *log, uint64_t size);            /* the next file, of at least that size, unless it is there */
+uint64_t journal_room(const struct journal *j);                  /* bytes that a commit may have in the active file */
+/* What the commit at the head says of itself; then it is there, and the head behind it. */
+struct commit journal_next(struct log *log, enum commit_kind kind, uint32_t entries, uint32_t meta, uint64_t size);
+void journal_advance(struct log *log, const struct commit *c);
 int journal_add_live(struct journal *j, struct jfile *f);
 int journal_add_spare(struct journal *j, struct jfile *f);
 int journal_make_room_now(struct log *log, struct why *why);     /* for one block at the head */
 uint64_t journal_reserve(const struct log *log);                  /* bytes of disk for its next file and for moving */
 void journal_free(struct log *log, bool close_files);
+
+/* commit.c */
+void commits_flush(struct log *log);                             /* commits, prepares, marks: whatever is due */
+void commits_free(struct log *log);
 
 static inline size_t item_meta_size(const struct item *item)
 {

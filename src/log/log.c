@@ -378,6 +378,7 @@ void log_free(struct log *log, bool close_files)
 	map_free(&log->slots);
 	reads_free(log);
 	pages_free(log);
+	commits_free(log);
 	journal_free(log, close_files);
 	while (!list_empty(&log->segments))
 		segment_free(log, CONTAINER(struct segment, link, log->segments.next));
@@ -449,7 +450,7 @@ void log_flush(struct log *log)
 		return;
 	if (log->rest)
 		log->rest--;
-	journal_flush(log);
+	commits_flush(log);
 	pass_flush(log);
 	sweep_flush(log);
 	pages_flush(log);
