@@ -105,6 +105,9 @@ def fresh():
 def sentence(item):
     """test_an_order_comes_back[gzip] -> 'an order comes back (gzip)'"""
     words, _, case = item.name.partition("[")
+    client = getattr(item, "callspec", None) and item.callspec.params.get("client")
+    if client:                                              # has a column of its own
+        case = "-".join(part for part in case.rstrip("]").replace(client, "").split("-") if part)
     text = re.sub(r"^test_", "", words).replace("_", " ")
     return text + (" (%s)" % case.rstrip("]") if case else "")
 
@@ -118,7 +121,7 @@ def pytest_runtest_makereport(item, call):
         return
     if report.when == "call" or (report.when == "setup" and report.outcome != "passed") \
             or (report.when == "teardown" and report.outcome == "failed"):
-        client = getattr(item.module, "CLIENT", None)
+        client = getattr(item, "client", None) or getattr(item.module, "CLIENT", None)
         line = {
             "area": os.path.basename(os.path.dirname(str(item.fspath))),
             "chapter": getattr(item.module, "CHAPTER", ""),
