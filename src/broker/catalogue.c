@@ -600,7 +600,7 @@ bool channel_is_topic(const struct channel *ch)
 
 bool channel_keeps_settled(const struct channel *ch)
 {
-	return !ch->queue || !ch->queue->made_channel || ch->policy->keep_settled;
+	return !ch->queue || !ch->queue->made_channel || ch->queue->spec->stream || ch->policy->keep_settled;
 }
 
 uint32_t channel_partition(const struct channel *ch, uint32_t number)

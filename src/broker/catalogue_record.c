@@ -21,11 +21,13 @@ static_assert(sizeof(struct setting) == sizeof(struct catalogue_record_setting) 
 
 /* ------------------------------------------------------------------------------------------- views as bytes ---- */
 
+enum { VIEW_VERSION = 1 };
+
 void view_encode(const struct queue_spec *s, struct bytes *out)
 {
 	const struct queue_policy *p = &s->policy;
 
-	wire_encode(&view_record_msg, 0, &(struct view_record){
+	wire_encode(&view_record_msg, VIEW_VERSION, &(struct view_record){
 		.origin = (int8_t)s->origin, .durable = s->durable, .exclusive = s->exclusive, .auto_delete = s->auto_delete,
 		.server_named = s->server_named, .arguments = s->arguments,
 		.settings = { (int32_t)s->nsettings, (struct view_record_setting *)s->settings }, .start = s->start,
@@ -34,28 +36,35 @@ void view_encode(const struct queue_spec *s, struct bytes *out)
 		.expires_ms = p->expires_ms, .max_length = p->max_length, .max_bytes = p->max_bytes,
 		.reject_publish = p->reject_publish, .max_receives = p->max_receives, .dead_channel = p->dead_channel,
 		.dead_exchange = p->dead_exchange, .dead_key = p->dead_key, .single_active = p->single_active,
-		.max_priority = p->max_priority,
+		.max_priority = p->max_priority, .stream = s->stream, .passes_on = p->passes_on, .dedup_ms = p->dedup_ms,
+		.dedup_keys = p->dedup_keys, .reject_dead = p->reject_dead, .dead_arrives = p->dead_arrives,
+		.lenient_requeue = p->lenient_requeue,
 	}, out);
 }
 
 int view_decode(struct slice in, struct arena *a, struct queue_spec *ret, struct why *why)
 {
 	struct view_record r;
-	int e = wire_decode(&view_record_msg, 0, in, a, &r, NULL, why);
+	size_t used;
+	int e = wire_decode(&view_record_msg, 0, in, a, &r, &used, why);
 
+	if (e == 0 && used < in.n)
+		e = wire_decode(&view_record_msg, VIEW_VERSION, in, a, &r, NULL, why);
 	if (e < 0)
 		return e;
 	*ret = (struct queue_spec){
 		.origin = (enum origin)r.origin, .durable = r.durable, .exclusive = r.exclusive, .auto_delete = r.auto_delete,
 		.server_named = r.server_named, .arguments = r.arguments, .settings = (struct setting *)r.settings.v,
-		.nsettings = (uint32_t)r.settings.n, .start = r.start,
+		.nsettings = (uint32_t)r.settings.n, .start = r.start, .stream = r.stream,
 		.policy = {
 			.fifo = r.fifo, .content_dedup = r.content_dedup, .dedup_per_group = r.dedup_per_group,
 			.lease_ms = r.lease_ms, .delay_ms = r.delay_ms, .wait_ms = r.wait_ms, .ttl_ms = r.ttl_ms,
 			.expires_ms = r.expires_ms, .max_length = r.max_length, .max_bytes = r.max_bytes,
 			.reject_publish = r.reject_publish, .max_receives = r.max_receives, .dead_channel = r.dead_channel,
 			.dead_exchange = r.dead_exchange, .dead_key = r.dead_key, .single_active = r.single_active,
-			.max_priority = (uint8_t)r.max_priority,
+			.max_priority = (uint8_t)r.max_priority, .reject_dead = r.reject_dead, .dead_arrives = r.dead_arrives,
+			.lenient_requeue = r.lenient_requeue, .passes_on = r.passes_on, .dedup_ms = r.dedup_ms,
+			.dedup_keys = r.dedup_keys,
 		},
 	};
 	return 0;

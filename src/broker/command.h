@@ -148,11 +148,18 @@ struct queue_policy {
 	struct slice dead_key;          /* AMQP: routing key for it; null: keep the message's own */
 	bool single_active;             /* one consumer at a time */
 	uint8_t max_priority;           /* 0: no priorities */
+	bool reject_dead;               /* what is refused by reject_publish is dead-lettered */
+	bool dead_arrives;              /* a dead letter stays until some queue has taken its copy, if it takes for ever */
+	bool lenient_requeue;           /* giving a message back by SETTLE_REQUEUE does not count towards max_receives */
+	bool passes_on;                 /* the queue behind an exchange (exchange.c): what is ready goes back to dead_exchange */
+	int64_t dedup_ms;               /* passes_on: a message with the same x-deduplication-header within this time is dropped... */
+	int32_t dedup_keys;             /* ...if it is one of the last so many; 0: none is */
 };
 
 struct queue_spec {
 	enum origin origin;
 	bool durable, exclusive, auto_delete, server_named;
+	bool stream;                    /* a name for the topic in AMQP: it is read by offset, nothing is leased or settled */
 	struct slice arguments;         /* AMQP: the encoded argument table as declared, for equivalence checks */
 	struct setting *settings;       /* SQS: attributes and tags as given */
 	uint32_t nsettings;

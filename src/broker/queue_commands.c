@@ -303,11 +303,28 @@ static bool folded_stats(struct broker *b, struct cmd_queue_stats *c)
 	return true;
 }
 
+/* All that its readers can see. */
+static bool stream_stats(struct broker *b, struct cmd_queue_stats *c)
+{
+	const struct channel *ch = core_channel(b, c->channel);
+
+	if (!ch || !ch->queue || !ch->queue->spec->stream)
+		return false;
+	for (uint32_t i = 0; i < ch->partitions; i++) {
+		const struct partition *p = core_partition(b, channel_partition(ch, i));
+		if (!p)
+			continue;
+		c->ret_ready += (uint64_t)(log_committed(b->log, p->id) - core_start(b, p));
+		c->ret_bytes += (uint64_t)log_size(b->log, p->id);
+	}
+	return true;
+}
+
 void on_queue_stats(struct broker *b, struct cmd *cmd)
 {
 	struct cmd_queue_stats *c = (struct cmd_queue_stats *)cmd;
 
-	if (folded_stats(b, c)) {
+	if (stream_stats(b, c) || folded_stats(b, c)) {
 		core_answer(b, cmd, 0);
 		return;
 	}

@@ -68,6 +68,8 @@ static inline void name_set(struct name *n, struct slice s)
 struct conn;
 struct chan;
 
+struct stream;
+
 enum phase { GREETING, STARTING, TUNING, OPENING, OPEN, CLOSING, CLOSED, PHASES };
 
 typedef int answer(struct conn *c, struct chan *ch, struct cmd *cmd);
@@ -124,6 +126,7 @@ struct conn {
 	struct node settling;           /* struct cmd_settle: being gathered, one per queue */
 	struct chan *committing;        /* what is gathered belongs to its commit, which waits for the answers */
 	struct node confirming;         /* struct chan: has confirms to send at the end of the turn */
+	struct node streaming;          /* struct stream: may have something to deliver at the end of the turn */
 	struct node parked;             /* struct cmd_publish: refused because of an alarm; sent again when it is over */
 	struct bytes out;
 	uint32_t method;                /* the one being handled: named in an error */
@@ -163,6 +166,7 @@ struct unacked {
 	uint16_t shard;
 	bool live;
 	bool counted;                   /* towards the channel's limit */
+	bool stream;                    /* of a stream: `offset` is its consumer's number */
 	uint8_t deferred;               /* 1 + the outcome that the transaction will give it; 0: none */
 };
 
@@ -206,6 +210,7 @@ struct consumer {
 	uint32_t granted;               /* deliveries that the shard may still send */
 	uint32_t held;
 	uint32_t average;               /* bytes of a delivery */
+	struct stream *stream;          /* it reads a stream: see stream.c; else NULL */
 	struct name tag;
 };
 
@@ -311,6 +316,8 @@ int check_same_arguments(struct conn *c, const struct thing *t, const char *cons
 int queue_arguments(struct conn *c, struct slice name, struct slice table, struct queue_spec *ret);
 /* Those that say how long settled messages stay, as settings of the channel that `change` creates (`fresh`, else they are refused). */
 int retention_settings(struct conn *c, struct slice name, struct slice table, bool fresh, struct cmd_change *change);
+/* "7D": a whole number above 0 and one of Y M D h m s; as RabbitMQ counts them. */
+bool age_parse(struct slice s, int64_t *ret_ms);
 int same_queue_arguments(struct conn *c, const struct thing *t, struct slice received, struct slice current);
 
 /* ------------------------------------------------------------------------------------ publish.c and confirm.c ---- */
@@ -343,9 +350,27 @@ void consume_close(struct conn *c, struct chan *ch);    /* unsubscribe all */
 void consume_unsubscribed(struct conn *c, struct cmd_unsubscribe *u);
 void consume_lost(struct conn *c, struct cmd_receive *r);       /* a get was answered, but its channel has gone */
 
+/* What the client sees; `hold` is the buffer in which the body lies, or NULL if it must be copied. */
+struct message {
+	struct slice exchange, key, properties, body;
+	struct buf *hold;
+};
+int message_of(const struct delivery *d, struct arena *a, struct message *ret);
+int refuse_message(struct conn *c, const struct delivery *d);   /* it cannot be shown */
+void consumer_forget(struct conn *c, struct consumer *k);       /* nothing comes for it any more */
+
 /* A consumer of the channel that is not subscribed yet; then subscribe it. */
 int consumer_new(struct conn *c, struct chan *ch, const struct basic_consume *b, struct consumer **ret);
 int consumer_subscribe(struct conn *c, struct consumer *k, const struct channel *q, bool no_wait);
+
+/* stream.c: consumers that read by offset. */
+int stream_consume(struct conn *c, struct chan *ch, const struct basic_consume *b, const struct channel *q);
+void stream_answered(struct conn *c, struct cmd *cmd);          /* CMD_OFFSETS, CMD_FETCH: takes it over */
+void stream_acked(struct conn *c, uint64_t consumer);           /* one delivery; the consumer may have gone */
+void stream_look(struct conn *c, struct consumer *k);           /* it may have something to deliver */
+void stream_leave(struct conn *c, struct consumer *k);          /* and forget it */
+void stream_free(struct stream *s);                             /* NULL is fine */
+void streams_flush(struct conn *c);                             /* at the end of the turn */
 
 /* Direct reply-to (reply_to.c): a consumer of "amq.rabbitmq.reply-to" gets a queue of its own behind the scenes. */
 #define REPLY_TO SLICE("amq.rabbitmq.reply-to")
@@ -358,6 +383,7 @@ int death_properties(const struct delivery *d, struct arena *a, struct slice *pr
 
 /* Remember a delivery; the tag, or 0 when memory is short. */
 uint64_t outstanding_add(struct chan *ch, const struct delivery *d, uint32_t queue, uint16_t shard, bool counted);
+uint64_t outstanding_add_stream(struct chan *ch, uint64_t consumer);
 void settle(struct conn *c, uint32_t queue, uint16_t shard, const struct delivery *d, enum outcome outcome);
 void settle_all(struct conn *c, struct chan *ch, enum outcome outcome);
 void settle_flush(struct conn *c);

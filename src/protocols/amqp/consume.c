@@ -29,18 +29,12 @@ enum {
 
 /* --------------------------------------------------------------------------------------------------------- messages ---- */
 
-/* What the client sees; `hold` is the buffer in which the body lies, or NULL if it must be copied. */
-struct message {
-	struct slice exchange, key, properties, body;
-	struct buf *hold;
-};
-
 static bool lies_in(struct slice s, const struct buf *b)
 {
 	return b && s.p >= b->data && s.p + s.n <= b->data + b->size;
 }
 
-static int message_of(const struct delivery *d, struct arena *a, struct message *ret)
+int message_of(const struct delivery *d, struct arena *a, struct message *ret)
 {
 	struct amqp_native native;
 	int r;
@@ -65,7 +59,7 @@ static int message_of(const struct delivery *d, struct arena *a, struct message 
 	return r;
 }
 
-static int refuse_message(struct conn *c, const struct delivery *d)
+int refuse_message(struct conn *c, const struct delivery *d)
 {
 	return refuse(c, 541, "message at offset %lld cannot be shown as an AMQP message", (long long)d->offset);
 }
@@ -91,7 +85,7 @@ static void grant(struct conn *c, struct consumer *k)
 	struct cmd_credit *credit;
 	uint32_t window;
 
-	if (!k->chan || k->cancelled)
+	if (!k->chan || k->cancelled || k->stream)
 		return;
 	if (host_of(c)->calls->unsent(host_of(c)) > UNSENT_BYTES) {
 		c->starved = true;
@@ -116,8 +110,13 @@ void consume_drained(struct conn *c)
 	if (!c->starved)
 		return;
 	c->starved = false;
-	MAP_EACH(&c->consumers, e)
-		grant(c, e->value);
+	MAP_EACH(&c->consumers, e) {
+		struct consumer *k = e->value;
+		if (k->stream)
+			stream_look(c, k);
+		else
+			grant(c, k);
+	}
 }
 
 /* -------------------------------------------------------------------------------------------------------- deliveries ---- */
@@ -256,7 +255,7 @@ static struct consumer *find_tag(struct chan *ch, struct slice tag)
 	return NULL;
 }
 
-static void forget(struct conn *c, struct consumer *k)
+void consumer_forget(struct conn *c, struct consumer *k)
 {
 	if (k->reply && k->chan) {
 		free(k->chan->replies);
@@ -264,6 +263,7 @@ static void forget(struct conn *c, struct consumer *k)
 	}
 	list_remove(&k->link);
 	map_remove_number(&c->consumers, k->number);
+	stream_free(k->stream);
 	free(k);
 }
 
@@ -323,7 +323,7 @@ static int subscribed(struct conn *c, struct chan *ch, struct cmd *cmd)
 
 	if (cmd->error) {
 		if (k)
-			forget(c, k);
+			consumer_forget(c, k);
 		return refuse_consumer(c, cmd);
 	}
 	if (k && !c->ask.no_wait)
@@ -372,6 +372,8 @@ int on_basic_consume(struct conn *c, struct chan *ch, const void *m)
 		return r;
 	if (!amqp_allows(c, OP_READ, name))
 		return refuse_access(c, OP_READ, "queue", name);
+	if (q->queue->spec->stream)
+		return stream_consume(c, ch, b, q);
 	if ((r = read_priority(c, name, b->arguments, &priority)) < 0 || (r = consumer_new(c, ch, b, &k)) < 0)
 		return r;
 	k->priority = priority;
@@ -403,6 +405,10 @@ void consume_close(struct conn *c, struct chan *ch)
 	}
 	while ((n = list_pop(&ch->consumers))) {
 		struct consumer *k = CONTAINER(struct consumer, link, n);
+		if (k->stream) {
+			stream_leave(c, k);
+			continue;
+		}
 		struct cmd_unsubscribe *u = k->cancelled ? NULL : new_unsubscribe(k);
 		k->chan = NULL;
 		if (u)
@@ -416,7 +422,7 @@ void consume_unsubscribed(struct conn *c, struct cmd_unsubscribe *u)
 	struct consumer *k = map_get_number(&c->consumers, u->consumer);
 
 	if (k)
-		forget(c, k);
+		consumer_forget(c, k);
 }
 
 void consume_cancelled(struct conn *c, struct event_cancelled *e)
@@ -432,7 +438,7 @@ void consume_cancelled(struct conn *c, struct event_cancelled *e)
 				    &(struct basic_cancel){ .consumer_tag = name_slice(&k->tag), .no_wait = true });
 	}
 	if (!k->cancelled)              /* else the answer to our own cancel is still to come */
-		forget(c, k);
+		consumer_forget(c, k);
 }
 
 static int cancel_ok(struct conn *c, struct chan *ch, bool no_wait, struct slice tag)
@@ -455,6 +461,10 @@ int on_basic_cancel(struct conn *c, struct chan *ch, const void *m)
 
 	if (!k)
 		return cancel_ok(c, ch, b->no_wait, b->consumer_tag);
+	if (k->stream) {
+		stream_leave(c, k);
+		return cancel_ok(c, ch, b->no_wait, b->consumer_tag);
+	}
 	u = new_unsubscribe(k);
 	if (!u)
 		return refuse(c, 506, "out of memory");
@@ -517,6 +527,8 @@ int on_basic_get(struct conn *c, struct chan *ch, const void *m)
 		return e;
 	if (!amqp_allows(c, OP_READ, name))
 		return refuse_access(c, OP_READ, "queue", name);
+	if (q->queue->spec->stream)
+		return refuse(c, 540, "basic.get not supported by stream queues %s", thing_named(c, "queue", name).text);
 	name_set(&c->ask.name, name);
 	r = (struct cmd_receive *)cmd_new(CMD_RECEIVE);
 	if (r) {

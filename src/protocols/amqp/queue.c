@@ -159,6 +159,7 @@ static int create_queue(struct conn *c, struct chan *ch, struct slice name, cons
 		change->name = cmd_copy(&change->head, name);
 		change->origin = ORIGIN_AMQP;
 		change->partitions = 1;
+		change->dedicated = spec->stream;
 		change->queue = spec;
 	} else if (change) {
 		cmd_free(&change->head);
@@ -363,6 +364,8 @@ int on_queue_purge(struct conn *c, struct chan *ch, const void *m)
 		return r;
 	if (!amqp_allows(c, OP_READ, name))
 		return refuse_access(c, OP_READ, "queue", name);
+	if (q->queue->spec->stream)
+		return refuse(c, 540, "queue.purge not supported by stream queues %s", thing_named(c, "queue", name).text);
 	purge = (struct cmd_purge *)cmd_new(CMD_PURGE);
 	if (purge)
 		purge->channel = q->id;

@@ -93,6 +93,11 @@ static void amqp_reply(struct session *s, struct cmd *cmd)
 	case CMD_SETTLE:
 		settle_answered(c, cmd);
 		break;
+	case CMD_OFFSETS:
+	case CMD_FETCH:
+		stream_answered(c, cmd);
+		cmd = NULL;
+		break;
 	case CMD_UNSUBSCRIBE:
 		consume_unsubscribed(c, (struct cmd_unsubscribe *)cmd);
 		if (cmd->tag)
@@ -114,6 +119,7 @@ static void amqp_flush(struct session *s)
 
 	settle_flush(c);
 	confirms_send(c);
+	streams_flush(c);
 	flush_out(c);
 	connection_pause(c);
 }
@@ -123,6 +129,8 @@ static void amqp_drained(struct session *s)
 	struct conn *c = CONTAINER(struct conn, session, s);
 
 	consume_drained(c);
+	streams_flush(c);
+	flush_out(c);
 	connection_pause(c);
 }
 
@@ -161,6 +169,7 @@ static struct session *amqp_open(struct host *host)
 	list_init(&c->settling);
 	list_init(&c->confirming);
 	list_init(&c->parked);
+	list_init(&c->streaming);
 	connection_timer(c);
 	return &c->session;
 }
@@ -185,8 +194,10 @@ static void amqp_close(struct session *s, bool stopping)
 	settle_flush(c);
 	MAP_EACH(&c->channels, e)
 		channel_free(e->value);
-	MAP_EACH(&c->consumers, k)
+	MAP_EACH(&c->consumers, k) {
+		stream_free(((struct consumer *)k->value)->stream);
 		free(k->value);
+	}
 	map_free(&c->channels);
 	map_free(&c->consumers);
 	free_commands(&c->settling);

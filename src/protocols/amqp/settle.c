@@ -57,6 +57,17 @@ uint64_t outstanding_add(struct chan *ch, const struct delivery *d, uint32_t que
 	return ch->next_tag++;
 }
 
+uint64_t outstanding_add_stream(struct chan *ch, uint64_t consumer)
+{
+	struct outstanding *o = &ch->outstanding;
+
+	if (!outstanding_room(o))
+		return 0;
+	o->v[o->n++] = (struct unacked){ .tag = ch->next_tag, .offset = (int64_t)consumer, .live = true, .stream = true };
+	o->live++;
+	return ch->next_tag++;
+}
+
 /* Where the first entry with a tag >= `tag` is. */
 static uint32_t outstanding_from(const struct outstanding *o, uint64_t tag)
 {
@@ -155,7 +166,10 @@ static void settle_one(struct conn *c, struct chan *ch, struct unacked *u, enum 
 	u->live = false;
 	ch->outstanding.live--;
 	ch->counted -= u->counted;
-	gather(c, u->queue, u->shard, &(struct settle_item){ .partition = u->partition, .offset = u->offset, .outcome = outcome });
+	if (u->stream)
+		stream_acked(c, (uint64_t)u->offset);
+	else
+		gather(c, u->queue, u->shard, &(struct settle_item){ .partition = u->partition, .offset = u->offset, .outcome = outcome });
 }
 
 /* What the client says: now, or when its transaction commits. */

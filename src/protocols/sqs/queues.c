@@ -30,7 +30,7 @@ static bool is_fifo_name(struct slice name)
 
 bool queue_is_shown(const struct channel *ch)
 {
-	return ch->queue && ch->queue->shown && name_is_legal(ch->name);
+	return ch->queue && ch->queue->shown && !ch->queue->spec->stream && name_is_legal(ch->name);
 }
 
 struct slice queue_url(struct sqs *s, struct slice name)

@@ -492,6 +492,22 @@ def test_a_new_queue_starts_where_its_declaration_says(all_, fresh, offset, expe
     assert all_.channel.basic_get(name) == (None, None, None)
 
 
+def test_a_stream_is_the_topic_of_that_name(all_, fresh):
+    name = fresh()
+    all_.channel.queue_declare(name, durable=True, arguments={"x-queue-type": "stream"})
+    all_.to_kafka(name, b"0", key=b"k")
+    all_.to_amqp(name, b"1")
+    assert [record.value for record in all_.from_kafka(name, 2)] == [b"0", b"1"]
+    all_.channel.basic_qos(prefetch_count=10)
+    got = []
+    for method, properties, body in all_.channel.consume(name, arguments={"x-stream-offset": "first"}):
+        got.append((properties.headers["x-stream-offset"], method.routing_key, body))
+        if len(got) == 2:
+            break
+    assert got == [(0, "k", b"0"), (1, name, b"1")]
+    assert name not in str(all_.sqs.list_queues())
+
+
 def test_a_queue_over_a_compacted_topic_is_given_what_is_left(all_, fresh):
     from kafka.admin import KafkaAdminClient, NewTopic
     name = fresh()
