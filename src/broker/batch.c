@@ -226,6 +226,7 @@ static int check_records(struct batch *b, struct slice records, struct why *why)
 	int64_t max = -1, min = INT64_MAX, timestamp;
 
 	for (int32_t i = 0; i < b->count; i++) {
+		const uint8_t *at = c.p;
 		struct record r = { 0 };
 
 		read_record(&c, &r);
@@ -239,6 +240,7 @@ static int check_records(struct batch *b, struct slice records, struct why *why)
 		max = timestamp > max ? timestamp : max;
 		min = timestamp < min ? timestamp : min;
 		b->keyless += !r.key.p;
+		b->largest = c.p - at > b->largest ? (int32_t)(c.p - at) : b->largest;
 	}
 	if (c.p != c.end)
 		return fail(why, -ERR_BAD_RECORD, "%td bytes follow the last record", c.end - c.p);

@@ -6,7 +6,7 @@
  *   43 producerId i64  51 producerEpoch i16  53 baseSequence i32  57 count i32  61 records
  *
  * attributes: 0-2 codec, 3 timestamp type, 4 transactional, 5 control, 6 delete horizon; ours: 8-9 origin
- * (enum origin).  A Kafka client that sets bits 7-15 is refused, so the tag can be trusted.
+ * (enum origin), 10 a dead letter.  A Kafka client that sets bits 7-15 is refused, so the tags can be trusted.
  *
  * An AMQP message is one record: key = routing key, value = body, one header "h" = AMQP native header (below).
  * An SQS message likewise.  A Kafka reader gets such batches translated (broker/convert.h), its own as they are.
@@ -18,6 +18,7 @@
 
 enum { BATCH_HEADER = 61, BATCH_PATCHED = 16, NO_TIMESTAMP = -1 };
 enum { ATTRIBUTE_ORIGIN = 3 << 8 };     /* ORIGIN_KAFKA is 0 there */
+enum { ATTRIBUTE_DEAD_LETTER = 1 << 10 };
 enum codec { CODEC_NONE, CODEC_GZIP, CODEC_SNAPPY, CODEC_LZ4, CODEC_ZSTD };
 
 struct batch {
@@ -33,12 +34,21 @@ struct batch {
 	int32_t base_sequence;
 	int32_t count;
 	int32_t keyless;                /* records without a key; known after batch_validate() */
+	int32_t largest;                /* bytes of the largest record, not compressed; likewise */
 	struct slice records;           /* possibly compressed */
 };
 
 static inline enum codec batch_codec(const struct batch *b) { return (enum codec)(b->attributes & 7); }
 static inline enum origin batch_origin(const struct batch *b) { return (enum origin)(b->attributes >> 8 & 3); }
 static inline bool batch_is_transactional(const struct batch *b) { return b->attributes & 1 << 4; }
+/*
+ * May a record of it have died before?  Of AMQP's and SQS's clients nobody can write headers of records; of Kafka's,
+ * anybody can, so a dead letter of theirs is known by the tag.
+ */
+static inline bool batch_may_have_died(const struct batch *b)
+{
+	return batch_origin(b) != ORIGIN_KAFKA || b->attributes & ATTRIBUTE_DEAD_LETTER;
+}
 static inline bool batch_is_control(const struct batch *b) { return b->attributes & 1 << 5; }
 
 /* Parse one batch at the start of `s` (more may follow: ret->size).  -ERR_BAD_RECORD, or -ERR_CORRUPT if check_crc. */
@@ -79,6 +89,8 @@ struct batch_builder {
 	int64_t base_timestamp, max_timestamp;
 };
 void batch_begin(struct batch_builder *bb, enum origin origin, size_t max_bytes);
+/* What is built is a dead letter. */
+void batch_mark_dead_letter(struct batch_builder *bb);
 void batch_add(struct batch_builder *bb, int64_t timestamp_ms, struct slice key, struct slice value,
 	       const struct setting *headers, uint32_t nheaders);
 /* The next record has this offset delta; false: it is used.  Before batch_finish(), it is one beyond the batch's last. */

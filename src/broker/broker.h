@@ -36,6 +36,11 @@ struct broker_options {
 	uint16_t shard, shards;
 	struct log_options log;
 	uint32_t group_initial_rebalance_ms;    /* Kafka group.initial.rebalance.delay.ms; default 0 */
+	uint32_t group_min_session_ms, group_max_session_ms;    /* Kafka group.min.session.timeout.ms...; 0: 6 s, 30 min */
+	uint32_t group_max_members;             /* Kafka group.max.size; 0: 10,000 */
+	uint32_t offset_metadata_max;           /* Kafka offset.metadata.max.bytes; 0: 4,096 */
+	uint32_t offsets_check_ms;              /* Kafka offsets.retention.check.interval.ms; 0: 10 min */
+	int64_t producer_expiry_ms;             /* Kafka producer.id.expiration.ms; 0: a day */
 	int64_t transaction_max_timeout_ms;     /* Kafka transaction.max.timeout.ms; 0: 15 minutes */
 	int64_t transaction_expiry_ms;          /* Kafka transactional.id.expiration.ms; 0: 7 days */
 	uint64_t max_pending_bytes;             /* appended and not yet durable; 0: 256 MiB */

@@ -143,6 +143,12 @@ void batch_begin(struct batch_builder *bb, enum origin origin, size_t max_bytes)
 	put_be16(bb->out.p + AT_ATTRIBUTES, attributes_of(origin));
 }
 
+void batch_mark_dead_letter(struct batch_builder *bb)
+{
+	if (bb->out.n)
+		put_be16(bb->out.p + AT_ATTRIBUTES, get_be16(bb->out.p + AT_ATTRIBUTES) | ATTRIBUTE_DEAD_LETTER);
+}
+
 void batch_add(struct batch_builder *bb, int64_t timestamp_ms, struct slice key, struct slice value,
 	       const struct setting *headers, uint32_t nheaders)
 {

@@ -24,6 +24,19 @@ int decompress(enum codec codec, struct slice in, size_t max, struct buf **ret);
 /* The ceiling for a batch of `packed` bytes where batches may have `max_bytes`: against small inputs that explode. */
 size_t decompress_limit(size_t packed, size_t max_bytes);
 
+enum { LEVEL_GZIP = -1, LEVEL_LZ4 = 9, LEVEL_ZSTD = 3 };        /* Kafka's defaults, and its numbers */
+
+struct packing {
+	enum codec codec;
+	int level;                      /* of gzip, lz4 and zstd */
+};
+
+/*
+ * The same batch, its records packed in another way, with its length and checksum.  -ERR_TOO_LARGE: more than
+ * `max_bytes`, or what decompress() says of it; -ERR_BAD_RECORD: it was not validated; -ERR_NO_MEMORY.
+ */
+int batch_repack(const struct batch *b, struct packing how, size_t max_bytes, struct buf **ret);
+
 /*
  * Pack `in` and add it to `out`.  `like` is what it was packed as before: its framing is kept.  -ERR_TOO_LARGE: more than
  * out->max; -ERR_BAD_COMPRESSION: no such codec; -ERR_NO_MEMORY.

@@ -53,6 +53,9 @@
 #ifndef MUTANT_clean_at_start
 #define MUTANT_clean_at_start 0                 /* what is there at a start counts as compacted */
 #endif
+#ifndef MUTANT_trust_any_death
+#define MUTANT_trust_any_death 0                /* who writes a header "hawser-death" decides where a message has died */
+#endif
 #ifndef MUTANT_no_retention
 #define MUTANT_no_retention 0                   /* old records stay for ever */
 #endif

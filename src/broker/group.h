@@ -29,17 +29,25 @@
 #include "broker/core.h"
 
 enum {
+	/* Unless the options say otherwise: */
 	GROUP_MIN_SESSION_MS   = 6000,
 	GROUP_MAX_SESSION_MS   = 1800000,
 	GROUP_MAX_MEMBERS      = 10000,
-	GROUP_MAX_PROTOCOLS    = 100,           /* that one member speaks */
 	GROUP_MAX_METADATA     = 4096,          /* of a committed offset */
+	GROUP_SWEEP_MS         = 10 * 60 * 1000,
+	GROUP_OFFSETS_RETENTION_MS = 7 * 24 * 3600 * 1000,
+
+	GROUP_MAX_PROTOCOLS    = 100,           /* that one member speaks */
 	GROUP_MAX_NAME         = INT16_MAX,
 	GROUP_MAX_PROFILE      = 16 << 20,      /* what one member tells of itself */
 	GROUP_NEW_MEMBER_MS    = 5 * 60 * 1000, /* a new member does not know its id and cannot heartbeat: it must be answered by then */
-	GROUP_SWEEP_MS         = 10 * 60 * 1000,
-	GROUP_OFFSETS_RETENTION_MS = 7 * 24 * 3600 * 1000,     /* unless the options say otherwise; Kafka's own */
 };
+
+/* What an option says, or what holds without it. */
+static inline int64_t group_option(uint32_t given, int64_t without)
+{
+	return given ? given : without;
+}
 
 enum group_state { GROUP_EMPTY, GROUP_PREPARING, GROUP_COMPLETING, GROUP_STABLE, GROUP_DEAD, GROUP_STATES };
 
@@ -172,7 +180,7 @@ bool group_is_promised(const struct group *g, struct slice topic, uint32_t parti
 /* May these offsets be committed?  *ret is the member, or NULL. */
 int  group_check_commit(const struct group *g, const struct cmd_group_commit *c, struct member **ret);
 /* Note in each offset what is wrong with it; returns how many are good. */
-uint32_t group_check_offsets(struct cmd_group_commit *c);
+uint32_t group_check_offsets(const struct broker *b, struct cmd_group_commit *c);
 
 /* ---- group_transaction.c ---- */
 struct marker;

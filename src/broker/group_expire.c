@@ -121,7 +121,7 @@ static void on_expiry(struct broker *b, struct timer *t)
 {
 	MAP_EACH(&b->groups->by_name, e)
 		expire(b, e->value);
-	timer_set(b, t, b->now_ms + GROUP_SWEEP_MS);
+	timer_set(b, t, b->now_ms + group_option(b->options.offsets_check_ms, GROUP_SWEEP_MS));
 }
 
 void groups_start(struct broker *b)
@@ -134,7 +134,7 @@ void groups_start(struct broker *b)
 	if (!b->options.offsets_retention_ms)
 		b->options.offsets_retention_ms = GROUP_OFFSETS_RETENTION_MS;
 	b->groups->expiry.fire = on_expiry;
-	timer_set(b, &b->groups->expiry, b->now_ms + GROUP_SWEEP_MS);
+	timer_set(b, &b->groups->expiry, b->now_ms + group_option(b->options.offsets_check_ms, GROUP_SWEEP_MS));
 }
 
 /* ---------------------------------------------------------------------------------------------- because it is said ---- */

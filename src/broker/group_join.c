@@ -332,14 +332,14 @@ void member_on_timer(struct broker *b, struct timer *t)
 
 /* ------------------------------------------------------------------------------------------------------ join ---- */
 
-static bool has_room(const struct group *g, const struct member *m)
+static bool has_room(const struct broker *b, const struct group *g, const struct member *m)
 {
 	switch (g->state) {
 	case GROUP_PREPARING:
-		return (m && m->joined) || g->njoined < GROUP_MAX_MEMBERS;
+		return (m && m->joined) || g->njoined < group_option(b->options.group_max_members, GROUP_MAX_MEMBERS);
 	case GROUP_COMPLETING:
 	case GROUP_STABLE:
-		return (m && !m->pending) || g->nmembers < GROUP_MAX_MEMBERS;
+		return (m && !m->pending) || g->nmembers < group_option(b->options.group_max_members, GROUP_MAX_MEMBERS);
 	default:
 		return true;
 	}
@@ -480,11 +480,12 @@ static int join_known(struct broker *b, struct group *g, struct cmd_group_join *
 	return r < 0 ? r : rejoin(b, g, m, c);
 }
 
-static int check_join(const struct cmd_group_join *c)
+static int check_join(const struct broker *b, const struct cmd_group_join *c)
 {
 	if (c->group.n == 0 || c->group.n > GROUP_MAX_NAME)
 		return -ERR_BAD_GROUP;
-	if (c->session_timeout_ms < GROUP_MIN_SESSION_MS || c->session_timeout_ms > GROUP_MAX_SESSION_MS)
+	if (c->session_timeout_ms < group_option(b->options.group_min_session_ms, GROUP_MIN_SESSION_MS) ||
+	    c->session_timeout_ms > group_option(b->options.group_max_session_ms, GROUP_MAX_SESSION_MS))
 		return -ERR_BAD_SESSION_TIMEOUT;
 	if (c->nprotocols > GROUP_MAX_PROTOCOLS || c->protocol_type.n > GROUP_MAX_NAME)
 		return -ERR_INCONSISTENT_GROUP;
@@ -493,7 +494,7 @@ static int check_join(const struct cmd_group_join *c)
 
 static int join(struct broker *b, struct group *g, struct cmd_group_join *c)
 {
-	if (!has_room(g, member_find(g, c->member)))
+	if (!has_room(b, g, member_find(g, c->member)))
 		return -ERR_GROUP_FULL;
 	if (!group_speaks(g, c))
 		return -ERR_INCONSISTENT_GROUP;
@@ -504,7 +505,7 @@ void on_group_join(struct broker *b, struct cmd *cmd)
 {
 	struct cmd_group_join *c = (struct cmd_group_join *)cmd;
 	struct group *g = NULL;
-	int r = check_join(c);
+	int r = check_join(b, c);
 
 	if (c->rebalance_timeout_ms < 0)        /* JoinGroup v0 has none */
 		c->rebalance_timeout_ms = c->session_timeout_ms;

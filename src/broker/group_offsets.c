@@ -20,7 +20,7 @@ int offsets_set(struct map *offsets, const struct group_offset *o, int64_t time_
 	OWN(free) struct committed *c = malloc(sizeof *c + o->metadata.n);
 	void *old;
 
-	if (!c || o->metadata.n > GROUP_MAX_METADATA || !make_key(&key, o->topic, o->partition))
+	if (!c || o->metadata.n > INT16_MAX || !make_key(&key, o->topic, o->partition))
 		return -ERR_NO_MEMORY;
 	*c = (struct committed){
 		.offset = o->offset, .epoch = o->epoch, .time_ms = time_ms, .nmetadata = (uint16_t)o->metadata.n,
@@ -110,14 +110,14 @@ int group_check_commit(const struct group *g, const struct cmd_group_commit *c, 
 	return g->state == GROUP_COMPLETING && !transactional ? -ERR_REBALANCING : 0;
 }
 
-uint32_t group_check_offsets(struct cmd_group_commit *c)
+uint32_t group_check_offsets(const struct broker *b, struct cmd_group_commit *c)
 {
 	uint32_t good = 0;
 
 	for (uint32_t i = 0; i < c->noffsets; i++) {
 		struct group_offset *o = &c->offsets[i];
 
-		if (o->error == 0 && o->metadata.n > GROUP_MAX_METADATA)
+		if (o->error == 0 && (int64_t)o->metadata.n > group_option(b->options.offset_metadata_max, GROUP_MAX_METADATA))
 			o->error = -ERR_METADATA_TOO_LARGE;
 		if (o->error == 0 && (o->topic.n == 0 || o->topic.n > INT16_MAX || o->partition > INT32_MAX))
 			o->error = -ERR_NO_SUCH_PARTITION;
@@ -145,13 +145,13 @@ static int commit(struct broker *b, struct cmd_group_commit *c)
 	if (m)
 		member_heard(b, m);
 #if MUTANT_commit_before_durable      /* an offset commit is answered before it is durable */
-	g = group_check_offsets(c) ? group_make(b, c->group) : NULL;
+	g = group_check_offsets(b, c) ? group_make(b, c->group) : NULL;
 	if (g && group_append(b, g, GROUP_RECORD_OFFSETS, c, NULL, NULL, NULL) == 0) {
 		core_answer(b, &c->head, 0);
 		return 0;
 	}
 #endif
-	if (group_check_offsets(c) == 0) {
+	if (group_check_offsets(b, c) == 0) {
 		core_answer(b, &c->head, 0);
 		return 0;
 	}

@@ -112,7 +112,7 @@ static int pend(struct broker *b, struct cmd_group_commit *c)
 		return -ERR_BAD_GROUP;
 	if (m)
 		member_heard(b, m);
-	if (group_check_offsets(c) == 0) {
+	if (group_check_offsets(b, c) == 0) {
 		core_answer(b, &c->head, 0);
 		return 0;
 	}

@@ -251,9 +251,11 @@ void producers_free(struct producers *ps)
 
 static void forget_the_silent(struct broker *b, struct partition *p)
 {
+	int64_t expiry_ms = b->options.producer_expiry_ms ? b->options.producer_expiry_ms : EXPIRY_MS;
+
 	MAP_EACH(&p->producers->by_id, e) {
 		struct producer *known = e->value;
-		if (known->seen_ms + EXPIRY_MS <= b->now_ms && known->open < 0)
+		if (known->seen_ms + expiry_ms <= b->now_ms && known->open < 0)
 			free(map_remove_number(&p->producers->by_id, (uint64_t)known->id));
 	}
 	if (p->producers->by_id.count == 0) {

@@ -142,6 +142,7 @@ static struct buf *copy_message(const struct reader_record *r, struct slice key,
 	if (headers && !death.failed) {
 		headers[kept++] = (struct setting){ DEATH_HEADER, bytes_slice(&death) };
 		batch_begin(&bb, r->origin, SIZE_MAX >> 1);
+		batch_mark_dead_letter(&bb);
 		batch_add(&bb, r->timestamp_ms, key, r->record.value, headers, kept);
 		result = batch_finish(&bb);
 	}
@@ -297,7 +298,7 @@ static bool bury(struct queue *q, struct message *m, const struct reader_record 
 	return true;
 #endif
 	key = policy->dead_exchange.p && policy->dead_key.p ? policy->dead_key : r->record.key;
-	deaths_read(r->record.headers, &deaths);
+	deaths_read(r->may_have_died ? r->record.headers : SLICE_NULL, &deaths);
 	deaths.receives += m->receives;
 	deaths_add(&deaths, q->channel, ch->name, m->death, q->broker->now_ms, r->origin, &r->record);
 	int n = find_graves(q, r, key, &deaths, ids);

@@ -21,7 +21,7 @@ static void fill(struct delivery *d, const struct spot *s, uint32_t receives, co
 		 const struct reader_record *r, int64_t append_ms)
 {
 	struct deaths deaths;
-	bool died = deaths_read(r->record.headers, &deaths);
+	bool died = deaths_read(r->may_have_died ? r->record.headers : SLICE_NULL, &deaths);
 
 	*d = (struct delivery){
 		.partition = s->partition, .offset = s->offset, .generation = receives,

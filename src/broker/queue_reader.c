@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "broker/core_mutants.h"
+
 enum { READ_BYTES = 128 << 10, BATCH_OPEN_MAX = 128 << 20 };
 
 /* A read that may outlive its reader. */
@@ -151,6 +153,7 @@ static enum read_result find_record(struct reader *r, int64_t offset, struct rea
 		again = true;
 	}
 	ret->origin = batch_origin(&r->batch);
+	ret->may_have_died = batch_may_have_died(&r->batch) || MUTANT_trust_any_death;
 	ret->timestamp_ms = r->batch.base_timestamp + ret->record.timestamp_delta;
 	ret->hold = r->plain;
 	ret->transaction = batch_is_transactional(&r->batch) ? r->batch.producer_id : -1;

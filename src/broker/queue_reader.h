@@ -22,6 +22,7 @@ enum read_result {
 struct reader_record {
 	struct record record;
 	enum origin origin;
+	bool may_have_died;             /* its hawser-death header can be trusted */
 	int64_t timestamp_ms;
 	struct view hold;               /* the reader's: take a reference to keep the record */
 	int64_t transaction;            /* the producer whose transaction it is; -1: of none */

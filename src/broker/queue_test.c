@@ -1,5 +1,6 @@
 /* queue_test.c - the delivery engine through its commands, on a simulated disk, in virtual time. */
 #include "base/test.h"
+#include "broker/queue_facts.h"
 #include "broker/queue_rig.h"
 
 #define POLICY .policy = { .lease_ms = -1, .ttl_ms = -1, .expires_ms = -1, .max_length = -1, .max_bytes = -1,       \
@@ -483,6 +484,38 @@ TEST(a_message_does_not_go_round_for_ever)
 	cmd_free(&s->head);
 	rig_wait(&r, 1000);
 	CHECK(r.b->stats.messages_ready == 0);
+	rig_close(&r);
+}
+
+/* What a Kafka producer writes under the broker's name is just a header; the broker's own is believed, also for Kafka's messages. */
+TEST(a_death_that_a_kafka_producer_claims_is_none)
+{
+	struct rig r;
+	struct cmd_receive *c;
+	struct deaths claimed = { .receives = 1000, .source = SLICE("nowhere") }, told;
+	struct bytes text = BYTES_MAX(1000);
+	struct queue_spec spec = standard(), dead = standard();
+	struct batch_builder bb;
+
+	CHECK(rig_open(&r, 17));
+	uint32_t d = rig_queue(&r, "dead", &dead);
+	spec.policy.dead_channel = SLICE("dead");
+	spec.policy.max_receives = 1;
+	uint32_t q = rig_queue(&r, "q", &spec);
+	deaths_write(&claimed, &text);
+	batch_begin(&bb, ORIGIN_KAFKA, 1000);
+	batch_add(&bb, 1, SLICE_NULL, SLICE("x"), &(struct setting){ DEATH_HEADER, bytes_slice(&text) }, 1);
+	CHECK(rig_publish(&r, q, batch_finish(&bb)) == 0);
+	CHECK_TEXT(rig_receive(&r, q, 1, 1000, &c), "x:1");
+	CHECK(!c->deliveries[0].dead_source.p);
+	cmd_free(&c->head);
+	rig_wait(&r, 1000);
+	CHECK_TEXT(rig_receive(&r, q, 1, 1000, NULL), "");
+	CHECK_TEXT(rig_receive(&r, d, 1, 1000, &c), "x:2");
+	CHECK(slice_is(c->deliveries[0].dead_source, "q"));
+	CHECK(deaths_read(c->deliveries[0].headers, &told) && told.n == 1 && told.receives == 1);
+	cmd_free(&c->head);
+	bytes_free(&text);
 	rig_close(&r);
 }
 

@@ -4,9 +4,15 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "broker/compress.h"
 
 const struct topic_policy topic_policy_default = {
 	.delete_old = true,
+	.codec = AS_SENT,
+	.gzip_level = LEVEL_GZIP,
+	.lz4_level = LEVEL_LZ4,
+	.zstd_level = LEVEL_ZSTD,
+	.max_record_bytes = INT32_MAX - 8,
 	.retention_ms = -1,
 	.retention_bytes = -1,
 	.segment_ms = 7 * 24 * 3600 * INT64_C(1000),
@@ -51,7 +57,7 @@ struct words {
 	const char *no, *yes;
 };
 
-static const struct words time_types = { "CreateTime", "LogAppendTime" }, 			  durabilities = { "fsync", "os" };
+static const struct words time_types = { "CreateTime", "LogAppendTime" }, durabilities = { "fsync", "os" };
 
 static bool set_choice(bool *field, struct slice value, const struct words *w)
 {
@@ -109,6 +115,43 @@ static void get_cleanup(const void *field, char ret[POLICY_TEXT])
 		 p->delete_old ? "delete" : "");
 }
 
+static const char *const codecs[] = {
+	[CODEC_NONE] = "uncompressed", [CODEC_GZIP] = "gzip", [CODEC_SNAPPY] = "snappy", [CODEC_LZ4] = "lz4", [CODEC_ZSTD] = "zstd",
+};
+
+static bool set_codec(void *field, struct slice value)
+{
+	int8_t codec = CODEC_ZSTD;
+
+	while (codec >= 0 && !slice_is(value, codecs[codec]))
+		codec--;
+	if (codec < 0 && !slice_is(value, "producer"))
+		return false;
+	*(int8_t *)field = codec < 0 ? AS_SENT : codec;
+	return true;
+}
+
+static void get_codec(const void *field, char ret[POLICY_TEXT])
+{
+	int8_t codec = *(const int8_t *)field;
+
+	snprintf(ret, POLICY_TEXT, "%s", codec == AS_SENT ? "producer" : codecs[codec]);
+}
+
+static bool set_level(void *field, struct slice value, int64_t least, int64_t most)
+{
+	int64_t v;
+
+	if (!decimal_parse(value, &v) || v < least || v > most)
+		return false;
+	*(int64_t *)field = v;
+	return true;
+}
+
+static bool set_gzip(void *field, struct slice value) { return !slice_is(value, "0") && set_level(field, value, -1, 9); }
+static bool set_lz4(void *field, struct slice value) { return set_level(field, value, 1, 17); }
+static bool set_zstd(void *field, struct slice value) { return set_level(field, value, -131072, 22); }
+
 /* ---- the settings ---- */
 
 static const struct known {
@@ -119,9 +162,14 @@ static const struct known {
 } settings_known[] = {
 #define AT(field) offsetof(struct topic_policy, field)
 	{ "cleanup.policy",                  0,                             set_cleanup,    get_cleanup },
+	{ "compression.gzip.level",          AT(gzip_level),                set_gzip,       get_number },
+	{ "compression.lz4.level",           AT(lz4_level),                 set_lz4,        get_number },
+	{ "compression.type",                AT(codec),                     set_codec,      get_codec },
+	{ "compression.zstd.level",          AT(zstd_level),                set_zstd,       get_number },
 	{ "delete.retention.ms",             AT(delete_retention_ms),       set_number,     get_number },
 	{ "hawser.durability",               AT(durability),                set_durability, get_durability },
 	{ "max.compaction.lag.ms",           AT(max_compaction_lag_ms),     set_number,     get_number },
+	{ "max.decompressed.message.bytes",  AT(max_record_bytes),          set_number,     get_number },
 	{ "max.message.bytes",               AT(max_message_bytes),         set_number,     get_number },
 	{ "message.timestamp.after.max.ms",  AT(timestamp_after_max_ms),    set_number,     get_number },
 	{ "message.timestamp.before.max.ms", AT(timestamp_before_max_ms),   set_number,     get_number },

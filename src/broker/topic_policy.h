@@ -17,6 +17,8 @@ enum durability {
 	DURABILITY_OS,                  /* acknowledged when the operating system has it */
 };
 
+enum { AS_SENT = -1 };
+
 struct topic_policy {
 	const struct setting *settings;  /* as given: what it was made of */
 	uint32_t nsettings;
@@ -25,6 +27,9 @@ struct topic_policy {
 	bool append_time;               /* a record's time is the broker's */
 	bool keep_settled;              /* retention is a setting of this channel: if it is a queue's, it keeps what is settled so long */
 	enum durability durability;
+	int8_t codec;                   /* enum codec that batches are kept in; AS_SENT: the producer's */
+	int64_t gzip_level, lz4_level, zstd_level;
+	int64_t max_record_bytes;       /* of a record in a compressed batch, after decompression */
 	int64_t retention_ms;           /* older records go; < 0: never */
 	int64_t retention_bytes;        /* of a partition: the oldest go while this much would stay; < 0: no limit */
 	int64_t segment_ms;             /* age and size at which a segment is closed: what goes, goes by segments */

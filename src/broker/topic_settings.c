@@ -156,6 +156,13 @@ static bool check_cleanup(struct slice value, bool of_queue, struct why *why)
 	return false;
 }
 
+static bool check_level(const struct topic_setting *s, struct slice value, struct why *why)
+{
+	struct topic_policy p;
+
+	return topic_policy_set(&p, slice_cstr(s->name), value) || refuse(s, value, why, "There is no such level");
+}
+
 static bool check_one(struct topic_rules rules, const struct setting *given, bool of_queue, struct why *why)
 {
 	const struct topic_setting *s = topic_setting_find(given->name);
@@ -166,6 +173,8 @@ static bool check_one(struct topic_rules rules, const struct setting *given, boo
 	switch (s->rule) {
 	case RULE_FIXED:
 		return check_fixed(rules, s, value, why);
+	case RULE_LEVEL:
+		return check_level(s, value, why);
 	case RULE_WITHIN_LIMIT:
 		return check_limit(rules, s, value, why);
 	case RULE_CLEANUP:

@@ -6,7 +6,7 @@
 
 #include "broker/topic_policy.h"
 
-enum { TOPIC_SETTINGS = 34, TOPIC_SETTING_TEXT = POLICY_TEXT };
+enum { TOPIC_SETTINGS = 38, TOPIC_SETTING_TEXT = POLICY_TEXT };
 
 /* What holds of this broker. */
 struct topic_rules {
@@ -19,7 +19,7 @@ enum config_type {
 	CONFIG_BOOLEAN = 1, CONFIG_STRING = 2, CONFIG_INT = 3, CONFIG_LONG = 5, CONFIG_DOUBLE = 6, CONFIG_LIST = 7,
 };
 
-enum setting_rule { RULE_ENFORCED, RULE_WITHIN_LIMIT, RULE_FIXED, RULE_CLEANUP };
+enum setting_rule { RULE_ENFORCED, RULE_LEVEL, RULE_WITHIN_LIMIT, RULE_FIXED, RULE_CLEANUP };
 
 /* One row; topic_settings.def says what the columns mean. */
 struct topic_setting {

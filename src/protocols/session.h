@@ -40,8 +40,11 @@ struct host_settings {
 	bool auto_create_topics;
 	const char *sqs_region;         /* "us-east-1" */
 	const char *sqs_account;        /* "000000000000" */
-	uint32_t group_initial_rebalance_ms;
+	/* Kafka's, to be told to those who ask for them. */
+	uint32_t group_initial_rebalance_ms, group_min_session_ms, group_max_session_ms, group_max_size;
+	uint32_t offset_metadata_max, offsets_check_ms, offsets_retention_minutes, producer_expiration_ms;
 	uint32_t transaction_max_timeout_ms, transactional_id_expiration_ms;
+	uint32_t retention_check_ms, compaction_map_bytes;
 	const char *amqp_product, *amqp_version;        /* in server-properties; NULL: "Hawser" and ours */
 	const struct admin_source *admin;       /* where /metrics has its figures from: admin/admin.h */
 };

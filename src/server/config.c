@@ -64,6 +64,16 @@ static const struct name {
 	  AT(compaction_map_bytes), 2 << 20, UINT32_MAX },
 	{ "offsets.retention.minutes", "10080", "how long a group that nobody uses keeps its offsets", NUMBER,
 	  AT(offsets_retention_minutes), 1, INT32_MAX },
+	{ "offsets.retention.check.interval.ms", "600000", "how often offsets are looked for that nobody uses", NUMBER,
+	  AT(offsets_check_ms), 1, INT32_MAX },
+	{ "offset.metadata.max.bytes", "4096", "the largest note that comes with a committed offset", NUMBER,
+	  AT(offset_metadata_max), 1, INT16_MAX },
+	{ "group.min.session.timeout.ms", "6000", "the shortest session timeout that a member of a group may ask for", NUMBER,
+	  AT(group_min_session_ms), 1, INT32_MAX },
+	{ "group.max.session.timeout.ms", "1800000", "the longest", NUMBER, AT(group_max_session_ms), 1, INT32_MAX },
+	{ "group.max.size", "10000", "how many members a group may have", NUMBER, AT(group_max_size), 1, 10000 },
+	{ "producer.id.expiration.ms", "86400000", "how long the last batches of an idempotent producer are remembered that has become silent",
+	  NUMBER, AT(producer_expiration_ms), 1, INT32_MAX },
 	{ "transaction.max.timeout.ms", "900000", "the longest transaction timeout that a producer may ask for", NUMBER,
 	  AT(transaction_max_timeout_ms), 1, INT32_MAX },
 	{ "transactional.id.expiration.ms", "604800000", "how long a transactional id that nobody uses is remembered", NUMBER,
@@ -71,12 +81,30 @@ static const struct name {
 	{ "log.roll.ms", "604800000", "topics that do not say: age at which a file of the log is closed", TOPIC, 0, 1, INT64_MAX,
 	  "segment.ms" },
 	{ "log.segment.bytes", "1073741824", "the same: its size", TOPIC, 0, 1 << 20, 1 << 30, "segment.bytes" },
-	{ "log.message.timestamp.type", "CreateTime", "the same: whose time is a record's, or LogAppendTime", TOPIC, 0, 0, 0,
+	{ "log.message.timestamp.type", "CreateTime", "the same: whose time is a record's: CreateTime or LogAppendTime", TOPIC, 0, 0, 0,
 	  "message.timestamp.type" },
 	{ "log.message.timestamp.before.max.ms", "9223372036854775807", "the same: how far a record's time may be in the past", TOPIC,
 	  0, 0, INT64_MAX, "message.timestamp.before.max.ms" },
 	{ "log.message.timestamp.after.max.ms", "3600000", "the same: and in the future", TOPIC, 0, 0, INT64_MAX,
 	  "message.timestamp.after.max.ms" },
+	{ "log.cleanup.policy", "delete", "the same: delete, compact, both with a comma, or nothing: then no records go", TOPIC, 0, 0, 0,
+	  "cleanup.policy" },
+	{ "log.cleaner.min.cleanable.ratio", "0.5", "the same: how much of a compacted topic may wait for compaction", TOPIC, 0, 0, 0,
+	  "min.cleanable.dirty.ratio" },
+	{ "log.cleaner.min.compaction.lag.ms", "0", "the same: how long a record is left alone", TOPIC, 0, 0, INT64_MAX,
+	  "min.compaction.lag.ms" },
+	{ "log.cleaner.max.compaction.lag.ms", "9223372036854775807", "the same: how long it may wait", TOPIC, 0, 1, INT64_MAX,
+	  "max.compaction.lag.ms" },
+	{ "log.cleaner.delete.retention.ms", "86400000", "the same: how long a tombstone stays", TOPIC, 0, 0, INT64_MAX,
+	  "delete.retention.ms" },
+	{ "message.max.bytes", "1048588", "the same: the largest batch that a producer may send", TOPIC, 0, 0, INT32_MAX, "max.message.bytes" },
+	{ "max.decompressed.message.bytes", "2147483639", "the same: the largest record of a compressed batch, unpacked", TOPIC, 0, 0, INT32_MAX,
+	  "max.decompressed.message.bytes" },
+	{ "compression.type", "producer", "the same: how batches are kept: as they come, or uncompressed, gzip, snappy, lz4, zstd", TOPIC, 0, 0, 0,
+	  "compression.type" },
+	{ "compression.gzip.level", "-1", "the same: how hard gzip tries: -1, or 1 to 9", TOPIC, 0, 0, 0, "compression.gzip.level" },
+	{ "compression.lz4.level", "9", "the same for lz4: 1 to 17; 9 is the fast method", TOPIC, 0, 0, 0, "compression.lz4.level" },
+	{ "compression.zstd.level", "3", "the same for zstd: -131072 to 22", TOPIC, 0, 0, 0, "compression.zstd.level" },
 #undef AT
 };
 
@@ -212,7 +240,7 @@ static int set_topic(const struct name *n, struct topic_policy *to, const char *
 
 	if (n->most == 0)
 		return topic_policy_set(to, slice_cstr(n->topic), slice_cstr(value)) ? 0
-			: fail(why, -ERR_BAD_ARGUMENT, "%s = %s: must be %s or LogAppendTime", n->name, value, n->value);
+			: fail(why, -ERR_BAD_ARGUMENT, "%s = %s: no such value (%s)", n->name, value, n->help);
 	if (!decimal_parse(slice_cstr(value), &v) || (unit && v > 0 && __builtin_mul_overflow(v, unit, &v)))
 		return fail(why, -ERR_BAD_ARGUMENT, "%s = %s: not a number", n->name, value);
 	if (v < (int64_t)n->least || v > (int64_t)n->most)

@@ -39,7 +39,10 @@ struct config {
 	struct topic_policy topic_defaults;     /* but durability: that is `sync` */
 	uint64_t retention_check_ms;
 	uint64_t compaction_map_bytes;
-	uint64_t offsets_retention_minutes;
+	uint64_t offsets_retention_minutes, offsets_check_ms;
+	uint64_t group_min_session_ms, group_max_session_ms, group_max_size;
+	uint64_t offset_metadata_max;
+	uint64_t producer_expiration_ms;
 	uint64_t transaction_max_timeout_ms;
 	uint64_t transactional_id_expiration_ms;
 	uint64_t journal_file_bytes;

@@ -328,23 +328,21 @@ TEST(offsets_are_committed_by_name_and_by_id)
 	struct fake *f = opened(1);
 	struct channel *ch = fake_topic(f, "orders", 1, 0);
 	struct offset_commit_request_partition p[] = {
-		{ 0, 42, -1, SLICE("note") }, { 3, 42, -1, SLICE_NULL }, { 0, 42, -1, slice_of(calloc(1, 5000), 5000) },
+		{ 0, 42, -1, SLICE("note") }, { 3, 42, -1, SLICE_NULL },
 	};
-	struct offset_commit_request_topic t = { .name = ch->name, .partitions = { 3, p } };
+	struct offset_commit_request_topic t = { .name = ch->name, .partitions = { 2, p } };
 	struct offset_commit_request q = { .group_id = SLICE("g"), .generation_id_or_member_epoch = -1, .topics = { 1, &t },
 					   .retention_time_ms = -1 };
 
 	memcpy(t.topic_id.b, ch->uuid, 16);
 	for (int v = 2; v <= 10; v++) {
 		const struct offset_commit_response *a = fake_ask(f, KAFKA_OFFSET_COMMIT, v, &q);
-		CHECK(a && a->topics.n == 1 && a->topics.v[0].partitions.n == 3);
+		CHECK(a && a->topics.n == 1 && a->topics.v[0].partitions.n == 2);
 		CHECK(a->topics.v[0].partitions.v[0].error_code == 0 && a->topics.v[0].partitions.v[1].error_code == 3);
-		CHECK(a->topics.v[0].partitions.v[2].error_code == 12);
 	}
 	t.topic_id.b[7] = 1;
 	const struct offset_commit_response *a = fake_ask(f, KAFKA_OFFSET_COMMIT, 10, &q);
 	CHECK(a && a->topics.v[0].partitions.v[0].error_code == 100);
-	free((void *)(uintptr_t)p[2].committed_metadata.p);
 	fake_free(f);
 }
 

@@ -5,8 +5,6 @@
  */
 #include "protocols/kafka/kafka.h"
 
-enum { METADATA_MAX = 4096 };
-
 /* ---- OffsetCommit ---- */
 
 static int16_t commit_error(const struct request *r, int e)
@@ -32,8 +30,6 @@ static int16_t check_commit(const struct channel *ch, const struct offset_commit
 {
 	if (p->partition_index < 0 || (uint32_t)p->partition_index >= ch->partitions)
 		return K_UNKNOWN_TOPIC_OR_PARTITION;
-	if (p->committed_metadata.n > METADATA_MAX)
-		return K_OFFSET_METADATA_TOO_LARGE;
 	return K_NONE;
 }
 

@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/crc.h"
 #include "base/test.h"
+#include "broker/compress.h"
 
 static struct fake *opened(uint16_t shards)
 {
@@ -166,6 +167,84 @@ TEST(the_brokers_time_can_be_the_records_time)
 	CHECK(batch_parse(view_slice(f->catalogue.logs[0][0].batches[0].bytes), true, &b) == 0);
 	CHECK(b.max_timestamp == f->now_ms && (b.attributes & 8));
 	buf_unref(batch);
+	fake_free(f);
+}
+
+/* The values of a stored batch's records, whatever it is packed as; NULL: it is damaged. */
+static const char *values_of(struct fake *f, const struct fetched *stored)
+{
+	struct bytes text = BYTES_MAX(1 << 16);
+	struct view plain = { 0 };
+	struct record record;
+	struct batch b;
+	const char *values = NULL;
+
+	if (batch_parse(view_slice(stored->bytes), true, &b) == 0 && batch_open(&b, stored->bytes, 1 << 20, &plain) == 0) {
+		for (struct slice at = view_slice(plain); record_next(&at, &record) == 1;)
+			bytes_add_slice(&text, record.value);
+		bytes_add_u8(&text, 0);
+		values = arena_copy(&f->arena, text.p, text.n);
+	}
+	buf_unref(plain.buf);
+	bytes_free(&text);
+	return values;
+}
+
+/* From each codec to each: what comes in one is kept in the other, and what comes as wanted is not touched. */
+TEST(batches_are_packed_as_the_topic_says)
+{
+	static const char *const types[] = { "uncompressed", "gzip", "snappy", "lz4", "zstd" };
+	struct fake *f = opened(1);
+	struct buf *plain = fake_batch(ORIGIN_KAFKA, "hello hello hello hello hello", 3);
+	struct batch b;
+
+	CHECK(batch_parse(buf_slice(plain), true, &b) == 0);
+	for (int from = CODEC_NONE; from <= CODEC_ZSTD; from++) {
+		struct channel *ch = fake_topic(f, types[from], 5, 0);
+		struct buf *sent;
+
+		CHECK(batch_repack(&b, (struct packing){ (enum codec)from, from == CODEC_GZIP ? 6 : 3 }, 1 << 20, &sent) == 0);
+		for (int to = CODEC_NONE; to <= CODEC_ZSTD; to++) {
+			struct setting type = { SLICE("compression.type"), slice_cstr(types[to]) };
+			const struct fetched *kept = &f->catalogue.logs[from][to].batches[0];
+			struct batch stored;
+
+			fake_settings(f, ch, &type, 1);
+			const struct produce_response_partition *p = produce(f, 9, ch, to, buf_slice(sent));
+			CHECK(p && p->error_code == 0 && p->base_offset == 0);
+			CHECK(batch_parse(view_slice(kept->bytes), true, &stored) == 0 && batch_codec(&stored) == (enum codec)to);
+			CHECK(stored.count == 3 && stored.max_timestamp == b.max_timestamp && stored.last_delta == 2);
+			CHECK(!strcmp(values_of(f, kept), values_of(f, &(struct fetched){ .bytes = { plain, 0, plain->size } })));
+			CHECK(from != to || slice_eq(view_slice(kept->bytes), buf_slice(sent)));
+		}
+		buf_unref(sent);
+	}
+	buf_unref(plain);
+	fake_free(f);
+}
+
+TEST(what_grows_too_large_when_it_is_unpacked_is_refused)
+{
+	struct fake *f = opened(1);
+	struct channel *ch = fake_topic(f, "t", 1, 0);
+	struct setting small[] = { { SLICE("compression.type"), SLICE("uncompressed") }, { SLICE("max.message.bytes"), SLICE("150") },
+				   { SLICE("max.decompressed.message.bytes"), SLICE("20") } };
+	struct buf *plain = fake_batch(ORIGIN_KAFKA, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 5), *sent;
+	struct batch b;
+
+	CHECK(batch_parse(buf_slice(plain), true, &b) == 0);
+	CHECK(batch_repack(&b, (struct packing){ CODEC_ZSTD, LEVEL_ZSTD }, 1 << 20, &sent) == 0);
+	fake_settings(f, ch, small, 2);
+	const struct produce_response_partition *p = produce(f, 9, ch, 0, buf_slice(sent));
+	CHECK(p && p->error_code == 10 && fake_waiting(f) == 0);
+	fake_settings(f, ch, small + 1, 2);
+	p = produce(f, 9, ch, 0, buf_slice(sent));
+	CHECK(p && p->error_code == 87 && p->error_message.n);
+	fake_settings(f, ch, small + 2, 1);
+	p = produce(f, 9, ch, 0, buf_slice(plain));     /* it came as it is: max.message.bytes is the limit */
+	CHECK(p && p->error_code == 0);
+	buf_unref(sent);
+	buf_unref(plain);
 	fake_free(f);
 }
 

@@ -81,6 +81,8 @@ static int64_t list_wanted(struct request *r, struct wanted *wanted)
 				refuse(p, error);
 			} else if (q->partition < 0 || (uint32_t)q->partition >= ch->partitions) {
 				refuse(p, K_UNKNOWN_TOPIC_OR_PARTITION);
+			} else if (ch->policy->codec == CODEC_ZSTD && r->version < 10) {
+				refuse(p, K_UNSUPPORTED_COMPRESSION);
 			} else {
 				wanted[n++] = (struct wanted){
 					.part = part, .channel = ch->id, .partition = (uint32_t)q->partition,

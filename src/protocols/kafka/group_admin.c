@@ -115,20 +115,17 @@ static void list_shard(struct request *r, const struct cmd_group_list *c)
 	}
 }
 
-static void finish_list(struct request *r)
+static uint32_t groups_in(const struct cmd *c)
+{
+	return ((const struct cmd_group_list *)c)->ret_ngroups;
+}
+
+static void finish_groups(struct request *r)
 {
 	struct list_groups_response *out = r->out;
-	size_t n = 0;
+	int64_t n = request_total(r, groups_in, &out->error_code);
 
-	LIST_EACH(node, &r->answers) {
-		const struct cmd *c = CONTAINER(struct cmd, link, node);
-
-		if (c->error)
-			out->error_code = group_error(c->error);
-		else
-			n += ((const struct cmd_group_list *)c)->ret_ngroups;
-	}
-	if (out->error_code || !ARRAY(r, out->groups, list_groups_response_group_msg, n))
+	if (n < 0 || !ARRAY(r, out->groups, list_groups_response_group_msg, n))
 		return;
 	out->groups.n = 0;
 	LIST_EACH(node, &r->answers)
@@ -145,14 +142,8 @@ void serve_list_groups(struct request *r)
 		out->error_code = K_INVALID_REQUEST;
 		return;
 	}
-	r->done = finish_list;
-	for (uint16_t s = 0; s < r->k->session.host->shards; s++) {
-		struct cmd *c = request_ask(r, CMD_GROUP_LIST, s, s);
-
-		if (!c)
-			return;
-		request_send(r, c);
-	}
+	r->done = finish_groups;
+	request_ask_all(r, CMD_GROUP_LIST);
 }
 
 /* ---- DeleteGroups ---- */

@@ -47,7 +47,6 @@ enum kafka_error {
 	K_UNKNOWN_TOPIC_OR_PARTITION = 3,
 	K_LEADER_NOT_AVAILABLE = 5,
 	K_NOT_LEADER_OR_FOLLOWER = 6,
-	K_OFFSET_METADATA_TOO_LARGE = 12,
 	K_COORDINATOR_NOT_AVAILABLE = 15,
 	K_INVALID_TOPIC = 17,
 	K_INVALID_REQUIRED_ACKS = 21,
@@ -81,6 +80,7 @@ enum kafka_error {
 	K_INVALID_RECORD = 87,
 	K_UNKNOWN_TOPIC_ID = 100,
 	K_UNSUPPORTED_ENDPOINT_TYPE = 115,
+	K_REBOOTSTRAP_REQUIRED = 129,
 };
 
 enum isolation { READ_UNCOMMITTED = 0, READ_COMMITTED = 1 };     /* of Fetch and ListOffsets */
@@ -186,6 +186,10 @@ void *request_array(struct request *r, const struct wire_msg *m, size_t n);
 /* A command for a shard, to be filled and sent.  `index` comes back through cmd_index().  NULL: the connection is broken. */
 void *request_ask(struct request *r, enum cmd_kind kind, uint16_t shard, uint32_t index);
 void request_send(struct request *r, struct cmd *c);
+/* Ask every shard the same, without more to say than the kind of command. */
+void request_ask_all(struct request *r, enum cmd_kind kind);
+/* When all have answered: of how many things they tell together, or -1 and the code of one that has failed. */
+int64_t request_total(struct request *r, uint32_t (*count)(const struct cmd *), int16_t *ret_error);
 /* Ask a shard to answer that command now, with what there is. */
 void request_cancel(struct request *r, uint16_t shard, uint32_t index);
 static inline uint32_t cmd_index(const struct cmd *c) { return (uint32_t)c->tag; }

@@ -1,14 +1,15 @@
 /*
  * produce.c - Produce.
  *
- * Each partition's batch is checked, copied once out of the input into a buffer of its own, and sent to the shard that
- * owns the topic; from there on nobody copies it.  acks=-1 is answered when the batch is as durable as the topic wants it,
- * acks=1 the same or, if the broker is told so, when the operating system has it; acks=0 not at all: an error then closes
- * the connection, so that the client notices.
+ * Each partition's batch is checked, copied once out of the input into a buffer of its own (or packed into it, if the topic
+ * has a compression.type), and sent to the shard that owns the topic; from there on nobody copies it.  acks=-1 is answered
+ * when the batch is as durable as the topic wants it, acks=1 the same or, if the broker is told so, when the operating
+ * system has it; acks=0 not at all: an error then closes the connection, so that the client notices.
  */
 #include "protocols/kafka/kafka.h"
 
 #include "base/bytes.h"
+#include "broker/compress.h"
 
 /* The response's partitions in the order in which their commands were sent. */
 struct produce {
@@ -24,36 +25,52 @@ static void refuse(struct produce_response_partition *p, int16_t code, struct sl
 }
 
 /* Correct what Kafka's brokers correct too: the time, if it is ours to say, and a maximum that is not the maximum. */
-static void amend(const struct request *r, const struct channel *ch, struct slice sent, const struct batch *b, uint8_t *copy)
+static void amend(const struct request *r, const struct channel *ch, const struct batch *b, struct buf *kept)
 {
 	int64_t max = b->max_timestamp;
 
 	if (ch->policy->append_time) {
-		put_be16(copy + 21, b->attributes | 8);
+		put_be16(kept->data + 21, get_be16(kept->data + 21) | 8);
 		max = host_now(r->k->session.host);
-	} else if (max == (int64_t)get_be64(sent.p + 35)) {
+	} else if (max == (int64_t)get_be64(kept->data + 35)) {
 		return;
 	}
-	batch_set_max_timestamp(copy, sent.n, max);
+	batch_set_max_timestamp(kept->data, kept->size, max);
 }
 
-static void publish(struct request *r, const struct channel *ch, int32_t partition, struct slice sent,
-		    const struct batch *b, uint32_t index)
+/* The batch as the topic keeps it: a copy, or packed as compression.type says. */
+static int keep(const struct request *r, const struct channel *ch, struct slice sent, const struct batch *b, struct buf **ret)
+{
+	const struct topic_policy *p = ch->policy;
+	enum codec codec = p->codec == AS_SENT ? batch_codec(b) : (enum codec)p->codec;
+	int64_t level = codec == CODEC_GZIP ? p->gzip_level : codec == CODEC_LZ4 ? p->lz4_level : p->zstd_level;
+
+	if (codec != batch_codec(b))
+		return batch_repack(b, (struct packing){ codec, (int)level }, config_max_message(r, ch), ret);
+	*ret = buf_copy(sent.p, sent.n);
+	return *ret ? 0 : -ERR_NO_MEMORY;
+}
+
+/* Takes over the reference to `kept`. */
+static void publish(struct request *r, const struct channel *ch, int32_t partition, struct buf *kept, const struct batch *b,
+		    uint32_t index)
 {
 	const struct produce_request *in = r->in;
 	struct cmd_publish *c = request_ask(r, CMD_PUBLISH, ch->shard, index);
 
-	if (!c)
+	if (!c) {
+		buf_unref(kept);
 		return;
+	}
 	c->ntargets = 1;
+	c->batch = (struct view){ .buf = kept, .size = kept->size };
 	c->targets = cmd_alloc(&c->head, sizeof *c->targets);
-	c->batch = (struct view){ .buf = buf_copy(sent.p, sent.n), .size = (uint32_t)sent.n };
-	if (!c->targets || !c->batch.buf) {
+	if (!c->targets) {
 		cmd_free(&c->head);
 		request_no_memory(r);
 		return;
 	}
-	amend(r, ch, sent, b, c->batch.buf->data);
+	amend(r, ch, b, kept);
 	c->targets[0] = (struct publish_target){ .channel = ch->id, .partition = partition };
 	c->wait_durable = in->acks != 0;
 	c->relaxed = in->acks == 1 && r->k->session.host->settings->kafka_acks1_relaxed;
@@ -96,6 +113,11 @@ static bool check(struct request *r, const struct channel *ch, const struct prod
 		refuse(p, kafka_error(e), request_printf(r, "%s", why.text[0] ? why.text : error_info(e)->text));
 		return false;
 	}
+	if (batch_codec(ret) != CODEC_NONE && ret->largest > ch->policy->max_record_bytes) {
+		refuse(p, K_INVALID_RECORD, request_printf(r, "a record has %d bytes when it is decompressed, %lld are allowed",
+							   ret->largest, (long long)ch->policy->max_record_bytes));
+		return false;
+	}
 	if (channel_is_compacted(ch) && ret->keyless) {
 		keyless_refuse(r, ch->name, ret, p);
 		return false;
@@ -115,6 +137,7 @@ static void produce_topic(struct request *r, const struct produce_request_topic 
 	const struct channel *ch;
 	int16_t error;
 	struct batch b;
+	struct buf *kept;
 
 	ch = find_topic(r, asked->name, r->version >= 13 ? &asked->topic_id : NULL, OP_WRITE, &error);
 	if (in->acks < -1 || in->acks > 1)
@@ -126,8 +149,14 @@ static void produce_topic(struct request *r, const struct produce_request_topic 
 		if (error) {
 			refuse(p, error, SLICE_NULL);
 		} else if (check(r, ch, &asked->partition_data.v[i], p, &b)) {
+			int e = keep(r, ch, asked->partition_data.v[i].records, &b, &kept);
+
+			if (e < 0) {
+				refuse(p, kafka_error(e), slice_cstr(error_info(e)->text));
+				continue;
+			}
 			state->partitions[*index] = p;
-			publish(r, ch, p->index, asked->partition_data.v[i].records, &b, (*index)++);
+			publish(r, ch, p->index, kept, &b, (*index)++);
 		}
 	}
 }

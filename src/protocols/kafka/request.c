@@ -241,6 +241,33 @@ void request_send(struct request *r, struct cmd *c)
 	host_send(r->k->session.host, c);
 }
 
+void request_ask_all(struct request *r, enum cmd_kind kind)
+{
+	for (uint16_t s = 0; s < r->k->session.host->shards; s++) {
+		struct cmd *c = request_ask(r, kind, s, s);
+
+		if (!c)
+			return;
+		request_send(r, c);
+	}
+}
+
+int64_t request_total(struct request *r, uint32_t (*count)(const struct cmd *), int16_t *ret_error)
+{
+	int64_t n = 0;
+
+	LIST_EACH(node, &r->answers) {
+		const struct cmd *c = CONTAINER(struct cmd, link, node);
+
+		if (c->error) {
+			*ret_error = group_error(c->error);
+			return -1;
+		}
+		n += count(c);
+	}
+	return n;
+}
+
 void request_cancel(struct request *r, uint16_t shard, uint32_t index)
 {
 	struct cmd_cancel *c = request_ask(r, CMD_CANCEL, shard, index);

@@ -25,10 +25,38 @@ TEST(versions_are_told_in_every_version)
 	struct fake *f = opened(1);
 	struct api_versions_request q = { .client_software_name = SLICE("test"), .client_software_version = SLICE("1") };
 
-	for (int v = 0; v <= 4; v++) {
+	for (int v = 0; v <= 5; v++) {
+		q.cluster_id = SLICE_NULL;
+		q.node_id = -1;
 		const struct api_versions_response *a = fake_ask(f, KAFKA_API_VERSIONS, v, &q);
 		CHECK(a && a->error_code == 0 && a->api_keys.n > 20);
 		CHECK(a->api_keys.v[0].api_key == KAFKA_PRODUCE && a->api_keys.v[0].min_version == 0 && a->api_keys.v[0].max_version == 13);
+	}
+	fake_free(f);
+}
+
+/* KIP-1242: a client that took us for somebody else is told to begin anew. */
+TEST(who_is_taken_for_another_says_so)
+{
+	struct fake *f = opened(1);
+	const char *ours = f->settings.cluster_id;
+	const struct { const char *name, *version, *cluster; int32_t node; int code; } rows[] = {
+		{ "apache-kafka-java", "4.4.0", ours, 1, 0 },
+		{ "x", "1", NULL, -1, 0 },
+		{ "x", "1", "another", 1, 129 },
+		{ "x", "1", ours, 2, 129 },
+		{ "x", "1", ours, -1, 42 },
+		{ "x", "1", NULL, 1, 42 },
+		{ "-x", "1", NULL, -1, 42 },
+		{ "x", "", NULL, -1, 42 },
+		{ "x y", "1", NULL, -1, 42 },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct api_versions_request q = { slice_cstr(rows[i].name), slice_cstr(rows[i].version), slice_cstr(rows[i].cluster),
+						  rows[i].node };
+		const struct api_versions_response *a = fake_ask(f, KAFKA_API_VERSIONS, 5, &q);
+		CHECK(a && a->error_code == rows[i].code && (a->api_keys.n > 0) == !rows[i].code);
 	}
 	fake_free(f);
 }
@@ -42,7 +70,7 @@ TEST(an_unknown_version_of_api_versions_is_answered)
 	fake_feed(f, frame, sizeof frame);
 	const struct api_versions_response *a = fake_read(f, KAFKA_API_VERSIONS, 0, NULL);
 	CHECK(a && a->error_code == 35 && a->api_keys.n == 1);
-	CHECK(a->api_keys.v[0].api_key == 18 && a->api_keys.v[0].max_version == 4);
+	CHECK(a->api_keys.v[0].api_key == 18 && a->api_keys.v[0].max_version == 5);
 	CHECK(!f->closed);
 	fake_free(f);
 }

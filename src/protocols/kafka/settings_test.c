@@ -68,6 +68,14 @@ TEST(a_bad_value_is_refused_in_kafkas_words)
 		  "full size)" },
 		{ "max.message.bytes", SET, "2000000", 40, "max.message.bytes=2000000 is not supported: the broker's limit for all "
 		  "messages is 1048576" },
+		{ "compression.gzip.level", SET, "0", 40,
+		  "Invalid value 0 for configuration compression.gzip.level: There is no such level" },
+		{ "compression.zstd.level", SET, "23", 40,
+		  "Invalid value 23 for configuration compression.zstd.level: There is no such level" },
+		{ "compression.lz4.level", SET, "17", 0, NULL },
+		{ "compression.type", SET, "brotli", 40, "Invalid value brotli for configuration compression.type: String must be one of: "
+		  "uncompressed, zstd, lz4, snappy, gzip, producer" },
+		{ "compression.type", SET, "zstd", 0, NULL },
 		{ "retention.ms", 7, "1", 42, "Unknown operation 7 for retention.ms" },
 		{ "no.such", DELETE, NULL, 0, NULL },
 		{ "retention.ms", DELETE, "x", 0, NULL },

@@ -139,21 +139,17 @@ static bool is_listed(const struct request *r, const struct transaction_listing 
 	return in->duration_filter <= 0 || now_ms - t->started_ms > in->duration_filter;
 }
 
-/* All shards have answered. */
-static void finish_list(struct request *r)
+static uint32_t transactions_in(const struct cmd *c)
+{
+	return ((const struct cmd_transaction_list *)c)->ret_n;
+}
+
+static void finish_transactions(struct request *r)
 {
 	struct list_transactions_response *out = r->out;
-	size_t n = 0;
+	int64_t n = request_total(r, transactions_in, &out->error_code);
 
-	LIST_EACH(node, &r->answers) {
-		const struct cmd *c = CONTAINER(struct cmd, link, node);
-
-		if (c->error)
-			out->error_code = group_error(c->error);
-		else
-			n += ((const struct cmd_transaction_list *)c)->ret_n;
-	}
-	if (out->error_code || !ARRAY(r, out->transaction_states, list_transactions_response_transaction_state_msg, n))
+	if (n < 0 || !ARRAY(r, out->transaction_states, list_transactions_response_transaction_state_msg, n))
 		return;
 	out->transaction_states.n = 0;
 	LIST_EACH(node, &r->answers) {
@@ -184,13 +180,8 @@ void serve_list_transactions(struct request *r)
 	for (int32_t i = 0; i < in->state_filters.n; i++)
 		if (!is_state(in->state_filters.v[i]))
 			out->unknown_state_filters.v[out->unknown_state_filters.n++] = in->state_filters.v[i];
-	r->done = finish_list;
-	for (uint16_t s = 0; s < r->k->session.host->shards && !r->k->broken; s++) {
-		struct cmd *c = request_ask(r, CMD_TRANSACTION_LIST, s, s);
-
-		if (c)
-			request_send(r, c);
-	}
+	r->done = finish_transactions;
+	request_ask_all(r, CMD_TRANSACTION_LIST);
 }
 
 /* ---- DescribeProducers ---- */

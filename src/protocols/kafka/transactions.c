@@ -269,11 +269,12 @@ static bool add_topic(struct request *r, const struct txn_offset_commit_request_
 {
 	struct txn_offset_commit_response_partition **partitions = r->state;
 	int16_t error;
-	const struct channel *ch = find_topic(r, asked->name, NULL, OP_READ, &error);
-	struct slice name = cmd_copy(&c->head, asked->name);
+	const struct channel *ch = find_topic(r, asked->name, r->version >= 6 ? &asked->topic_id : NULL, OP_READ, &error);
+	struct slice name = ch ? cmd_copy(&c->head, ch->name) : SLICE_NULL;
 
 	t->name = asked->name;
-	if (!name.p || !ARRAY(r, t->partitions, txn_offset_commit_response_partition_msg, asked->partitions.n))
+	t->topic_id = asked->topic_id;
+	if ((ch && !name.p) || !ARRAY(r, t->partitions, txn_offset_commit_response_partition_msg, asked->partitions.n))
 		return false;
 	for (int32_t i = 0; i < asked->partitions.n; i++) {
 		const struct txn_offset_commit_request_partition *from = &asked->partitions.v[i];

@@ -136,7 +136,7 @@ TEST(a_group_is_added_and_the_transaction_ended)
 TEST(offsets_are_promised_with_the_transaction)
 {
 	struct fake *f = opened(2);
-	fake_topic(f, "orders", 1, 0);
+	struct channel *ch = fake_topic(f, "orders", 1, 0);
 	struct txn_offset_commit_request_partition p[] = {
 		{ .committed_offset = 5, .committed_leader_epoch = -1, .committed_metadata = SLICE("m") },
 		{ .partition_index = 1, .committed_offset = 5, .committed_leader_epoch = -1, .committed_metadata = SLICE_NULL },
@@ -147,11 +147,13 @@ TEST(offsets_are_promised_with_the_transaction)
 		.generation_id_or_member_epoch = -1, .member_id = SLICE(""), .group_instance_id = SLICE_NULL, .topics = { 1, &t },
 	};
 
-	for (int v = 0; v <= 5; v++) {
+	memcpy(t.topic_id.b, ch->uuid, sizeof t.topic_id.b);
+	for (int v = 0; v <= 6; v++) {
 		fake_send(f, KAFKA_TXN_OFFSET_COMMIT, v, &q);
 		struct cmd_group_commit *c = waiting(f, CMD_GROUP_PEND);
 		CHECK(c && c->head.to_shard == group_shard(SLICE("readers"), 2) && c->enlists == (v >= 5));
 		CHECK(c && slice_is(c->transaction, "copy") && c->noffsets == 1 && c->offsets[0].offset == 5);
+		CHECK(c && slice_is(c->offsets[0].topic, "orders"));
 		fake_answer_all(f);
 		const struct txn_offset_commit_response *a = fake_read(f, KAFKA_TXN_OFFSET_COMMIT, v, NULL);
 		CHECK(a && a->topics.n == 1 && a->topics.v[0].partitions.v[0].error_code == 0);
@@ -165,6 +167,9 @@ TEST(offsets_are_promised_with_the_transaction)
 	CHECK(a && a->topics.v[0].partitions.v[0].error_code == 48);
 	a = fake_ask(f, KAFKA_TXN_OFFSET_COMMIT, 4, &q);
 	CHECK(a && a->topics.v[0].partitions.v[0].error_code == 120);
+	t.topic_id.b[0] ^= 1;
+	a = fake_ask(f, KAFKA_TXN_OFFSET_COMMIT, 6, &q);
+	CHECK(a && a->topics.v[0].topic_id.b[0] == t.topic_id.b[0] && a->topics.v[0].partitions.v[0].error_code == 100);
 	fake_free(f);
 }
 

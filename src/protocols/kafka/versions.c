@@ -36,11 +36,41 @@ static bool add_features(struct request *r)
 	return true;
 }
 
+/* A letter or digit at both ends, and between them these or dashes and dots: Kafka's rule for names and versions of clients. */
+static bool legal_software(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		uint8_t c = s.p[i];
+		bool inner = i > 0 && i + 1 < s.n && (c == '-' || c == '.');
+
+		if (!inner && !(c >= '0' && c <= '9') && !(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z'))
+			return false;
+	}
+	return s.n > 0;
+}
+
+/* KIP-1242: a client may say whom it believes that it has reached; both, or nothing. */
+static int16_t check(const struct request *r)
+{
+	const struct api_versions_request *in = r->in;
+
+	if (r->version >= 3 && (!legal_software(in->client_software_name) || !legal_software(in->client_software_version)))
+		return K_INVALID_REQUEST;
+	if (r->version < 5 || (!in->cluster_id.p && in->node_id == -1))
+		return K_NONE;
+	if (!in->cluster_id.p || in->node_id == -1)
+		return K_INVALID_REQUEST;
+	return slice_is(in->cluster_id, settings_of(r)->cluster_id) && in->node_id == NODE_ID ? K_NONE : K_REBOOTSTRAP_REQUIRED;
+}
+
 void serve_api_versions(struct request *r)
 {
 	struct api_versions_response *out = r->out;
 	const struct wire_api *wire;
 
+	out->error_code = check(r);
+	if (out->error_code)
+		return;
 	if (!ARRAY(r, out->api_keys, api_versions_response_api_msg, KAFKA_APIS) || !add_features(r))
 		return;
 	out->api_keys.n = 0;
