@@ -268,6 +268,7 @@ static void forget(struct checking *c)
 	}
 	free(c->files);
 	free(c->found);
+	free(c->said);
 	free(c->noted);
 	if (c->log)
 		log_free(c->log, true);

@@ -32,6 +32,8 @@ struct checking {
 	struct found *found;            /* commits from the checkpoint's place on, by seq */
 	uint32_t nfound, found_capacity;
 	uint64_t proven;                /* commits up to this one were durable */
+	uint64_t *said;                 /* commits of which the next one says again what they said */
+	uint32_t nsaid, said_capacity;
 	uint64_t *noted;                /* segments that commits refer to */
 	uint32_t nnoted, noted_capacity;
 

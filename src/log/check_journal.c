@@ -3,7 +3,8 @@
  *
  * Each file is read from its beginning to its end, and every commit of its present use is checked.  Then the chain: from
  * the checkpoint's place to the last commit that anything on disk proves durable, each must be there and whole.  What
- * is behind that may be torn.  Commits before the checkpoint's place are of no use any more.
+ * is behind that may be torn.  Commits before the checkpoint's place are of no use any more.  What is damaged of a commit
+ * and said again by the next one is put right by the next start.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -43,17 +44,43 @@ static void *grow(void *array, uint32_t n, uint32_t *capacity, size_t size)
 	return realloc(array, more * size);
 }
 
+static void tell_of(struct checking *c, const char *path, uint64_t at, const char *cause, bool mendable)
+{
+	struct log_problem p = about(path, at, cause);
+
+	p.trouble = mendable ? LOG_MENDABLE : LOG_DAMAGE;
+	check_problem(c, p);
+}
+
+/* The header in the last block: it says what the first one should. */
+static bool copy_is_good(struct checking *c, const struct jfile *f, int64_t size, const struct file_header *first, struct file_header *ret)
+{
+	uint8_t block[BLOCK];
+
+	return size > 2 * BLOCK && c->log->io->read(c->log->disk, f->file, block, BLOCK, size - BLOCK) == BLOCK &&
+	       file_header_decode(block, FILE_JOURNAL, "copy", ret, NULL) == 0 && ret->version >= JOURNAL_OF_ECHOES &&
+	       ret->number == f->number && ret->journal.size + BLOCK == (uint64_t)size &&
+	       (!first || ret->journal.generation == first->journal.generation);
+}
+
 static int take_header(struct checking *c, struct jfile *f, const char *path, const uint8_t *block, int64_t size)
 {
-	struct file_header h;
+	struct file_header h, copy;
 	struct why reason;
 	int error = file_header_decode(block, FILE_JOURNAL, path, &h, &reason);
 	const char *cause = error ? strstr(reason.text, ": ") : NULL;
 
+	if (error == -ERR_DAMAGED && copy_is_good(c, f, size, NULL, &h)) {
+		tell_of(c, path, 0, cause + 2, /* mendable = */ true);
+		error = 0;
+	} else if (!error && h.version >= JOURNAL_OF_ECHOES && !copy_is_good(c, f, size, &h, &copy)) {
+		tell_of(c, path, h.journal.size, "the copy of the header is not like it", /* mendable = */ true);
+	}
+
 	if (!error && ((c->log->id && h.log_id != c->log->id) || h.number != f->number || h.journal.size > (uint64_t)size))
 		error = -ERR_DAMAGED;
 	if (error) {
-		check_problem(c, about(path, 0, cause ? cause + 2 : "belongs to another log, or was cut off"));
+		tell_of(c, path, 0, cause ? cause + 2 : "belongs to another log, or was cut off", /* mendable = */ false);
 		return -1;
 	}
 	c->log->id = h.log_id;
@@ -112,6 +139,42 @@ int check_journal_headers(struct checking *c, struct why *why)
 }
 
 /* ---- one commit ---- */
+
+static int by_number(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* In the second round, when they are in order. */
+static bool is_said(const struct checking *c, uint64_t seq)
+{
+	return c->nsaid && bsearch(&seq, c->said, c->nsaid, sizeof seq, by_number);
+}
+
+/* What the commit before has said stands at the end of this one, or of a mark. */
+static int64_t note_echo(struct checking *c, const struct jfile *f, uint64_t at, const struct commit *commit)
+{
+	OWN(bytes) struct bytes said = BYTES_MAX(0);
+	OWN(free) uint8_t *packed = NULL;
+	struct echo echo;
+	uint64_t *more;
+	int64_t n;
+
+	if (!commit->echo || commit->size > f->size - at || commit->echo > commit->size - COMMIT_HEADER)
+		return 0;
+	packed = malloc(commit->echo);
+	n = packed ? c->log->io->read(c->log->disk, f->file, packed, commit->echo, (int64_t)(at + commit->size - commit->echo)) : -ENOMEM;
+	if (n < commit->echo || !echo_unpack(slice_of(packed, commit->echo), f->seed, &said, &echo))
+		return n < 0 ? n : 0;
+	more = grow(c->said, c->nsaid, &c->said_capacity, sizeof *more);
+	if (!more)
+		return -ENOMEM;
+	c->said = more;
+	c->said[c->nsaid++] = commit->seq - 1;
+	return 0;
+}
 
 static bool note_segment(struct checking *c, uint64_t number)
 {
@@ -188,7 +251,7 @@ static bool take_entry(struct checking *c, struct slice *meta, struct entry_head
 }
 
 static bool check_payload(struct checking *c, const struct jfile *f, const struct commit *commit, const struct entry_header *h,
-			  const struct subject *s, struct slice payload, uint64_t at, bool tell)
+			  const struct subject *s, struct slice payload, uint64_t at, bool said, bool tell)
 {
 	bool noted = h->kind == ENTRY_NOTED;
 	char path[LOG_PATH_SIZE];
@@ -206,6 +269,7 @@ static bool check_payload(struct checking *c, const struct jfile *f, const struc
 		journal_path(path, f->number, ".jnl");
 	p = about(path, noted ? s->note.at : at, h->kind == LOG_STATE ? "the checksum of the broker's state does not match"
 									: "the checksum of a batch does not match");
+	p.trouble = said ? LOG_MENDABLE : LOG_DAMAGE;
 	p.slot = s->slot;
 	p.partition = s->partition;
 	p.first = s->first;
@@ -222,28 +286,31 @@ static bool check_commit(struct checking *c, const struct jfile *f, uint64_t at,
 	struct slice meta = slice_of(bytes + COMMIT_HEADER, commit->meta_size - COMMIT_HEADER);
 	uint64_t payload = commit->meta_size;
 	char path[LOG_PATH_SIZE];
-	bool whole = true;
+	bool whole = true, again = tell && is_said(c, commit->seq);
+	uint32_t state = 0;
 
 	journal_path(path, f->number, ".jnl");
 	if (crc32c(f->seed, meta.p, meta.n) != commit->meta_crc) {
 		if (tell)
-			check_problem(c, about(path, at + COMMIT_HEADER, "the checksum of the entries does not match"));
+			tell_of(c, path, at + COMMIT_HEADER, "the checksum of the entries does not match", again);
 		return false;
 	}
 	for (uint32_t i = 0; i < commit->entries; i++) {
 		struct entry_header h;
 		struct subject s;
 		uint32_t size;
+		bool said;
 
-		if (!take_entry(c, &meta, &h, &s, &size) || size > commit->size - payload)
+		if (!take_entry(c, &meta, &h, &s, &size) || size > commit->size - commit->echo - payload)
 			return false;
-		if (!check_payload(c, f, commit, &h, &s, slice_of(bytes + payload, size), at + payload, tell))
+		said = h.kind == LOG_STATE && echo_has_room(&state, size) && again;
+		if (!check_payload(c, f, commit, &h, &s, slice_of(bytes + payload, size), at + payload, said, tell))
 			whole = false;
 		payload += size;
 	}
-	while (payload < commit->size && !bytes[payload])
+	while (payload < commit->size - commit->echo && !bytes[payload])
 		payload++;
-	if (tell && payload < commit->size) {
+	if (tell && payload < commit->size - commit->echo) {
 		struct log_problem p = about(path, at + payload, "what follows the entries is not zero");
 
 		p.trouble = LOG_LEFTOVER;
@@ -269,7 +336,8 @@ static int add_found(struct checking *c, const struct found *found)
 static bool is_needed(const struct checking *c, const struct jfile *f, uint64_t at, const struct commit *commit)
 {
 	return commit->kind == COMMIT_ENTRIES && commit->seq >= c->place.index.seq && commit->size % BLOCK == 0 &&
-	       commit->size <= f->size - at && commit->meta_size >= COMMIT_HEADER && commit->meta_size <= commit->size;
+	       commit->size <= f->size - at && commit->meta_size >= COMMIT_HEADER && commit->meta_size <= commit->size &&
+	       commit->echo <= commit->size - commit->meta_size;
 }
 
 /* The block at `at`: how far to go on, or an error of the disk.  tell: problems are told, in the second round. */
@@ -284,6 +352,9 @@ static int64_t check_block(struct checking *c, const struct jfile *f, uint64_t a
 		return n < 0 ? n : BLOCK;
 	if (commit.durable > c->proven)
 		c->proven = commit.durable;
+	n = tell ? 0 : note_echo(c, f, at, &commit);
+	if (n < 0)
+		return n;
 	if (!is_needed(c, f, at, &commit))
 		return BLOCK;
 
@@ -330,7 +401,7 @@ static void gap(struct checking *c, const struct found *before, const struct fou
 		 : "commits %" PRIu64 " to %" PRIu64 " are missing, and were durable", from, to);
 	if (begins || before)
 		journal_path(path, begins ? after->f->number : before->f->number, ".jnl");
-	check_problem(c, about(path, begins ? BLOCK : before ? before->end : 0, cause));
+	tell_of(c, path, begins ? BLOCK : before ? before->end : 0, cause, from == to && is_said(c, from));
 }
 
 /* From the checkpoint's place to the last one that was durable, none may be missing. */
@@ -360,7 +431,9 @@ int check_journal(struct checking *c, struct why *why)
 	c->proven = c->has_checkpoint ? c->place.apply.seq - 1 : 0;
 	for (uint32_t i = 0; i < c->nfiles && r >= 0; i++)
 		r = check_file(c, c->files[i], false);
-	/* Now it is known what was durable. */
+	/* Now it is known what was durable, and what is said again. */
+	if (c->nsaid)
+		qsort(c->said, c->nsaid, sizeof *c->said, by_number);
 	for (uint32_t i = 0; i < c->nfiles && r >= 0; i++)
 		r = check_file(c, c->files[i], true);
 	if (r < 0)

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/crc.h"
+#include "base/own.h"
 #include "log/bulk.h"
 
 enum {
@@ -34,6 +35,7 @@ struct commit_op {
 	struct node items;
 	struct iovec *v;
 	int nv;
+	struct buf *echo;               /* at its end */
 	struct recent recent;           /* the buffer and the big payloads, afterwards the cache's */
 	uint8_t mark[COMMIT_HEADER];
 };
@@ -47,7 +49,7 @@ static bool is_big(const struct view *v)
 struct portion {
 	uint32_t entries;
 	uint32_t nbig;
-	uint64_t meta, small, big;
+	uint64_t meta, small, big, echo;
 	uint32_t notes, slots;          /* batches that go to segments, and of how many slots */
 	uint64_t noted;                 /* their bytes */
 	bool strict;                    /* an entry must be durable */
@@ -55,7 +57,7 @@ struct portion {
 
 static uint64_t portion_size(const struct portion *n)
 {
-	return ROUND_UP(n->meta + n->small + n->big, BLOCK);
+	return ROUND_UP(n->meta + n->small + n->big + n->echo, BLOCK);
 }
 
 static void portion_add(struct portion *n, const struct item *item, uint64_t choice)
@@ -81,7 +83,7 @@ static void portion_add(struct portion *n, const struct item *item, uint64_t cho
 /* As many entries as fit into `room`, but not more than a commit should have; none, if the first does not fit. */
 static struct portion choose(struct log *log, uint64_t room)
 {
-	struct portion n = { .meta = COMMIT_HEADER };
+	struct portion n = { .meta = COMMIT_HEADER, .echo = journal_echo(&log->journal) };
 	bool bulk = journal_active(&log->journal)->version >= 2;
 	uint64_t choice = ++log->journal.choices;
 
@@ -104,7 +106,9 @@ static uint64_t first_needs(const struct log *log)
 {
 	const struct item *item = CONTAINER(struct item, link, log->pending.next);
 
-	return ROUND_UP((uint64_t)COMMIT_HEADER + item_meta_size(item) + item->entry.payload.size, BLOCK);
+	uint64_t echo = log->journal.echo ? log->journal.echo->size : 0;
+
+	return ROUND_UP(COMMIT_HEADER + item_meta_size(item) + item->entry.payload.size + echo, BLOCK);
 }
 
 static uint8_t *describe(uint8_t *p, const struct item *item)
@@ -133,6 +137,7 @@ static void commit_free(struct commit_op *o)
 		buf_unref(o->recent.big[i].payload.buf);
 	free(o->recent.big);
 	buf_unref(o->recent.buf);
+	buf_unref(o->echo);
 	bulk_end(&o->bulk, /* written = */ false);
 	unsynced_free(&o->earlier);
 	free(o->v);
@@ -154,7 +159,7 @@ static struct commit_op *commit_new(struct log *log, const struct portion *n)
 	o->recent.at = (uint32_t)o->at;
 	o->recent.buf = buf_new(n->meta + n->small);
 	o->recent.big = n->nbig ? calloc(n->nbig, sizeof *o->recent.big) : NULL;
-	o->v = calloc(2 * n->nbig + 2, sizeof *o->v);
+	o->v = calloc(2 * n->nbig + 3, sizeof *o->v);
 	if (!o->recent.buf || !o->v || (n->nbig && !o->recent.big) ||
 	    bulk_begin(log, &o->bulk, n->entries, n->notes, n->slots) < 0 ||
 	    (o->sync && unsynced_gather(log, o->f, &o->earlier) < 0)) {
@@ -226,6 +231,37 @@ static void commit_fill(struct commit_op *o, const struct portion *n)
 	add_small(o, gathered);
 	o->recent.charge += sizeof *b + b->size;
 	assert(meta == b->data + n->meta && b->size == n->meta + n->small);
+}
+
+/* The end of a commit, which has `n` bytes so far: zeros, and what the one before has said. */
+static void add_end(struct commit_op *o, uint64_t n, uint64_t size, struct buf *echo)
+{
+	uint32_t said = echo ? echo->size : 0;
+
+	if (n + said < size)
+		o->v[o->nv++] = (struct iovec){ (void *)zeros, size - n - said };
+	if (!said)
+		return;
+	echo_seal(echo, o->f->seed);
+	o->c.echo = said;
+	o->echo = echo;
+	o->v[o->nv++] = (struct iovec){ echo->data, said };
+}
+
+/* For the next one to say again. */
+static void remember(struct commit_op *o)
+{
+	struct journal *j = &o->log->journal;
+	uint32_t state = 0;
+
+	echo_begin(&j->said, o->at, slice_of(o->recent.buf->data, o->c.meta_size));
+	LIST_EACH(n, &o->items) {
+		const struct item *item = CONTAINER(struct item, link, n);
+
+		if (item->entry.kind == LOG_STATE && echo_has_room(&state, item->entry.payload.size))
+			bytes_add_slice(&j->said, view_slice(item->entry.payload));
+	}
+	journal_remember(j);
 }
 
 /* In which order the two parts reach the disk does not matter: the commit is valid only with what it notes. */
@@ -326,6 +362,8 @@ static void commit_undo(struct commit_op *o)
 			item->alone->waiting += item->entry.payload.size;
 	}
 	log->journal.head = o->before;
+	buf_unref(log->journal.echo);
+	log->journal.echo = TAKE(o->echo);
 	log->stats.bytes_written -= o->c.size + bulk_bytes(&o->bulk);
 	log->stats.bytes_noted -= bulk_bytes(&o->bulk);
 	log_rest(log);
@@ -377,7 +415,6 @@ static void commit_begin(struct log *log)
 	struct portion n = choose(log, journal_room(j));
 	struct commit_op *o;
 	uint64_t size;
-	uint32_t padding;
 
 	if (!n.entries && journal_enter_next(log) == 0)
 		n = choose(log, journal_active(j)->size - j->head.at - BLOCK);
@@ -391,12 +428,11 @@ static void commit_begin(struct log *log)
 	commit_fill(o, &n);
 
 	size = portion_size(&n);
-	padding = (uint32_t)(size - n.meta - n.small - n.big);
-	if (padding)
-		o->v[o->nv++] = (struct iovec){ (void *)zeros, padding };
 	o->c = journal_next(log, COMMIT_ENTRIES, n.entries, (uint32_t)n.meta, size);
+	add_end(o, n.meta + n.small + n.big, size, n.echo ? TAKE(j->echo) : NULL);
 	o->c.meta_crc = crc32c(o->f->seed, o->recent.buf->data + COMMIT_HEADER, n.meta - COMMIT_HEADER);
 	commit_encode(&o->c, o->f->seed, o->at, o->recent.buf->data);
+	remember(o);
 	journal_advance(log, &o->c);
 	submit(o);
 }
@@ -419,9 +455,9 @@ static void mark_begin(struct log *log)
 	if (!o)
 		return;
 	o->c = journal_next(log, COMMIT_MARK, 0, COMMIT_HEADER, BLOCK);
-	commit_encode(&o->c, o->f->seed, o->at, o->mark);
 	o->v[o->nv++] = (struct iovec){ o->mark, COMMIT_HEADER };
-	o->v[o->nv++] = (struct iovec){ (void *)zeros, BLOCK - COMMIT_HEADER };
+	add_end(o, COMMIT_HEADER, BLOCK, journal_echo(j) && COMMIT_HEADER + journal_echo(j) <= BLOCK ? buf_ref(j->echo) : NULL);
+	commit_encode(&o->c, o->f->seed, o->at, o->mark);
 	j->marked = true;
 	submit(o);
 }

@@ -4,6 +4,7 @@
  *   log.c         the door: appending, applying, slots
  *   journal.c     the journal's files, and where its chain goes on
  *   commit.c      what waits becomes durable
+ *   echo.h        what a commit says of the one before it
  *   bulk.h        appends that go straight to a segment
  *   unsynced.c    what is written and not synced yet
  *   recovery.c    from bytes on disk to the state before the crash; noted.c: with what was noted
@@ -29,6 +30,7 @@
 #include "base/map.h"
 #include "base/radix.h"
 #include "base/stretch.h"
+#include "log/echo.h"
 #include "log/format.h"
 #include "log/log.h"
 #include "log/mutants.h"
@@ -81,6 +83,8 @@ struct journal {
 	struct place head;              /* beyond the last commit, also one under way */
 	uint64_t durable;               /* the last commit known durable */
 	struct commit_op *commit;       /* under way */
+	struct buf *echo;               /* of the commit before the head: see echo.h; NULL: there is none */
+	struct bytes said;              /* room for making one */
 	bool marked;                    /* a mark stands at the head, or is under way */
 	uint32_t idle_turns;
 	uint64_t choices;               /* how often entries were chosen for a commit */
@@ -350,6 +354,9 @@ void journal_advance(struct log *log, const struct commit *c);
 int journal_add_live(struct journal *j, struct jfile *f);
 int journal_add_spare(struct journal *j, struct jfile *f);
 int journal_make_room_now(struct log *log, struct why *why);     /* for one block at the head */
+uint32_t journal_echo(const struct journal *j);                  /* bytes of the echo that the next commit carries; 0: none */
+/* What the commit before the head has said, which is in j->said: the next one says it again. */
+void journal_remember(struct journal *j);
 uint64_t journal_reserve(const struct log *log);                  /* bytes of disk for its next file and for moving */
 void journal_free(struct log *log, bool close_files);
 

@@ -107,7 +107,7 @@ int file_header_decode(const uint8_t block[BLOCK], enum file_kind kind, const ch
  *
  *   0 magic u32  4 crc u32 (of the place and [8, 80))  8 generation u64  16 seq u64  24 term u64  32 durable u64
  *   40 first entry u64  48 prev u32  52 meta crc u32  56 entries u32  60 meta size u32  64 size u32  68 kind u32
- *   72 zero u64
+ *   72 echo u32  76 zero u32
  */
 
 enum { COMMIT_MAGIC = 0x74636d68 };     /* "hmct" */
@@ -146,7 +146,8 @@ void commit_encode(struct commit *c, uint32_t seed, uint64_t at, uint8_t header[
 	put_le32(header + 60, c->meta_size);
 	put_le32(header + 64, c->size);
 	put_le32(header + 68, c->kind);
-	put_le64(header + 72, 0);
+	put_le32(header + 72, c->echo);
+	put_le32(header + 76, 0);
 	c->crc = header_crc(header, seed, at);
 	put_le32(header + 4, c->crc);
 }
@@ -162,7 +163,8 @@ bool commit_decode(const uint8_t header[COMMIT_HEADER], uint32_t seed, uint64_t 
 		.generation = get_le64(header + 8), .seq = get_le64(header + 16), .term = get_le64(header + 24),
 		.durable = get_le64(header + 32), .first_entry = get_le64(header + 40),
 		.prev = get_le32(header + 48), .meta_crc = get_le32(header + 52), .entries = get_le32(header + 56),
-		.meta_size = get_le32(header + 60), .size = get_le32(header + 64), .crc = get_le32(header + 4),
+		.meta_size = get_le32(header + 60), .size = get_le32(header + 64), .echo = get_le32(header + 72),
+		.crc = get_le32(header + 4),
 	};
 	return true;
 }

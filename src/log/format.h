@@ -34,7 +34,8 @@ enum file_kind { FILE_JOURNAL, FILE_SEGMENT, FILE_INDEX, FILE_CHECKPOINT, FILE_K
 
 /* What this program writes.  It reads all versions up to that. */
 enum {
-	JOURNAL_VERSION = 2,            /* 2: entries may be notes */
+	JOURNAL_VERSION = 3,            /* 2: entries may be notes; 3: echoes, and the header once more at the end */
+	JOURNAL_OF_ECHOES = 3,
 	SEGMENT_VERSION = 2,            /* 2: a sweep may have written it */
 	INDEX_VERSION = 1,
 	CHECKPOINT_VERSION = 3,         /* 2: a segment may be one of bulk appends; 3: made of pieces, continues others */
@@ -97,6 +98,7 @@ struct commit {
 	uint32_t entries;
 	uint32_t meta_size;     /* header and descriptions of entries */
 	uint32_t size;          /* with payloads and padding; a multiple of BLOCK */
+	uint32_t echo;          /* bytes at its end that say what the commit before has said; 0: none */
 	uint32_t crc;           /* out: of the header */
 };
 

@@ -141,6 +141,9 @@ static int64_t prepare_step(struct disk *disk, struct prepare *p)
 	p->zeroed += n;
 	if (r >= 0 && p->zeroed == f->size)
 		r = disk->calls->write(disk, f->file, &(struct iovec){ p->header, BLOCK }, 1, 0);
+	/* Once more, behind the end. */
+	if (r >= 0 && p->zeroed == f->size)
+		r = disk->calls->write(disk, f->file, &(struct iovec){ p->header, BLOCK }, 1, (int64_t)f->size);
 	if (r >= 0)
 		r = log_final(disk->calls->sync(disk, f->file));
 	if (r >= 0 && p->zeroed == f->size && p->fresh)
@@ -390,6 +393,17 @@ void journal_advance(struct log *log, const struct commit *c)
 	j->idle_turns = 0;
 }
 
+uint32_t journal_echo(const struct journal *j)
+{
+	return j->echo && journal_active(j)->version >= JOURNAL_OF_ECHOES ? j->echo->size : 0;
+}
+
+void journal_remember(struct journal *j)
+{
+	buf_unref(j->echo);
+	j->echo = echo_pack(&j->said);
+}
+
 /* The log must be able to start again although the disk is full. */
 uint64_t journal_room(const struct journal *j)
 {
@@ -431,30 +445,50 @@ int journal_sync_now(struct log *log)
 	return 0;
 }
 
+/* A commit without entries at the head, and the echo at its end. */
+static int64_t write_now(struct log *log, const struct jfile *f, const struct commit *c, uint8_t *header)
+{
+	struct iovec v[3] = {
+		{ header, COMMIT_HEADER }, { (void *)zeros, c->size - COMMIT_HEADER - c->echo },
+		{ c->echo ? log->journal.echo->data : header, c->echo },
+	};
+	int64_t r = log->io->write(log->disk, f->file, v, 3, (int64_t)log->journal.head.at);
+
+	return r < 0 ? r : log->io->sync(log->disk, f->file);
+}
+
+/* What the commit before has said is said again, if there is room for it in this file. */
 int journal_append_now(struct log *log, enum commit_kind kind, struct why *why)
 {
 	struct journal *j = &log->journal;
-	uint8_t block[BLOCK] = { 0 };
+	uint8_t header[COMMIT_HEADER];
 	struct jfile *f;
 	struct commit c;
+	uint32_t echo;
 	int64_t r;
 
 	r = journal_make_room_now(log, why);
 	if (r < 0)
 		return (int)r;
 	f = journal_active(j);
-	c = journal_next(log, kind, 0, COMMIT_HEADER, BLOCK);
+	echo = journal_echo(j);
+	if (COMMIT_HEADER + (uint64_t)echo > f->size - j->head.at)
+		echo = 0;
+	c = journal_next(log, kind, 0, COMMIT_HEADER, ROUND_UP(COMMIT_HEADER + (uint64_t)echo, BLOCK));
 	c.meta_crc = f->seed;
-	commit_encode(&c, f->seed, j->head.at, block);
-	r = log->io->write(log->disk, f->file, &(struct iovec){ block, BLOCK }, 1, (int64_t)j->head.at);
-	if (r >= 0)
-		r = log->io->sync(log->disk, f->file);
+	c.echo = echo;
+	commit_encode(&c, f->seed, j->head.at, header);
+	if (echo)
+		echo_seal(j->echo, f->seed);
+	r = write_now(log, f, &c, header);
 	if (r < 0) {
 		int e = disk_error(r);
 		return fail(why, e, "write journal/%08" PRIx64 ".jnl at %" PRIu64 ": %m", f->number, j->head.at);
 	}
-	log->stats.bytes_written += BLOCK;
+	log->stats.bytes_written += c.size;
 	if (kind == COMMIT_ENTRIES) {
+		echo_begin(&j->said, j->head.at, slice_of(header, sizeof header));
+		journal_remember(j);
 		journal_advance(log, &c);
 		j->durable = c.seq;
 		log->applied = j->head;
@@ -482,6 +516,8 @@ void journal_free(struct log *log, bool close_files)
 	if (j->next)
 		jfile_free(log, j->next, close_files);
 	free(j->preparing);
+	buf_unref(j->echo);
+	bytes_free(&j->said);
 	free(j->live);
 	free(j->spare);
 }

@@ -70,6 +70,13 @@
 #define MUTANT_forget_unsynced 0        /* a strict commit does not sync what relaxed ones before it wrote elsewhere */
 #endif
 
+#ifndef MUTANT_never_healed
+#define MUTANT_never_healed 0           /* what the next commit says of a damaged one is not listened to */
+#endif
+#ifndef MUTANT_half_healed
+#define MUTANT_half_healed 0            /* a damaged commit gets its description back, but not the broker's state */
+#endif
+
 #ifndef MUTANT_forget_noted_bytes
 #define MUTANT_forget_noted_bytes 0     /* a start counts what it had to look at in segments for nothing */
 #endif
