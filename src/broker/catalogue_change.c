@@ -25,6 +25,7 @@ struct changes {                        /* shard 0 */
 	unsigned starting;              /* the records of the start that are not applied yet */
 	unsigned behind;                /* shards that are not known to be up to date */
 	struct node held;               /* commands that came before all were */
+	struct map reserved;            /* names of what was deleted -> until when */
 };
 
 struct change {                         /* one that is under way */
@@ -56,6 +57,8 @@ void catalogue_close(struct broker *b)
 	if (c->changes)
 		for (struct node *n; (n = list_pop(&c->changes->held));)
 			cmd_free(CONTAINER(struct cmd, link, n));
+	if (c->changes)
+		map_free(&c->changes->reserved);
 	free(c->changes);
 	catalogue_clear(c);
 	free(c);
@@ -123,6 +126,24 @@ static void tell_others(struct broker *b, struct change *ch, struct slice body)
 		complete(b, ch);
 }
 
+/* What was reserved once and is free again goes. */
+static void reserve(struct broker *b, const struct cmd_change *c)
+{
+	struct map *reserved = &b->catalogue->changes->reserved;
+
+	MAP_EACH(reserved, e)
+		if ((int64_t)(uintptr_t)e->value <= b->now_ms)
+			map_remove(reserved, map_key(e));
+	/* Without memory it is not reserved: that is a courtesy, no promise. */
+	map_put(reserved, c->name, (void *)(uintptr_t)(b->now_ms + c->reserve_ms), NULL);
+}
+
+static bool is_reserved(struct broker *b, const struct cmd_change *c)
+{
+	return c->heeds_reserved &&
+	       (int64_t)(uintptr_t)map_get(&b->catalogue->changes->reserved, c->name) > b->now_ms;
+}
+
 static void take_verdict(const struct verdict *v, struct cmd *c)
 {
 	if (v->error)
@@ -140,7 +161,11 @@ static void applied(struct broker *b, struct pending *p, const struct log_entry 
 	struct slice payload = view_slice(entry->payload);
 
 	if (ch->errand.cmd) {
+		const struct cmd_change *c = (struct cmd_change *)ch->errand.cmd;
+
 		take_verdict(&b->catalogue->verdict, ch->errand.cmd);
+		if (c->head.kind == CMD_CHANGE && c->reserve_ms && c->head.error == 0)
+			reserve(b, c);
 		tell_others(b, ch, slice_of(payload.p + 1, payload.n - 1));
 		return;
 	}
@@ -282,7 +307,7 @@ void on_change(struct broker *b, struct cmd *c)
 		return;
 
 	record_from_change(change, &r, &scratch);
-	int e = scratch.failed ? -ERR_BAD_ARGUMENT : judge_now(b, &r, c);
+	int e = scratch.failed ? -ERR_BAD_ARGUMENT : is_reserved(b, change) ? -ERR_DELETED_RECENTLY : judge_now(b, &r, c);
 	if (e < 0) {
 		core_answer(b, c, e);
 		return;

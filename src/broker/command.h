@@ -182,6 +182,8 @@ struct cmd_change {
 	/* queues */
 	struct queue_spec *queue;
 	bool if_unused, if_empty;       /* deletes: ERR_IN_USE, ERR_NOT_EMPTY */
+	int64_t reserve_ms;             /* deletes: the name is reserved for so long, as far as creators heed it (until a restart) */
+	bool heeds_reserved;            /* CREATE_QUEUE: -ERR_DELETED_RECENTLY */
 	/* exchanges and bindings */
 	struct slice type;              /* "direct", "fanout", "topic", "headers" */
 	bool durable, auto_delete, internal;
@@ -431,6 +433,7 @@ struct cmd_purge {
 	struct cmd head;
 	uint32_t channel;
 	bool leased;                    /* also what is in flight (SQS), unless a session holds it */
+	int64_t once_in_ms;             /* -ERR_PURGED_RECENTLY if one that said so was less than this ago (until a restart); 0 */
 	uint64_t ret_messages;
 };
 

@@ -462,6 +462,7 @@ void queues_close(struct broker *b)
 		free(p);
 	}
 	map_free(&qs->parties);
+	map_free(&qs->purged);
 	for (struct node *n; (n = list_pop(&qs->all));) {
 		struct queue *q = CONTAINER(struct queue, link, n);
 		list_move_all(&q->written, &qs->lost);

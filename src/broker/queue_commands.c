@@ -252,13 +252,28 @@ void on_settle(struct broker *b, struct cmd *cmd)
 
 /* ---- the rest ---- */
 
+/* Remember it; what is so old that nobody asks any more goes. */
+static int note_purge(struct broker *b, const struct cmd_purge *c)
+{
+	struct map *purged = &b->queues->purged;
+	int64_t last_ms = (int64_t)(uintptr_t)map_get_number(purged, c->channel);
+
+	if (last_ms && b->now_ms < last_ms + c->once_in_ms)
+		return -ERR_PURGED_RECENTLY;
+	MAP_EACH(purged, e)
+		if ((int64_t)(uintptr_t)e->value + c->once_in_ms <= b->now_ms)
+			map_remove_number(purged, e->number);
+	return map_put_number(purged, c->channel, (void *)(uintptr_t)b->now_ms, NULL);
+}
+
 void on_purge(struct broker *b, struct cmd *cmd)
 {
 	struct cmd_purge *c = (struct cmd_purge *)cmd;
 	struct queue *q = queue_of(b, c->channel);
+	int r = !q ? -ERR_NO_SUCH_CHANNEL : c->once_in_ms ? note_purge(b, c) : 0;
 
-	if (!q) {
-		core_answer(b, cmd, -ERR_NO_SUCH_CHANNEL);
+	if (r < 0) {
+		core_answer(b, cmd, r);
 		return;
 	}
 	int64_t purged = ledger_purge(&q->ledger, c->leased);

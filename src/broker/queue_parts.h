@@ -62,6 +62,7 @@ struct queues {
 	struct timer again;             /* due at once: somebody has more to do */
 	struct state_scratch scratch;
 	struct message_pool pool;
+	struct map purged;              /* channel -> when, for those that may be purged only so often */
 };
 
 /* A session, as far as it holds leases here, or waits. */

@@ -27,6 +27,7 @@ struct peer {
 	char address[64];               /* "127.0.0.1:50112" */
 	char local[64];                 /* the address that the client connected to, "127.0.0.1:9092" */
 	bool loopback;                  /* the peer's address, not the listener's */
+	bool secure;                    /* over TLS */
 };
 
 /* What every session may know of the broker; filled by server/, the same for all sessions of a shard. */
@@ -40,6 +41,7 @@ struct host_settings {
 	bool auto_create_topics;
 	const char *sqs_region;         /* "us-east-1" */
 	const char *sqs_account;        /* "000000000000" */
+	bool sqs_strict;                /* a purge, and creating again what was deleted, must wait 60 s, as at AWS */
 	/* Kafka's, to be told to those who ask for them. */
 	uint32_t group_initial_rebalance_ms, group_min_session_ms, group_max_session_ms, group_max_size;
 	uint32_t offset_metadata_max, offsets_check_ms, offsets_retention_minutes, producer_expiration_ms;
@@ -119,6 +121,8 @@ struct protocol {
 
 /* The protocols; each lives in its own folder. */
 extern const struct protocol kafka_protocol, amqp_protocol, sqs_protocol;
+/* SQS for the process itself: nobody is asked who he is.  Never to be listened for. */
+extern const struct protocol sqs_inner_protocol;
 
 static inline void host_write(struct host *h, const void *p, size_t n) { h->calls->write(h, p, n); }
 static inline void host_write_view(struct host *h, struct view v) { h->calls->write_view(h, v); }

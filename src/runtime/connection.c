@@ -149,6 +149,14 @@ static void describe(struct connection *c)
 	struct sockaddr_storage a;
 	socklen_t size = sizeof a;
 
+	if (getpeername(c->socket, (struct sockaddr *)&a, &size) == 0 && a.ss_family == AF_UNIX) {
+		/* The process itself: see runtime_connect(). */
+		snprintf(c->peer.address, sizeof c->peer.address, "itself");
+		snprintf(c->peer.local, sizeof c->peer.local, "itself");
+		c->peer.loopback = true;
+		return;
+	}
+	size = sizeof a;
 	if (getpeername(c->socket, (struct sockaddr *)&a, &size) == 0) {
 		address_text(&a, c->peer.address, sizeof c->peer.address);
 		c->peer.loopback = address_is_loopback(&a);

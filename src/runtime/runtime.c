@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -126,7 +128,7 @@ int runtime_start(const struct runtime_options *o, struct runtime **ret, struct 
 	if (!rt)
 		return fail(why, -ERR_NO_MEMORY, "out of memory");
 	rt->options = *o;
-	rt->lock = -1;
+	rt->lock = rt->inner = -1;
 	pthread_mutex_init(&rt->stats_lock, NULL);
 	clock_start(&rt->clock);
 
@@ -157,6 +159,18 @@ int runtime_start(const struct runtime_options *o, struct runtime **ret, struct 
 		return -ERR_DISK;
 	*ret = rt;
 	return 0;
+}
+
+int runtime_connect(struct runtime *rt, const struct protocol *protocol, struct why *why)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0 || fcntl(ends[1], F_SETFL, O_NONBLOCK) < 0)
+		return fail(why, -ERR_NO_MEMORY, "socketpair: %m");
+	rt->inner_protocol = protocol;
+	atomic_store(&rt->inner, ends[1]);
+	wake_all(rt);
+	return ends[0];
 }
 
 void runtime_accept(struct runtime *rt)

@@ -28,6 +28,8 @@ struct runtime {
 	struct shard *shards;
 	struct ring *rings;             /* rings[from * shards + to] */
 	_Atomic bool stopping, blocked, accepting, dispose;
+	_Atomic int inner;              /* a socket that shard 0 is to open a connection on; -1 */
+	const struct protocol *inner_protocol;
 	int lock;                       /* on the data directory */
 
 	pthread_mutex_t stats_lock;
@@ -44,6 +46,11 @@ struct runtime {
 int runtime_start(const struct runtime_options *o, struct runtime **ret, struct why *why);
 /* Let clients in: everything that sessions can reach must be in place. */
 void runtime_accept(struct runtime *rt);
+/*
+ * A connection of the process with itself; returns the caller's end, a blocking socket, or a negative error.  Before runtime_accept(): one
+ * at a time.
+ */
+int runtime_connect(struct runtime *rt, const struct protocol *protocol, struct why *why);
 /* Alarms, from the main thread; returns the milliseconds after which to look again: fewer when the disk fills up. */
 int runtime_check(struct runtime *rt);
 /*

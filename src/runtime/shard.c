@@ -382,7 +382,7 @@ static bool has_orders(const struct shard *s)
 	const struct runtime *rt = s->runtime;
 
 	return atomic_load(&rt->stopping) != s->stopping || atomic_load(&rt->blocked) != s->blocked ||
-	       atomic_load(&rt->accepting) != s->accepting || atomic_load(&rt->dispose);
+	       (s->id == 0 && atomic_load(&rt->inner) >= 0) || atomic_load(&rt->accepting) != s->accepting || atomic_load(&rt->dispose);
 }
 
 static void wait_for_events(struct shard *s)
@@ -419,6 +419,8 @@ static void follow_orders(struct shard *s)
 		watch_listeners(s, true);
 		s->accepting = true;
 	}
+	if (s->id == 0 && atomic_load(&rt->inner) >= 0)
+		connection_open(s, rt->inner_protocol, atomic_exchange(&rt->inner, -1));
 	change_blocked(s);
 	if (atomic_load(&rt->stopping) && !s->stopping) {
 		if (s->accepting && !s->accept_again_ms)

@@ -20,6 +20,7 @@ struct user {
 struct key {
 	char secret[SECRET_MAX];
 	size_t size;
+	char user[PRINCIPAL_NAME], account[ACCOUNT_DIGITS + 1];
 };
 
 struct gate {
@@ -89,18 +90,29 @@ int gate_add_user(struct gate *g, const char *name, const char *password, bool a
 	return put_owned(&g->users, slice_cstr(name), u);
 }
 
-int gate_add_key(struct gate *g, const char *access_key, const char *secret)
+int gate_add_caller(struct gate *g, const char *access_key, const char *secret, const char *user, const char *account)
 {
 	struct key *k;
 
-	if (!*access_key || !*secret || strlen(access_key) > SECRET_MAX || strlen(secret) >= SECRET_MAX)
+	if (!*access_key || !*secret || strlen(access_key) >= PRINCIPAL_NAME || strlen(secret) >= SECRET_MAX)
 		return -ERR_BAD_ARGUMENT;
+	if (strlen(user) >= sizeof k->user || strlen(account) >= sizeof k->account)
+		return -ERR_BAD_ARGUMENT;
+	if (map_get(&g->keys, slice_cstr(access_key)))
+		return -ERR_EXISTS;
 	k = calloc(1, sizeof *k);
 	if (!k)
 		return -ERR_NO_MEMORY;
 	k->size = strlen(secret);
 	memcpy(k->secret, secret, k->size);
+	memcpy(k->user, user, strlen(user));
+	memcpy(k->account, account, strlen(account));
 	return put_owned(&g->keys, slice_cstr(access_key), k);
+}
+
+int gate_add_key(struct gate *g, const char *access_key, const char *secret)
+{
+	return gate_add_caller(g, access_key, secret, "", "");
 }
 
 static void become(struct principal *ret, struct slice name, bool administrator)
@@ -152,11 +164,17 @@ bool gate_has_keys(const struct gate *g)
 	return g->keys.count > 0;
 }
 
-struct slice gate_secret(const struct gate *g, struct slice access_key)
+struct slice gate_secret(const struct gate *g, struct slice access_key, struct principal *ret)
 {
-	const struct key *k = map_get(&g->keys, access_key);
+	const struct key *k = access_key.n < PRINCIPAL_NAME ? map_get(&g->keys, access_key) : NULL;
 
-	return k ? slice_of(k->secret, k->size) : SLICE_NULL;
+	if (!k)
+		return SLICE_NULL;
+	*ret = (struct principal){ .known = true, .administrator = !*k->user && !*k->account };
+	memcpy(ret->name, access_key.p, access_key.n);
+	memcpy(ret->user, k->user, sizeof ret->user);
+	memcpy(ret->account, k->account, sizeof ret->account);
+	return slice_of(k->secret, k->size);
 }
 
 /* Permissions per user and resource come with the administration of users; until then whoever is let in may do all. */

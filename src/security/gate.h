@@ -16,12 +16,15 @@
 
 struct gate;
 
-enum { PRINCIPAL_NAME = 64 };
+enum { PRINCIPAL_NAME = 64, ACCOUNT_DIGITS = 12 };
 
 struct principal {
 	char name[PRINCIPAL_NAME];      /* "guest"; "anonymous" */
 	bool known;                     /* it has proved who it is, or is let in unasked */
 	bool administrator;
+	/* Callers with an access key: who they are to AWS.  Policies of queues speak of these. */
+	char account[ACCOUNT_DIGITS + 1];       /* ""; the owner of the queues */
+	char user[PRINCIPAL_NAME];              /* ""; the account itself (root) */
 };
 
 enum operation {                        /* as RabbitMQ divides them; Kafka and SQS operations map on these */
@@ -37,6 +40,8 @@ void gate_free(struct gate *g);
 int gate_add_user(struct gate *g, const char *name, const char *password, bool administrator);
 /* An SQS access key; with at least one, requests must be signed. */
 int gate_add_key(struct gate *g, const char *access_key, const char *secret);
+/* The same for a user, of our own account ("") or another; -ERR_EXISTS if somebody has that key. */
+int gate_add_caller(struct gate *g, const char *access_key, const char *secret, const char *user, const char *account);
 
 /* User name and password (AMQP PLAIN, AMQPLAIN; Kafka SASL PLAIN).  -ERR_REFUSED with the reason for the log. */
 int gate_password(const struct gate *g, struct slice user, struct slice password, bool loopback, struct principal *ret,
@@ -44,8 +49,8 @@ int gate_password(const struct gate *g, struct slice user, struct slice password
 /* A peer without credentials (Kafka PLAINTEXT, SQS with no keys configured).  -ERR_REFUSED unless loopback. */
 int gate_anonymous(const struct gate *g, bool loopback, struct principal *ret, struct why *why);
 bool gate_has_keys(const struct gate *g);
-/* The secret of an access key, or null. */
-struct slice gate_secret(const struct gate *g, struct slice access_key);
+/* The secret of an access key, and who has it; null: nobody. */
+struct slice gate_secret(const struct gate *g, struct slice access_key, struct principal *ret);
 
 bool gate_allows(const struct gate *g, const struct principal *p, enum operation op, struct slice vhost, struct slice name);
 

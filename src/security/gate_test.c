@@ -43,11 +43,16 @@ TEST(a_peer_without_credentials_must_be_local)
 
 TEST(secrets_are_found_by_access_key)
 {
+	struct principal p;
 	struct gate *g;
 
 	CHECK(gate_new(&g) == 0 && !gate_has_keys(g));
 	CHECK(gate_add_key(g, "AKID", "s3cret") == 0 && gate_has_keys(g));
-	CHECK(slice_is(gate_secret(g, SLICE("AKID")), "s3cret"));
-	CHECK(!gate_secret(g, SLICE("AKIE")).p);
+	CHECK(gate_add_caller(g, "AKID", "other", "ann", "") == -ERR_EXISTS);
+	CHECK(gate_add_caller(g, "AKIF", "other", "ann", "111122223333") == 0);
+	CHECK(slice_is(gate_secret(g, SLICE("AKID"), &p), "s3cret") && p.administrator && !*p.account && !*p.user);
+	CHECK(slice_is(gate_secret(g, SLICE("AKIF"), &p), "other") && !p.administrator && p.known);
+	CHECK(!strcmp(p.name, "AKIF") && !strcmp(p.user, "ann") && !strcmp(p.account, "111122223333"));
+	CHECK(!gate_secret(g, SLICE("AKIE"), &p).p);
 	gate_free(g);
 }

@@ -40,6 +40,7 @@ static const struct name {
 	{ "default_pass", "", "its password", TEXT, AT(default_pass), 0, 0 },
 	{ "sqs.access_key", "", "SQS access key id; when set, requests must be signed with it", TEXT, AT(sqs_access_key), 0, 0 },
 	{ "sqs.secret_key", "", "its secret", TEXT, AT(sqs_secret_key), 0, 0 },
+	{ "sqs.strict", "false", "purges, and creating a queue again, must wait 60 s, as at AWS", YES_NO, AT(sqs_strict), 0, 0 },
 	{ "sqs.region", "us-east-1", "region in ARNs", TEXT, AT(sqs_region), 0, 0 },
 	{ "sqs.account", "000000000000", "12-digit account id in queue URLs and ARNs", ACCOUNT, AT(sqs_account), 0, 0 },
 	{ "kafka.advertised", "", "HOST:PORT that Kafka clients are told; empty: the address they connected to", HOST_PORT,
@@ -106,6 +107,12 @@ static const struct name {
 	{ "compression.lz4.level", "9", "the same for lz4: 1 to 17; 9 is the fast method", TOPIC, 0, 0, 0, "compression.lz4.level" },
 	{ "compression.zstd.level", "3", "the same for zstd: -131072 to 22", TOPIC, 0, 0, 0, "compression.zstd.level" },
 #undef AT
+};
+
+/* Settings with a name of the user's own behind them. */
+static const struct { const char *kind, *help; } kinds[] = {
+	{ "sqs.queue.", "a queue NAME that exists at start: {\"ATTRIBUTE\": \"VALUE\", ...} as CreateQueue has them, or {}" },
+	{ "sqs.caller.", "KEY SECRET [ACCOUNT]: the SQS access key of a user NAME, of our account or another one" },
 };
 
 /* What RabbitMQ and Kafka call some of them; Kafka has some in other units. */
@@ -251,8 +258,43 @@ static int set_topic(const struct name *n, struct topic_policy *to, const char *
 	return 0;
 }
 
+static struct config_item *find_item(struct config *c, const char *name)
+{
+	for (unsigned i = 0; i < c->nitems; i++) {
+		size_t n = strlen(c->items[i].kind);
+		if (!strncmp(name, c->items[i].kind, n) && !strcmp(name + n, c->items[i].name))
+			return &c->items[i];
+	}
+	return NULL;
+}
+
+/* 0: it is no such name; 1: set. */
+static int set_item(struct config *c, const char *name, const char *value, struct why *why)
+{
+	struct config_item *item = find_item(c, name), fresh = { 0 };
+
+	for (size_t i = 0; !item && i < sizeof kinds / sizeof *kinds; i++)
+		if (!strncmp(name, kinds[i].kind, strlen(kinds[i].kind)) && name[strlen(kinds[i].kind)])
+			fresh = (struct config_item){ .kind = kinds[i].kind, .name = strdup(name + strlen(kinds[i].kind)) };
+	if (!item && !fresh.kind)
+		return 0;
+	if (!item && c->nitems == CONFIG_ITEMS_MAX) {
+		free(fresh.name);
+		return fail(why, -ERR_BAD_ARGUMENT, "%s: more than %d of these", name, CONFIG_ITEMS_MAX);
+	}
+	if (!item)
+		*(item = &c->items[c->nitems++]) = fresh;
+	free(item->value);
+	item->value = strdup(value);
+	return item->name && item->value ? 1 : fail(why, -ERR_NO_MEMORY, "%s: out of memory", name);
+}
+
 int config_set(struct config *c, const char *name, const char *value, struct why *why)
 {
+	int r = set_item(c, name, value, why);
+
+	if (r)
+		return r < 0 ? r : 0;
 	const struct alias *alias = find_alias(name);
 	const struct name *n = find(name);
 	void *to = n ? (char *)c + n->offset : NULL;
@@ -333,6 +375,8 @@ static int read_line(struct config *c, char *line, bool *given, struct why *why)
 	*equals = '\0';
 	name = strip(name);
 	n = find(name);
+	if (find_item(c, name))
+		return fail(why, -ERR_BAD_ARGUMENT, "'%s' is given twice", name);
 	if (n && given[n - names])
 		return fail(why, -ERR_BAD_ARGUMENT, "'%s' is given twice", n->name);
 	if (n)
@@ -366,6 +410,30 @@ int config_read(struct config *c, const char *path, struct why *why)
 	return r;
 }
 
+/* "KEY SECRET [ACCOUNT]" */
+static int add_callers(const struct config *c, struct gate *gate, struct why *why)
+{
+	for (unsigned i = 0; i < c->nitems; i++) {
+		char key[CONFIG_TEXT], secret[CONFIG_TEXT], account[CONFIG_TEXT] = "", more[2];
+		const struct config_item *item = &c->items[i];
+		int n;
+
+		if (strcmp(item->kind, "sqs.caller."))
+			continue;
+		n = sscanf(item->value, "%255s %255s %255s %1s", key, secret, account, more);
+		if (n < 2 || n > 3 || (*account && (strlen(account) != ACCOUNT_DIGITS || strspn(account, "0123456789") != ACCOUNT_DIGITS)))
+			return fail(why, -ERR_BAD_ARGUMENT, "%s%s: must be KEY SECRET, or KEY SECRET ACCOUNT with an account of 12 digits",
+				    item->kind, item->name);
+		n = gate_add_caller(gate, key, secret, item->name, account);
+		if (n == -ERR_EXISTS)
+			return fail(why, n, "%s%s: the key %s is somebody else's", item->kind, item->name, key);
+		if (n < 0)
+			return fail(why, -ERR_BAD_ARGUMENT, "%s%s: name and key must be shorter than 64 bytes, the secret than 128",
+				    item->kind, item->name);
+	}
+	return 0;
+}
+
 int config_check(const struct config *c, struct gate *gate, struct why *why)
 {
 	if (!*c->default_user != !*c->default_pass)
@@ -377,12 +445,14 @@ int config_check(const struct config *c, struct gate *gate, struct why *why)
 	    gate_add_user(gate, c->default_user, c->default_pass, true) < 0)
 		return fail(why, -ERR_BAD_ARGUMENT, "default_user = %s: must be 1 to 63 bytes", c->default_user);
 	if (*c->sqs_access_key && gate_add_key(gate, c->sqs_access_key, c->sqs_secret_key) < 0)
-		return fail(why, -ERR_BAD_ARGUMENT, "sqs.access_key and sqs.secret_key must be shorter than 128 bytes");
-	return 0;
+		return fail(why, -ERR_BAD_ARGUMENT, "sqs.access_key must be shorter than 64 bytes, sqs.secret_key than 128");
+	return add_callers(c, gate, why);
 }
 
 void config_names(FILE *to)
 {
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		fprintf(to, "%-34s %-18s %s\n", names[i].name, *names[i].value ? names[i].value : "-", names[i].help);
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		fprintf(to, "%sNAME%*s %-18s %s\n", kinds[i].kind, (int)(30 - strlen(kinds[i].kind)), "", "-", kinds[i].help);
 }

@@ -16,7 +16,13 @@
 #include "broker/topic_policy.h"
 #include "security/gate.h"
 
-enum { CONFIG_TEXT = 256 };
+enum { CONFIG_TEXT = 256, CONFIG_ITEMS_MAX = 1000 };
+
+/* A setting whose name ends in a name that the user chose: `sqs.queue.orders`, `sqs.caller.ann`. */
+struct config_item {
+	const char *kind;               /* "sqs.queue.", "sqs.caller." */
+	char *name, *value;
+};
 
 struct config {
 	char data[1024];
@@ -46,6 +52,9 @@ struct config {
 	uint64_t transaction_max_timeout_ms;
 	uint64_t transactional_id_expiration_ms;
 	uint64_t journal_file_bytes;
+	bool sqs_strict;
+	struct config_item items[CONFIG_ITEMS_MAX];     /* in the order in which they were given */
+	unsigned nitems;
 };
 
 void config_defaults(struct config *c);

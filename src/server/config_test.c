@@ -75,7 +75,7 @@ TEST(every_name_that_is_listed_can_be_set)
 		CHECK(strcmp(value, "-") == 0 || is(set(&c, name, value), ""));
 		n++;
 	}
-	CHECK(n == 54);
+	CHECK(n == 57);
 	free(listed);
 }
 
@@ -267,6 +267,34 @@ TEST(what_goes_together_is_set_together)
 		CHECK(gate_has_keys(gate) == (*rows[i].key && !*rows[i].sentence));
 		gate_free(gate);
 	}
+}
+
+TEST(settings_may_have_names_of_the_users_own)
+{
+	struct config *c = calloc(1, sizeof *c);
+	struct principal who;
+	struct gate *gate;
+	struct why why;
+
+	config_defaults(c);
+	CHECK(gate_new(&gate) == 0);
+	CHECK(config_set(c, "sqs.queue.orders", "{}", &why) == 0 && config_set(c, "sqs.queue.a.fifo", "{}", &why) == 0);
+	CHECK(config_set(c, "sqs.queue.orders", "{\"DelaySeconds\": 1}", &why) == 0);
+	CHECK(c->nitems == 2 && !strcmp(c->items[0].name, "orders") && !strcmp(c->items[1].name, "a.fifo"));
+	CHECK(!strcmp(c->items[0].value, "{\"DelaySeconds\": 1}"));
+	CHECK(config_set(c, "sqs.queue.", "{}", &why) == -ERR_BAD_ARGUMENT);
+
+	CHECK(config_set(c, "sqs.caller.ann", "AK secret 111122223333", &why) == 0 && config_check(c, gate, &why) == 0);
+	CHECK(slice_is(gate_secret(gate, SLICE("AK"), &who), "secret") && !strcmp(who.account, "111122223333"));
+	CHECK(config_set(c, "sqs.caller.bob", "AK other", &why) == 0 && config_check(c, gate, &why) < 0);
+	CHECK(config_set(c, "sqs.caller.bob", "BK", &why) == 0 && config_check(c, gate, &why) < 0);
+	CHECK(config_set(c, "sqs.caller.bob", "BK secret 12", &why) == 0 && config_check(c, gate, &why) < 0);
+	gate_free(gate);
+	for (unsigned i = 0; i < c->nitems; i++) {
+		free(c->items[i].name);
+		free(c->items[i].value);
+	}
+	free(c);
 }
 
 TEST(defaults_of_topics_have_kafkas_names_and_units)

@@ -14,6 +14,7 @@
 #include "admin/admin.h"
 #include "runtime/runtime.h"
 #include "server/config.h"
+#include "server/declare.h"
 
 static const char usage[] =
 	"usage: hawser serve [--data DIR] [--kafka ADDR:PORT] [--amqp ADDR:PORT] [--sqs ADDR:PORT] [--admin ADDR:PORT]\n"
@@ -180,6 +181,7 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 		.auto_create_topics = c->auto_create_topics,
 		.sqs_region = c->sqs_region,
 		.sqs_account = c->sqs_account,
+		.sqs_strict = c->sqs_strict,
 		.group_initial_rebalance_ms = (uint32_t)c->group_initial_rebalance_ms,
 		.group_min_session_ms = (uint32_t)c->group_min_session_ms,
 		.group_max_session_ms = (uint32_t)c->group_max_session_ms,
@@ -287,6 +289,10 @@ int serve(int argc, char **argv)
 	}
 	sigprocmask(SIG_BLOCK, &ends, NULL);
 	figures = (struct figures){ .runtime = rt, .started_ms = clock_now_ms(&rt->clock) };
+	if (declare_queues(&config, rt, &why) < 0) {
+		complain(&why);
+		_exit(EXIT_FAILURE);
+	}
 	runtime_accept(rt);
 
 	for (unsigned i = 0; i < options.nlisteners; i++)

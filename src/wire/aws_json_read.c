@@ -9,6 +9,7 @@
 #include "base/utf8.h"
 #include "wire/aws_parts.h"
 #include "wire/base64.h"
+#include "wire/json.h"
 #include "wire/walk.h"
 
 struct reader {
@@ -454,4 +455,67 @@ int aws_decode_json(const struct wire_msg *m, struct slice in, struct arena *a, 
 	if (r.bad)
 		return fail(why, r.error, "%s: %s (byte %zu)", r.field ? r.field->label : m->name, r.bad, r.bad_at);
 	return aws_check_required(m, out, why);
+}
+
+/* ---------------------------------------------------------------------------------------------------- as a tree ---- */
+
+static void read_tree(struct reader *r, struct json *to);
+
+static void read_members(struct reader *r, struct json *to, uint8_t open, uint8_t close)
+{
+	int32_t n = count_elements(r, open, close);
+	bool first = true;
+
+	to->members = n ? take_memory(r, (size_t)n * sizeof *to->members) : NULL;
+	to->n = to->members ? (uint32_t)n : 0;
+	enter(r, open, "");
+	for (uint32_t i = 0; more(r, close, &first) && i < to->n; i++) {
+		to->members[i].name = open == '{' ? take_name(r) : SLICE_NULL;
+		read_tree(r, &to->members[i].value);
+	}
+}
+
+static void read_tree(struct reader *r, struct json *to)
+{
+	static const struct { char first; enum json_kind kind; const char *literal; } literals[] = {
+		{ 't', JSON_TRUE, "true" }, { 'f', JSON_FALSE, "false" }, { 'n', JSON_NULL, "null" },
+	};
+	uint8_t c = peek(r);
+	const uint8_t *from = r->at;
+
+	*to = (struct json){ .kind = JSON_NUMBER };
+	for (size_t i = 0; i < 3; i++)
+		if (c == literals[i].first) {
+			to->kind = literals[i].kind;
+			expect_literal(r, literals[i].literal);
+		}
+	if (c == '"') {
+		to->kind = JSON_STRING;
+		to->text = take_string(r);
+	} else if (c == '[' || c == '{') {
+		to->kind = c == '[' ? JSON_LIST : JSON_OBJECT;
+		read_members(r, to, c, c == '[' ? ']' : '}');
+	} else if (to->kind == JSON_NUMBER) {
+		take_number(r);
+	}
+	to->raw = slice_of(from, (size_t)(r->at - from));
+}
+
+int json_parse(struct slice text, struct arena *a, struct json *ret, struct why *why)
+{
+	const uint8_t *start = text.p ? text.p : (const uint8_t *)"";
+	struct reader r = { .start = start, .at = start, .end = start + text.n, .arena = a };
+
+	read_tree(&r, ret);
+	if (!r.bad && (peek(&r) || r.at < r.end))
+		malformed(&r, "is followed by something else");
+	return r.bad ? fail(why, r.error, "the JSON text %s (byte %zu)", r.bad, r.bad_at) : 0;
+}
+
+const struct json *json_get(const struct json *object, const char *name)
+{
+	for (uint32_t i = 0; object && object->kind == JSON_OBJECT && i < object->n; i++)
+		if (slice_is(object->members[i].name, name))
+			return &object->members[i].value;
+	return NULL;
 }

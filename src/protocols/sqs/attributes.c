@@ -1,9 +1,10 @@
 /* attributes.c - the attributes of a queue: which there are, what they may be, and what they mean to the engine. */
 #include <stdio.h>
 
+#include "protocols/sqs/policy.h"
 #include "protocols/sqs/sqs.h"
 
-enum kind { NUMBER, YES_NO, REDRIVE, REDRIVE_ALLOW, CHOICE, COMPUTED, REFUSED };
+enum kind { NUMBER, YES_NO, POLICY, REDRIVE, REDRIVE_ALLOW, CHOICE, COMPUTED, REFUSED };
 
 static const struct attribute {
 	const char *name, *value;       /* the default; NULL: absent unless set */
@@ -12,7 +13,7 @@ static const struct attribute {
 	bool fifo;                      /* FIFO queues only */
 	const char *choices[2];
 } attributes[] = {
-	{ .name = "Policy", .kind = REFUSED },
+	{ .name = "Policy", .kind = POLICY },
 	{ "VisibilityTimeout", "30", NUMBER, 0, 43200 },
 	{ "MaximumMessageSize", "1048576", NUMBER, 1024, SQS_MESSAGE_MAX },
 	{ "MessageRetentionPeriod", "345600", NUMBER, 60, 1209600 },
@@ -35,7 +36,7 @@ static const struct attribute {
 	{ .name = "SqsManagedSseEnabled", .value = "false", .kind = REFUSED },
 };
 
-enum { ATTRIBUTES = sizeof attributes / sizeof *attributes };
+enum { ATTRIBUTES = sizeof attributes / sizeof *attributes, REDRIVE_SOURCES_MAX = 10 };
 
 static const struct attribute *find(struct slice name)
 {
@@ -97,7 +98,50 @@ static bool bad_redrive(struct sqs_error *e, struct slice value, const char *rea
 			(int)(value.n < 500 ? value.n : 500), (const char *)value.p, reason);
 }
 
-static bool read_redrive(struct sqs *s, struct slice value, bool fifo, struct slice *ret_name, int32_t *ret_max,
+static bool bad_allow(struct sqs_error *e, struct slice value, const char *reason)
+{
+	return sqs_fail(e, "InvalidParameterValueException", "Value %.*s for parameter RedriveAllowPolicy is invalid. Reason: %s",
+			(int)(value.n < 500 ? value.n : 500), (const char *)value.p, reason);
+}
+
+static bool read_redrive_allow(struct sqs *s, struct slice value, struct redrive_allow_policy *ret, struct sqs_error *e)
+{
+	bool by_queue;
+	struct why why;
+
+	wire_init(&redrive_allow_policy_msg, ret);
+	if (aws_decode_json(&redrive_allow_policy_msg, value, &s->request.arena, ret, &why) < 0)
+		return bad_allow(e, value, "Redrive allow policy is not a valid JSON map.");
+	if (!ret->redrive_permission.p)
+		return bad_allow(e, value, "Redrive allow policy does not contain mandatory attribute: redrivePermission.");
+	by_queue = slice_is(ret->redrive_permission, "byQueue");
+	if (!by_queue && !slice_is(ret->redrive_permission, "allowAll") && !slice_is(ret->redrive_permission, "denyAll"))
+		return bad_allow(e, value, "Invalid value for redrivePermission, must be allowAll, denyAll or byQueue.");
+	if (by_queue && ret->source_queue_arns.n <= 0)
+		return bad_allow(e, value, "Redrive allow policy of the type byQueue must name sourceQueueArns.");
+	if (!by_queue && ret->source_queue_arns.n > 0)
+		return bad_allow(e, value, "sourceQueueArns may be named only with byQueue.");
+	if (ret->source_queue_arns.n > REDRIVE_SOURCES_MAX)
+		return bad_allow(e, value, "At most 10 sourceQueueArns may be named.");
+	return true;
+}
+
+/* Does `target` take dead letters from the queue `source`? */
+static bool takes_from(struct sqs *s, const struct channel *target, struct slice source)
+{
+	struct slice value = setting_of(target->queue, "RedriveAllowPolicy"), arn = queue_arn(s, source);
+	struct redrive_allow_policy allow;
+	struct sqs_error e;
+
+	if (!value.n || !read_redrive_allow(s, value, &allow, &e) || slice_is(allow.redrive_permission, "allowAll"))
+		return true;
+	for (int32_t i = 0; i < allow.source_queue_arns.n; i++)
+		if (slice_eq(allow.source_queue_arns.v[i], arn))
+			return true;
+	return false;
+}
+
+static bool read_redrive(struct sqs *s, struct slice source, struct slice value, bool fifo, struct slice *ret_name, int32_t *ret_max,
 			 struct sqs_error *e)
 {
 	struct redrive_policy policy;
@@ -120,14 +164,18 @@ static bool read_redrive(struct sqs *s, struct slice value, bool fifo, struct sl
 		return bad_redrive(e, value, "Dead letter target does not exist.");
 	if (target->queue->spec->policy.fifo != fifo)
 		return bad_redrive(e, value, "Dead-letter queue must be same type of queue as the source.");
+	if (!takes_from(s, target, source))
+		return bad_redrive(e, value, "Redrive allow policy of the dead-letter queue does not permit this source queue.");
 	*ret_max = (int32_t)policy.max_receive_count;
 	return true;
 }
 
 /* ----------------------------------------------------------------------------------------------------- one attribute ---- */
 
-static bool check(struct sqs *s, const struct attribute *a, struct slice value, bool fifo, struct sqs_error *e)
+static bool check(struct sqs *s, struct slice queue, const struct attribute *a, struct slice value, bool fifo, struct sqs_error *e)
 {
+	struct redrive_allow_policy allow;
+	struct json policy;
 	struct slice name;
 	int64_t n;
 	int32_t max;
@@ -140,11 +188,11 @@ static bool check(struct sqs *s, const struct attribute *a, struct slice value, 
 	case CHOICE:
 		return slice_is(value, a->choices[0]) || slice_is(value, a->choices[1]) || bad_value(e, a->name);
 	case REDRIVE:
-		return value.n == 0 || read_redrive(s, value, fifo, &name, &max, e);
+		return value.n == 0 || read_redrive(s, queue, value, fifo, &name, &max, e);
 	case REDRIVE_ALLOW:
-		if (value.n == 0)
-			return true;
-		return sqs_fail(e, "UnsupportedOperation", "The attribute %s is not supported yet.", a->name);
+		return value.n == 0 || read_redrive_allow(s, value, &allow, e);
+	case POLICY:
+		return value.n == 0 || policy_read(&s->request.arena, value, &policy, e);
 	case REFUSED:
 		/* What changes nothing may be said. */
 		if (value.n == 0 || (a->value && slice_is(value, a->value)))
@@ -206,7 +254,7 @@ static bool is_set(const struct queue_spec *spec, const char *name, const char *
 }
 
 /* What the settings mean to the delivery engine. */
-static bool to_policy(struct sqs *s, struct cmd *owner, struct queue_spec *spec, bool fifo, struct sqs_error *e)
+static bool to_policy(struct sqs *s, struct slice queue, struct cmd *owner, struct queue_spec *spec, bool fifo, struct sqs_error *e)
 {
 	struct queue_policy *p = &spec->policy;
 	struct slice redrive = setting_in(spec->settings, spec->nsettings, "RedrivePolicy"), name;
@@ -226,13 +274,13 @@ static bool to_policy(struct sqs *s, struct cmd *owner, struct queue_spec *spec,
 		p->dead_channel = SLICE_NULL;
 		return true;
 	}
-	if (!read_redrive(s, redrive, fifo, &name, &p->max_receives, e))
+	if (!read_redrive(s, queue, redrive, fifo, &name, &p->max_receives, e))
 		return false;
 	p->dead_channel = cmd_copy(owner, name);
 	return true;
 }
 
-bool attributes_apply(struct sqs *s, const struct wire_pair *given, int32_t n, bool create, bool fifo,
+bool attributes_apply(struct sqs *s, struct slice queue, const struct wire_pair *given, int32_t n, bool create, bool fifo,
 		      struct cmd *owner, struct queue_spec *spec, struct sqs_error *e)
 {
 	struct setting *room = cmd_alloc(owner, (spec->nsettings + (uint32_t)(n > 0 ? n : 0) + 1) * sizeof *room);
@@ -248,11 +296,11 @@ bool attributes_apply(struct sqs *s, const struct wire_pair *given, int32_t n, b
 		if (!a || a->kind == COMPUTED)
 			return sqs_fail(e, "InvalidAttributeName", "Unknown Attribute %.*s.",
 					(int)(given[i].key.n < 200 ? given[i].key.n : 200), (const char *)given[i].key.p);
-		if (!applies(a, given[i].value, create, fifo, e) || !check(s, a, given[i].value, fifo, e))
+		if (!applies(a, given[i].value, create, fifo, e) || !check(s, queue, a, given[i].value, fifo, e))
 			return false;
 		put_setting(owner, spec, given[i].key, given[i].value);
 	}
-	return to_policy(s, owner, spec, fifo, e);
+	return to_policy(s, queue, owner, spec, fifo, e);
 }
 
 /* ------------------------------------------------------------------------------------------------------------ values ---- */

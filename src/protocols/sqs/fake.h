@@ -75,4 +75,17 @@ bool json(struct client *c, const char *action, const char *body, const char *ex
 bool query(struct client *c, const char *path, const char *form, const char *expected);
 bool answers(struct client *c, const char *expected);
 
+/*
+ * A transcript: requests and their whole answers.  Ids are shown as <id> and receipt handles as <handle>; '$' in a request is the last
+ * handle that came.
+ */
+struct row {
+	const char *to;                 /* an action (JSON), a path (Query), or NULL: time passes */
+	const char *request, *answer;
+	int64_t wait_ms;
+};
+bool holds_for(struct client *c, const struct row *rows, size_t n);
+bool holds(const struct row *rows, size_t n);           /* in a new world with two shards */
+#define HOLDS(rows) CHECK(holds(rows, sizeof rows / sizeof *rows))
+
 #endif

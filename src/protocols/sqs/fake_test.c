@@ -400,3 +400,45 @@ bool query(struct client *c, const char *path, const char *form, const char *exp
 		  path, strlen(form), form);
 	return answers(c, expected);
 }
+
+/* ---------------------------------------------------------------------------------------------------------- transcripts ---- */
+
+static const char *with_handle(const struct client *c, const char *request)
+{
+	static char text[8192];
+	size_t n = 0;
+
+	for (; *request && n < sizeof text - sizeof c->handle; request++)
+		n += (size_t)snprintf(text + n, sizeof text - n, *request == '$' ? "%s" : "%.1s", *request == '$' ? c->handle : request);
+	return text;
+}
+
+bool holds_for(struct client *c, const struct row *rows, size_t n)
+{
+	bool ok = true;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct row *r = &rows[i];
+		bool same;
+
+		if (!r->to) {
+			world_wait(c->world, r->wait_ms);
+			continue;
+		}
+		same = *r->to == '/' ? query(c, r->to, with_handle(c, r->request), r->answer)
+				     : json(c, r->to, with_handle(c, r->request), r->answer);
+		if (!same)
+			fprintf(stderr, "row %zu: %s %s\n", i, r->to, r->request);
+		ok &= same;
+	}
+	return ok;
+}
+
+bool holds(const struct row *rows, size_t n)
+{
+	struct world *w = world_new(2);
+	bool ok = holds_for(client_new(w), rows, n);
+
+	world_free(w);
+	return ok;
+}

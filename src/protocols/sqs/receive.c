@@ -222,12 +222,8 @@ void sqs_on_receive_message(struct sqs *s, struct request *r)
 	struct cmd_receive *c;
 	int64_t wait_ms;
 
-	if (!ch)
+	if (!ch || !sqs_allowed(s, OP_READ, ch))
 		return;
-	if (!gate_allows(s->session.host->gate, &r->principal, OP_READ, SLICE("/"), ch->name)) {
-		sqs_refuse(s, "AccessDeniedException", "Access to the resource %.*s is denied.", SLICE_ARGS(ch->name));
-		return;
-	}
 	policy = &ch->queue->spec->policy;
 	r->state = sqs_alloc(s, sizeof(struct wanted));
 	if (!r->state || !check_numbers(in, &e) || !choose_system(in, r->state, &e)) {

@@ -71,14 +71,6 @@ static void sent(struct sqs *s, struct request *r, struct cmd *c)
 	sqs_answer(s, &result);
 }
 
-static bool may_write(struct sqs *s, const struct channel *ch)
-{
-	if (gate_allows(s->session.host->gate, &s->request.principal, OP_WRITE, SLICE("/"), ch->name))
-		return true;
-	sqs_refuse(s, "AccessDeniedException", "Access to the resource %.*s is denied.", SLICE_ARGS(ch->name));
-	return false;
-}
-
 void sqs_on_send(struct sqs *s, struct request *r)
 {
 	const struct send_message_request *in = r->in;
@@ -92,7 +84,7 @@ void sqs_on_send(struct sqs *s, struct request *r)
 		.system = in->message_system_attributes.v, .nsystem = in->message_system_attributes.n,
 	};
 
-	if (!ch || !may_write(s, ch))
+	if (!ch || !sqs_allowed(s, OP_WRITE, ch))
 		return;
 	if (!m || !outgoing_check(s, ch, &fields, false, m, &e)) {
 		if (!m)
@@ -214,7 +206,7 @@ void sqs_on_send_batch(struct sqs *s, struct request *r)
 	struct batch_state *st = sqs_alloc(s, sizeof *st);
 	struct sqs_error e = { .shape = "ServiceUnavailable", .message = "out of memory" };
 
-	if (!ch || !may_write(s, ch))
+	if (!ch || !sqs_allowed(s, OP_WRITE, ch))
 		return;
 	if (!st || !check_entries(in, &e)) {
 		sqs_answer_error(s, &e);

@@ -31,11 +31,13 @@ static action *const actions[SQS_APIS] = {
 	[SQS_LIST_QUEUE_TAGS] = sqs_on_list_queue_tags,
 	[SQS_TAG_QUEUE] = sqs_on_tag_queue,
 	[SQS_UNTAG_QUEUE] = sqs_on_untag_queue,
+	[SQS_ADD_PERMISSION] = sqs_on_add_permission,
+	[SQS_REMOVE_PERMISSION] = sqs_on_remove_permission,
 };
 
 /* Actions of the service that are not served yet; they are refused by name, never accepted and ignored. */
 static const char *const unserved[] = {
-	"AddPermission", "RemovePermission", "StartMessageMoveTask", "CancelMessageMoveTask", "ListMessageMoveTasks",
+	"StartMessageMoveTask", "CancelMessageMoveTask", "ListMessageMoveTasks",
 };
 
 /* ------------------------------------------------------------------------------------------------ what actions use ---- */
@@ -283,6 +285,15 @@ static struct session *sqs_open(struct host *host)
 	return &s->session;
 }
 
+static struct session *open_inner(struct host *host)
+{
+	struct session *session = sqs_open(host);
+
+	if (session)
+		((struct sqs *)session)->inner = true;
+	return session;
+}
+
 /* From here the peer has so long for the rest, however slowly it sends. */
 static void request_begun(struct sqs *s)
 {
@@ -365,4 +376,8 @@ static void sqs_close(struct session *session, bool stopping)
 const struct protocol sqs_protocol = {
 	.name = "sqs", .default_port = 4566,
 	.open = sqs_open, .input = sqs_input, .reply = sqs_reply, .timer = sqs_timer, .close = sqs_close,
+};
+
+const struct protocol sqs_inner_protocol = {
+	.name = "sqs", .open = open_inner, .input = sqs_input, .reply = sqs_reply, .timer = sqs_timer, .close = sqs_close,
 };

@@ -132,12 +132,8 @@ static void settle(struct sqs *s, struct request *r, struct slice url)
 	struct cmd_settle *c;
 	struct sqs_error e = { .shape = "ServiceUnavailable", .message = "out of memory" };
 
-	if (!ch)
+	if (!ch || !sqs_allowed(s, OP_READ, ch))
 		return;
-	if (!gate_allows(s->session.host->gate, &r->principal, OP_READ, SLICE("/"), ch->name)) {
-		sqs_refuse(s, "AccessDeniedException", "Access to the resource %.*s is denied.", SLICE_ARGS(ch->name));
-		return;
-	}
 	c = (struct cmd_settle *)cmd_new(CMD_SETTLE);
 	if (!c || !(c->items = cmd_alloc(&c->head, SQS_BATCH_MAX * sizeof *c->items))) {
 		cmd_free(&c->head);

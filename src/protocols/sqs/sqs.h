@@ -4,7 +4,10 @@
  *   session.c      HTTP in, one request at a time, dispatch, answers out
  *   answer.c       results and errors as JSON or XML
  *   sigv4.c        who signed it
- *   queues.c       actions on queues;  attributes.c: their attributes, validated, as policy
+ *   queues.c       queues by name; create, change, delete;  list.c, describe.c, tags.c: what is known of them
+ *   attributes.c   attributes of a queue, validated, as policy of the engine
+ *   permissions.c  who may do what;  policy.c: policy documents
+ *   move.c         message move tasks
  *   send.c         SendMessage, SendMessageBatch;  message.c: what a message may hold, its digests
  *   receive.c      ReceiveMessage;  settle.c: DeleteMessage, ChangeMessageVisibility and their batches
  *   receipt.c      receipt handles
@@ -63,6 +66,7 @@ struct sqs {
 	struct session session;
 	struct http_parser http;
 	struct request request;
+	bool inner;                     /* the process itself asks */
 	/* The signing key that this connection used last: four HMACs saved per request. */
 	char signing_scope[256];
 	uint8_t signing_key[32];
@@ -103,10 +107,22 @@ struct slice queue_arn(struct sqs *s, struct slice name);
 /* "arn:aws:sqs:REGION:ACCOUNT:NAME" -> NAME; false if it is no ARN of ours. */
 bool arn_name(struct sqs *s, struct slice arn, struct slice *ret);
 
+/* A change of the queue that begins with what it is now; NULL: answered. */
+struct cmd_change *queue_alter_begin(struct sqs *s, const struct channel *ch);
+void queue_alter_send(struct sqs *s, struct cmd_change *c);     /* answered when it is done */
+
+/* ---- permissions.c ---- */
+/* May the caller do this to the queue, by the gate and by the queue's policy?  False: answered. */
+bool sqs_allowed(struct sqs *s, enum operation op, const struct channel *ch);
+bool sqs_allowed_name(struct sqs *s, enum operation op, struct slice name);     /* where there is no queue yet, or none meant */
+
+/* ---- tags.c ---- */
+bool tags_add(struct cmd *c, struct slice queue, struct queue_spec *spec, const struct wire_pair *tags, int32_t n, struct sqs_error *e);
+
 /* ---- attributes.c ---- */
 enum { ATTRIBUTES_MAX = 32 };
-/* Check `given` and put it over `spec` (settings and policy); `fifo` is the queue's kind. */
-bool attributes_apply(struct sqs *s, const struct wire_pair *given, int32_t n, bool create, bool fifo,
+/* Check `given` and put it over `spec` (settings and policy) of the queue `name`; `fifo` is the queue's kind. */
+bool attributes_apply(struct sqs *s, struct slice name, const struct wire_pair *given, int32_t n, bool create, bool fifo,
 		      struct cmd *owner, struct queue_spec *spec, struct sqs_error *e);
 /* Does an existing queue have another value for one of these?  Fills the error (QueueNameExists). */
 bool attributes_match(struct sqs *s, const struct queue_view *q, const struct wire_pair *given, int32_t n, struct sqs_error *e);
@@ -159,6 +175,8 @@ void sqs_on_purge_queue(struct sqs *s, struct request *r);
 void sqs_on_list_queue_tags(struct sqs *s, struct request *r);
 void sqs_on_tag_queue(struct sqs *s, struct request *r);
 void sqs_on_untag_queue(struct sqs *s, struct request *r);
+void sqs_on_add_permission(struct sqs *s, struct request *r);
+void sqs_on_remove_permission(struct sqs *s, struct request *r);
 void sqs_on_send(struct sqs *s, struct request *r);
 void sqs_on_send_batch(struct sqs *s, struct request *r);
 void sqs_on_receive_message(struct sqs *s, struct request *r);

@@ -67,6 +67,43 @@ def test_configured_keys_are_required_of_SQS(configured):
     assert caught.value.response["Error"]["Code"] == "SignatureDoesNotMatch"
 
 
+def test_queues_of_the_configuration_exist_at_start(configured):
+    broker = configured("sqs.queue.dead = {}\nsqs.queue.jobs.fifo = {\"FifoQueue\": \"true\"}\nsqs.queue.orders = {\"VisibilityTimeout\": 60, "
+                        "\"RedrivePolicy\": {\"deadLetterTargetArn\": \"arn:aws:sqs:us-east-1:000000000000:dead\", \"maxReceiveCount\": 3}}\n")
+    client = sqs(broker)
+    assert [url.rsplit("/")[-1] for url in client.list_queues()["QueueUrls"]] == ["dead", "jobs.fifo", "orders"]
+    assert client.get_queue_attributes(QueueUrl="orders", AttributeNames=["VisibilityTimeout"])["Attributes"] == {"VisibilityTimeout": "60"}
+    broker.stop()
+    broker.config = "sqs.queue.orders = {\"VisibilityTimeout\": 61}\n"
+    broker.start()
+    assert sqs(broker).get_queue_attributes(QueueUrl="orders", AttributeNames=["VisibilityTimeout"])["Attributes"] == {"VisibilityTimeout": "61"}
+    broker.stop()
+    broker.config = "sqs.queue.orders = {\"Colour\": \"blue\"}\n"
+    with pytest.raises(BrokerFailed) as failed:
+        broker.start()
+    assert "sqs.queue.orders: Unknown Attribute Colour." in str(failed.value)
+
+
+def test_a_policy_lets_another_account_in(configured):
+    broker = configured("sqs.access_key = AK\nsqs.secret_key = ours\nsqs.caller.ann = ANN theirs 111122223333\n")
+    owner, ann = (boto3.client("sqs", endpoint_url="http://" + broker.sqs, aws_access_key_id=key, aws_secret_access_key=secret)
+                  for key, secret in (("AK", "ours"), ("ANN", "theirs")))
+    url = owner.create_queue(QueueName="q")["QueueUrl"]
+
+    def refused(call, **what):
+        with pytest.raises(botocore.exceptions.ClientError) as caught:
+            call(QueueUrl=url, **what)
+        return caught.value.response["Error"]["Code"] in ("AccessDenied", "AccessDeniedException")
+
+    assert refused(ann.send_message, MessageBody="x")
+    owner.add_permission(QueueUrl=url, Label="l", AWSAccountIds=["111122223333"], Actions=["SendMessage"])
+    ann.send_message(QueueUrl=url, MessageBody="x")
+    assert refused(ann.receive_message) and refused(ann.delete_queue)
+    assert owner.receive_message(QueueUrl=url)["Messages"][0]["Body"] == "x"
+    owner.remove_permission(QueueUrl=url, Label="l")
+    assert refused(ann.send_message, MessageBody="x")
+
+
 @pytest.mark.parametrize("setting", ["disk_free_limit = 1000000GB", "memory_high_watermark.absolute = 1MB"],
                          ids=["disk_free_limit", "memory_high_watermark"])
 def test_a_publisher_is_blocked_when_a_limit_is_reached(configured, setting):

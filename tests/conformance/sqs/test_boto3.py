@@ -877,13 +877,44 @@ def test_every_answer_has_a_request_id(sqs, fresh):
     assert answer["ResponseMetadata"]["RequestId"]
 
 
-def test_an_action_that_is_not_there_is_refused_by_name(sqs, fresh, refused):
-    """Never accept and ignore: what is not done yet says so."""
+# -- permissions -----------------------------------------------------------
+
+def test_permissions_are_statements_of_the_policy(sqs, fresh, refused):
     url = sqs.queue(fresh())
-    with pytest.raises(botocore.exceptions.ClientError) as caught:
-        sqs.add_permission(QueueUrl=url, Label="l", AWSAccountIds=["123456789012"], Actions=["SendMessage"])
-    assert caught.value.response["Error"]["Code"] in ("AWS.SimpleQueueService.UnsupportedOperation", "UnsupportedOperation",
-                                                      "InvalidAction")
+    arn = sqs.arn(url)
+    sqs.add_permission(QueueUrl=url, Label="one", AWSAccountIds=["111122223333"], Actions=["ReceiveMessage"])
+    assert json.loads(sqs.attribute(url, "Policy")) == {
+        "Version": "2008-10-17", "Id": arn + "/SQSDefaultPolicy", "Statement": [
+            {"Sid": "one", "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111122223333:root"},
+             "Action": "SQS:ReceiveMessage", "Resource": arn}]}
+    with refused("InvalidParameterValue", "Value one for parameter Label is invalid. Reason: Already exists."):
+        sqs.add_permission(QueueUrl=url, Label="one", AWSAccountIds=["111122223333"], Actions=["SendMessage"])
+    with refused("InvalidParameterValue", "Reason: can't find label."):
+        sqs.remove_permission(QueueUrl=url, Label="two")
+    with refused("OverLimit", "8 Actions were found, maximum allowed is 7.", 403):
+        sqs.add_permission(QueueUrl=url, Label="two", AWSAccountIds=["111122223333"], Actions=["SendMessage"] * 8)
+    sqs.remove_permission(QueueUrl=url, Label="one")
+    assert sqs.attribute(url, "Policy") is None
+
+
+def test_a_policy_that_cannot_be_enforced_is_refused(sqs, fresh, refused):
+    url = sqs.queue(fresh())
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": sqs.arn(url)}]}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+    assert json.loads(sqs.attribute(url, "Policy")) == policy
+    policy["Statement"][0]["Condition"] = {"MoonPhase": {"aws:CurrentTime": "full"}}
+    with refused("InvalidAttributeValue", "Invalid value for the parameter Policy."):
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+
+
+def test_a_dead_letter_queue_says_whose_it_is(sqs, fresh, refused):
+    dead, url = sqs.queue(fresh("dead")), sqs.queue(fresh())
+    sqs.set_queue_attributes(QueueUrl=dead, Attributes={"RedriveAllowPolicy": json.dumps({"redrivePermission": "denyAll"})})
+    with refused("InvalidParameterValue", "does not permit this source queue"):
+        sqs.redrive(url, dead, 3)
+    sqs.set_queue_attributes(QueueUrl=dead, Attributes={"RedriveAllowPolicy": json.dumps(
+        {"redrivePermission": "byQueue", "sourceQueueArns": [sqs.arn(url)]})})
+    sqs.redrive(url, dead, 3)
 
 
 def test_the_resource_interface_works(sqs, fresh):
