@@ -168,10 +168,25 @@ static void remove_exclusive(struct catalogue *c, struct queue_view *v)
 		free(map_remove_number(&c->exclusive, v->owner));
 }
 
+static bool policy_is(const struct queue_policy *a, const struct queue_policy *b)
+{
+	return a->ttl_ms == b->ttl_ms && a->expires_ms == b->expires_ms && a->max_length == b->max_length &&
+	       a->max_bytes == b->max_bytes && a->reject_publish == b->reject_publish && a->max_receives == b->max_receives &&
+	       a->dead_exchange.p == b->dead_exchange.p && a->dead_key.p == b->dead_key.p;
+}
+
 static struct queue_view *view_copy(struct catalogue *c, struct entry *e, const struct queue_view *like)
 {
 	struct queue_view *v = calloc(1, like->owner ? sizeof(struct owned_view) : sizeof *v);
-	const struct queue_spec *spec = v ? spec_share(c, like->spec) : NULL;
+	struct queue_policy declared = like->spec->declared ? *like->spec->declared : like->spec->policy;
+	struct queue_spec held = *like->spec;
+
+	held.policy = declared;
+	held.declared = NULL;
+	held.policy = rules_apply(entry_vhost(e), e->channel.name, &held);
+	if (!policy_is(&held.policy, &declared))
+		held.declared = &declared;
+	const struct queue_spec *spec = v ? spec_share(c, &held) : NULL;
 
 	if (!spec) {
 		free(v);
@@ -202,8 +217,10 @@ int set_view(struct catalogue *c, struct entry *e, const struct queue_view *like
 		remove_exclusive(c, old);
 	if (old)
 		free_view(c, old);
-	else
+	else {
 		c->nviews++;
+		entry_vhost(e)->nviews++;
+	}
 	return r;
 }
 
@@ -382,6 +399,7 @@ void remove_view(struct catalogue *c, struct entry *e)
 	e->channel.queue = NULL;
 	entry_touch(c, e);
 	c->nviews--;
+	entry_vhost(e)->nviews--;
 }
 
 void remove_entry(struct catalogue *c, struct entry *e)
@@ -418,6 +436,8 @@ int add_exchange(struct catalogue *c, struct vhost *v, const struct exchange_inf
 		return r;
 	}
 	x->alternate = exchange_alternate(x->arguments);
+	if (!x->alternate.p)
+		x->alternate = rules_alternate(v, x->name);
 	c->nexchanges++;
 	exchange_touch(c, x);
 	if (ret)
@@ -465,6 +485,7 @@ void catalogue_init(struct catalogue *c, const struct topic_policy *topic_defaul
 {
 	*c = (struct catalogue){ .topic_defaults = topic_defaults, .seed = seed, .next_channel = 1, .next_partition = 1 };
 	map_init(&c->vhosts, seed);
+	decrees_init(&c->decrees, seed);
 }
 
 int catalogue_add_vhost(struct catalogue *c, struct slice name)
@@ -495,9 +516,18 @@ static void free_vhost(struct vhost *v)
 		free_exchange(e->value);
 	map_free(&v->bindings);
 	map_free(&v->exchanges);
+	rules_free(v);
 	names_free(&v->channels);
 	free_slice(v->name);
 	free(v);
+}
+
+void catalogue_remove_vhost(struct catalogue *c, struct vhost *v)
+{
+	MAP_EACH(&v->exchanges, e)
+		remove_exchange(c, e->value);
+	map_remove(&c->vhosts, v->name);
+	free_vhost(v);
 }
 
 /* `changes` is not the catalogue's to free. */
@@ -513,6 +543,7 @@ void catalogue_clear(struct catalogue *c)
 		free_vhost(e->value);
 	map_free(&c->vhosts);
 	map_free(&c->specs);
+	decrees_clear(&c->decrees);
 }
 
 /* ------------------------------------------------------------------------------------------------ searching ---- */
@@ -569,6 +600,11 @@ const struct channel *catalogue_next_channel(const struct catalogue *c, struct s
 		;
 	*at = (uint32_t)id;
 	return e ? &e->channel : NULL;
+}
+
+const struct decrees *catalogue_decrees(const struct catalogue *c)
+{
+	return &c->decrees;
 }
 
 bool catalogue_has_vhost(const struct catalogue *c, struct slice vhost)

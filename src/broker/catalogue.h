@@ -13,6 +13,7 @@
 
 struct catalogue;
 struct exchange;
+struct decrees;
 
 struct queue_view {
 	const struct queue_spec *spec;  /* as declared; the catalogue's, and shared by those that are declared alike */
@@ -46,6 +47,10 @@ const struct channel *catalogue_channel_by_uuid(const struct catalogue *c, const
 /* All channels of a virtual host in the order of creation: *at = 0 first; NULL at the end. */
 const struct channel *catalogue_next_channel(const struct catalogue *c, struct slice vhost, uint32_t *at);
 bool catalogue_has_vhost(const struct catalogue *c, struct slice vhost);
+/* What administrators have said; the pointer is good as long as the catalogue's. */
+const struct decrees *catalogue_decrees(const struct catalogue *c);
+/* The policies that hold for a queue (or exchange), with the operators' or without: "" when there is none. */
+struct slice catalogue_policy_of(const struct catalogue *c, const struct channel *ch, bool operators);
 /* A setting's value, or null. */
 struct slice channel_setting(const struct channel *ch, const char *name);
 /* The policy of channels without settings. */

@@ -6,6 +6,8 @@
  *                     ├─ exchanges  name -> exchange   { its router: keys, list, trie; who is bound from and to it }
  *                     └─ bindings   identity -> binding
  *
+ * What administrators say (security/decrees.h) is in here too: virtual hosts, users, policies.
+ *
  * catalogue.c builds and searches this and knows neither logs nor shards (catalogue_spec.c: what queues were declared
  * as); exchange.c routes; catalogue_record.c turns changes into bytes and back and carries them out;
  * catalogue_whole.c does so with the whole; catalogue_change.c is the single writer on shard 0.
@@ -18,6 +20,7 @@
 #include "base/names.h"
 #include "broker/core.h"
 #include "broker/state.gen.h"
+#include "security/decrees.h"
 
 enum {
 	NAME_MAX_BYTES = 255,
@@ -29,7 +32,8 @@ enum {
 	RECORD_ARENA_BYTES = 256 << 20,
 };
 
-enum { FORM_CHANGE = 0, FORM_WHOLE = 1 };      /* the first byte of a STATE_CATALOGUE body */
+/* The first byte of a STATE_CATALOGUE body.  Earlier versions wrote the whole without decrees. */
+enum { FORM_CHANGE = 0, FORM_WHOLE_BARE = 1, FORM_WHOLE = 2 };
 
 /* Changes that no session asks for; they continue enum change_kind on disk. */
 enum record_kind {
@@ -45,6 +49,8 @@ struct vhost {
 	struct names channels;          /* struct entry */
 	struct map exchanges;           /* name -> struct exchange */
 	struct map bindings;            /* identity -> struct binding */
+	uint32_t nviews;
+	struct rules { struct rule *v; uint32_t n; } rules[2];  /* of policies, and of operators': see catalogue_policy.c */
 };
 
 struct entry {
@@ -122,6 +128,7 @@ struct catalogue {
 	const struct topic_policy *topic_defaults;      /* of channels without settings; not ours */
 	struct map vhosts;              /* name -> struct vhost */
 	struct radix by_id;             /* channel id -> struct entry; a uuid ends with the id */
+	struct decrees decrees;         /* what administrators have said */
 	struct map specs;               /* hash -> struct shared_spec: see catalogue_spec.c */
 	struct map exclusive;           /* connection -> struct node list of struct owned_view */
 	uint64_t mark;                  /* of the last route */
@@ -135,6 +142,7 @@ struct catalogue {
 /* An empty catalogue, and one with the virtual host "/". */
 void catalogue_init(struct catalogue *c, const struct topic_policy *topic_defaults, uint64_t seed);
 int  catalogue_add_vhost(struct catalogue *c, struct slice name);      /* with its predeclared exchanges */
+void catalogue_remove_vhost(struct catalogue *c, struct vhost *v);      /* and its exchanges; it has no channels */
 void catalogue_clear(struct catalogue *c);
 
 struct vhost *find_vhost(const struct catalogue *c, struct slice name);
@@ -184,7 +192,39 @@ int  router_add(struct exchange *x, struct binding *bind);
 void router_remove(struct exchange *x, struct binding *bind);
 void router_free(struct exchange *x);
 
+/* ---- catalogue_policy.c ---- */
+/* The virtual host's policies have changed: read them again.  What they mean for queues is set when a view is. */
+int  rules_read(struct catalogue *c, struct vhost *v);
+void rules_free(struct vhost *v);
+/* What holds for a queue that was declared so.  Strings are the declaration's or the decrees'. */
+struct queue_policy rules_apply(const struct vhost *v, struct slice name, const struct queue_spec *declared);
+struct slice rules_alternate(const struct vhost *v, struct slice exchange);    /* by policy; null: none */
+bool rules_hold(const struct entry *e);         /* is its view as the policies want it? */
+
+/* ---- catalogue_decree.c ---- */
+struct scene;
+struct record_reader;
+int  judge_decree(struct scene *s);
+int  do_decree(struct scene *s);
+int  judge_revoke(struct scene *s);
+int  do_revoke(struct scene *s);
+void decree_touch(struct catalogue *c, struct decree_name name);
+void decree_encode(const struct decree *d, struct bytes *out);
+int  decree_load(struct catalogue *c, struct record_reader *in);
+
 /* ---- catalogue_record.c ---- */
+/* A change at work: judged, and carried out. */
+struct scene {
+	struct broker *b;               /* when it is carried out */
+	struct catalogue *c;
+	const struct catalogue_record *r;
+	struct vhost *vhost;
+	struct arena *arena;
+	struct why *why;
+	struct verdict *verdict;
+};
+int  scene_refuse(struct scene *s, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void scene_delete_entry(struct scene *s, struct entry *e);     /* topic, queue view, bindings, data */
 void record_from_change(const struct cmd_change *c, struct catalogue_record *ret, struct bytes *scratch);
 /* Would this change be carried out now?  Else the error that the client gets, with the reason. */
 int  record_judge(struct catalogue *c, const struct catalogue_record *r, struct verdict *ret);
@@ -207,6 +247,8 @@ struct record_reader {
 	struct arena arena;             /* of the last record */
 	struct why *why;
 };
+/* The next message; what it allocates lives until the one after it. */
+int  reader_next(struct record_reader *in, const struct wire_msg *m, void *out);
 void entry_encode(const struct entry *e, struct bytes *out);
 void exchange_encode(const struct exchange *x, struct bytes *out);
 void binding_encode(const struct binding *bind, struct bytes *out);
@@ -215,12 +257,12 @@ int  exchange_load(struct catalogue *c, struct record_reader *in);
 int  binding_load(struct catalogue *c, struct record_reader *in);
 /* The head; without the counts of what follows it in a whole. */
 void head_encode(const struct catalogue *c, struct bytes *out);
-int  head_load(struct catalogue *c, struct record_reader *in, struct catalogue_head *ret);
-/* The whole of it: as a snapshot's section, and as a record. */
+int  head_load(struct catalogue *c, struct record_reader *in, int version, struct catalogue_head *ret);
+/* The whole of it: without and with the form in front. */
 void catalogue_encode(const struct catalogue *c, struct bytes *out);
 void catalogue_whole(const struct catalogue *c, struct bytes *out);
-/* Put the encoded catalogue in this shard's place, unless it is older. */
-int  catalogue_replace(struct broker *b, struct slice in, struct why *why);
+/* Put the encoded catalogue in this shard's place, unless it is older.  `decrees`: they are in it. */
+int  catalogue_replace(struct broker *b, struct slice in, bool decrees, struct why *why);
 
 /* ---- partition.c: what the changes mean for the shard that owns the channel ---- */
 struct partition *entry_partition(struct broker *b, const struct entry *e, uint32_t number);   /* ours only */

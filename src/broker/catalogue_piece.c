@@ -66,6 +66,21 @@ void binding_touch(struct catalogue *c, const struct binding *bind)
 		touch_in(c, PIECE_BINDING, bind->source->vhost, bytes_slice(&id));
 }
 
+/* Behind the head and before all others: channels need their virtual hosts, queues the policies. */
+void decree_touch(struct catalogue *c, struct decree_name name)
+{
+	OWN(bytes) struct bytes id = decree_identity(name), key = BYTES_MAX(UINT32_MAX);
+
+	if (!c->log)
+		return;
+	bytes_add_u8(&key, PIECE_HEAD);
+	bytes_add_slice(&key, bytes_slice(&id));
+	if (id.failed || key.failed)
+		log_touch_all(c->log);
+	else
+		log_touch(c->log, bytes_slice(&key));
+}
+
 void catalogue_touch_head(struct broker *b)
 {
 	static const uint8_t key[] = { PIECE_HEAD };
@@ -76,8 +91,11 @@ void catalogue_touch_head(struct broker *b)
 void catalogue_touch_all(struct broker *b)
 {
 	struct catalogue *c = b->catalogue;
+	const struct decree *decree;
 
 	catalogue_touch_head(b);
+	for (uint32_t at = 0; (decree = decrees_next_said(&c->decrees, &at));)
+		decree_touch(c, decree->is);
 	RADIX_EACH(const struct entry, e, &c->by_id)
 		entry_touch(c, e);
 	MAP_EACH(&c->vhosts, each) {
@@ -123,6 +141,17 @@ static bool write_binding(const struct catalogue *c, struct slice key, struct by
 	return bind;
 }
 
+static bool write_head(const struct catalogue *c, struct slice identity, struct bytes *out)
+{
+	const struct decree *decree = identity.n ? decrees_find_said(&c->decrees, identity) : NULL;
+
+	if (decree)
+		decree_encode(decree, out);
+	else if (!identity.n)
+		head_encode(c, out);
+	return decree || !identity.n;
+}
+
 bool catalogue_piece_write(struct broker *b, enum piece_part part, struct slice key, struct bytes *out)
 {
 	switch (part) {
@@ -133,8 +162,7 @@ bool catalogue_piece_write(struct broker *b, enum piece_part part, struct slice 
 	case PIECE_BINDING:
 		return write_binding(b->catalogue, key, out);
 	default:
-		head_encode(b->catalogue, out);
-		return true;
+		return write_head(b->catalogue, key, out);
 	}
 }
 
@@ -152,7 +180,7 @@ static int read_channel(struct broker *b, struct record_reader *in)
 	return r;
 }
 
-int catalogue_piece_read(struct broker *b, enum piece_part part, struct slice value, struct why *why)
+int catalogue_piece_read(struct broker *b, enum piece_part part, struct slice key, struct slice value, struct why *why)
 {
 	struct record_reader in = { .rest = value, .arena = ARENA_MAX(RECORD_ARENA_BYTES), .why = why };
 	struct log *log = b->catalogue->log;
@@ -163,7 +191,7 @@ int catalogue_piece_read(struct broker *b, enum piece_part part, struct slice va
 	b->restoring = true;
 	b->catalogue->log = NULL;
 	if (part == PIECE_HEAD)
-		r = head_load(b->catalogue, &in, &head);
+		r = key.n ? decree_load(b->catalogue, &in) : head_load(b->catalogue, &in, /* version = */ 0, &head);
 	else if (part == PIECE_CHANNEL)
 		r = read_channel(b, &in);
 	else

@@ -25,7 +25,7 @@ enum { VIEW_VERSION = 1 };
 
 void view_encode(const struct queue_spec *s, struct bytes *out)
 {
-	const struct queue_policy *p = &s->policy;
+	const struct queue_policy *p = s->declared ? s->declared : &s->policy;
 
 	wire_encode(&view_record_msg, VIEW_VERSION, &(struct view_record){
 		.origin = (int8_t)s->origin, .durable = s->durable, .exclusive = s->exclusive, .auto_delete = s->auto_delete,
@@ -86,8 +86,10 @@ void record_from_change(const struct cmd_change *c, struct catalogue_record *ret
 		.settings = { (int32_t)c->nsettings, (struct catalogue_record_setting *)c->settings },
 		.queue = describes ? bytes_slice(scratch) : SLICE_NULL,
 		.type = c->type, .durable = c->durable, .internal = c->internal,
-		.auto_delete = c->change == CHANGE_DELETE_EXCHANGE ? c->if_unused : c->auto_delete,
-		.arguments = c->arguments, .destination = c->destination, .to_exchange = c->to_exchange, .key = c->key,
+		.auto_delete = c->change == CHANGE_DELETE_EXCHANGE ? c->if_unused : c->change == CHANGE_DECREE ? c->only_new
+										  : c->auto_delete,
+		.arguments = c->arguments, .to_exchange = c->to_exchange, .key = c->key,
+		.destination = c->change == CHANGE_DECREE || c->change == CHANGE_REVOKE ? c->extra : c->destination,
 	};
 }
 
@@ -99,18 +101,7 @@ void record_encode(const struct catalogue_record *r, struct bytes *out)
 
 /* ------------------------------------------------------------------------------------------------- judgement ---- */
 
-struct scene {
-	struct broker *b;               /* when it is carried out */
-	struct catalogue *c;
-	const struct catalogue_record *r;
-	struct vhost *vhost;
-	struct arena *arena;
-	struct why *why;
-	struct verdict *verdict;
-};
-
-static int refuse(struct scene *s, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static int refuse(struct scene *s, int error, const char *format, ...)
+int scene_refuse(struct scene *s, int error, const char *format, ...)
 {
 	va_list args;
 
@@ -123,19 +114,19 @@ static int refuse(struct scene *s, int error, const char *format, ...)
 static int check_name(struct scene *s, struct slice name)
 {
 	if (name.n == 0 || name.n > NAME_MAX_BYTES || memchr(name.p, '\0', name.n) || !utf8_valid(name))
-		return refuse(s, -ERR_BAD_NAME, "a name is 1 to %d bytes of UTF-8 without NUL", NAME_MAX_BYTES);
+		return scene_refuse(s, -ERR_BAD_NAME, "a name is 1 to %d bytes of UTF-8 without NUL", NAME_MAX_BYTES);
 	return 0;
 }
 
 static int no_channel(struct scene *s, struct slice name)
 {
-	return refuse(s, -ERR_NO_SUCH_CHANNEL, "no queue or topic '%.*s' in vhost '%.*s'", SLICE_ARGS(name),
+	return scene_refuse(s, -ERR_NO_SUCH_CHANNEL, "no queue or topic '%.*s' in vhost '%.*s'", SLICE_ARGS(name),
 		      SLICE_ARGS(s->vhost->name));
 }
 
 static int no_exchange(struct scene *s, struct slice name)
 {
-	return refuse(s, -ERR_NO_SUCH_EXCHANGE, "no exchange '%.*s' in vhost '%.*s'", SLICE_ARGS(name),
+	return scene_refuse(s, -ERR_NO_SUCH_EXCHANGE, "no exchange '%.*s' in vhost '%.*s'", SLICE_ARGS(name),
 		      SLICE_ARGS(s->vhost->name));
 }
 
@@ -146,8 +137,19 @@ static int check_lock(struct scene *s, const struct entry *e)
 
 	if (!v || !v->owner || !s->r->connection || v->owner == (uint64_t)s->r->connection)
 		return 0;
-	return refuse(s, -ERR_LOCKED, "cannot obtain exclusive access to locked queue '%.*s' in vhost '%.*s'",
+	return scene_refuse(s, -ERR_LOCKED, "cannot obtain exclusive access to locked queue '%.*s' in vhost '%.*s'",
 		      SLICE_ARGS(e->channel.name), SLICE_ARGS(s->vhost->name));
+}
+
+static int judge_queue_limit(struct scene *s)
+{
+	int64_t most = decree_number(decrees_find(&s->c->decrees, (struct decree_name){
+		.kind = DECREE_VHOST_LIMITS, .vhost = s->vhost->name }), "max-queues", -1);
+
+	if (most < 0 || s->vhost->nviews < (uint64_t)most)
+		return 0;
+	return scene_refuse(s, -ERR_OVER_LIMIT, "cannot declare queue '%.*s': queue limit in vhost '%.*s' (%lld) is reached",
+			    SLICE_ARGS(s->r->name), SLICE_ARGS(s->vhost->name), (long long)most);
 }
 
 static int judge_new_channel(struct scene *s, uint32_t partitions)
@@ -155,9 +157,11 @@ static int judge_new_channel(struct scene *s, uint32_t partitions)
 	if (check_name(s, s->r->name) < 0)
 		return s->verdict->error;
 	if (partitions < 1 || partitions > PARTITIONS_MAX)
-		return refuse(s, -ERR_BAD_PARTITIONS, "a topic has 1 to %d partitions", PARTITIONS_MAX);
+		return scene_refuse(s, -ERR_BAD_PARTITIONS, "a topic has 1 to %d partitions", PARTITIONS_MAX);
+	if (s->r->kind == CHANGE_CREATE_QUEUE && judge_queue_limit(s) < 0)
+		return s->verdict->error;
 	if (s->c->nchannels >= CHANNELS_MAX)
-		return refuse(s, -ERR_OVER_LIMIT, "there are %d topics and queues already", CHANNELS_MAX);
+		return scene_refuse(s, -ERR_OVER_LIMIT, "there are %d topics and queues already", CHANNELS_MAX);
 	return 0;
 }
 
@@ -167,7 +171,7 @@ static int judge_create_channel(struct scene *s)
 
 	if (e) {
 		s->verdict->channel = e->channel.id;
-		return refuse(s, -ERR_EXISTS, "topic '%.*s' already exists", SLICE_ARGS(s->r->name));
+		return scene_refuse(s, -ERR_EXISTS, "topic '%.*s' already exists", SLICE_ARGS(s->r->name));
 	}
 	return judge_new_channel(s, (uint32_t)s->r->partitions);
 }
@@ -182,15 +186,15 @@ static int judge_create_queue(struct scene *s)
 	const struct entry *e = find_entry(s->vhost, s->r->name);
 
 	if (!s->r->queue.p)
-		return refuse(s, -ERR_BAD_ARGUMENT, "no queue is described");
+		return scene_refuse(s, -ERR_BAD_ARGUMENT, "no queue is described");
 	if (!e)
 		return judge_new_channel(s, partitions_of_queue(s->r));
 	s->verdict->channel = e->channel.id;
 	if (e->channel.queue)
-		return refuse(s, -ERR_EXISTS, "queue '%.*s' already exists", SLICE_ARGS(s->r->name));
+		return scene_refuse(s, -ERR_EXISTS, "queue '%.*s' already exists", SLICE_ARGS(s->r->name));
 	if (s->r->settings.n)
-		return refuse(s, -ERR_BAD_ARGUMENT, "topic '%.*s' has settings of its own", SLICE_ARGS(s->r->name));
-	return 0;
+		return scene_refuse(s, -ERR_BAD_ARGUMENT, "topic '%.*s' has settings of its own", SLICE_ARGS(s->r->name));
+	return judge_queue_limit(s);
 }
 
 static int judge_alter_channel(struct scene *s)
@@ -209,7 +213,7 @@ static int judge_queue(struct scene *s)
 
 static int judge_alter_queue(struct scene *s)
 {
-	return s->r->queue.p ? judge_queue(s) : refuse(s, -ERR_BAD_ARGUMENT, "no queue is described");
+	return s->r->queue.p ? judge_queue(s) : scene_refuse(s, -ERR_BAD_ARGUMENT, "no queue is described");
 }
 
 static int judge_add_partitions(struct scene *s)
@@ -219,7 +223,7 @@ static int judge_add_partitions(struct scene *s)
 	if (!e)
 		return no_channel(s, s->r->name);
 	if (s->r->partitions <= (int64_t)e->channel.partitions || s->r->partitions > PARTITIONS_MAX)
-		return refuse(s, -ERR_BAD_PARTITIONS, "topic '%.*s' has %u partitions; it can grow up to %d",
+		return scene_refuse(s, -ERR_BAD_PARTITIONS, "topic '%.*s' has %u partitions; it can grow up to %d",
 			      SLICE_ARGS(s->r->name), e->channel.partitions, PARTITIONS_MAX);
 	return 0;
 }
@@ -238,13 +242,13 @@ static int judge_create_exchange(struct scene *s)
 	enum exchange_type type;
 
 	if (find_exchange(s->vhost, s->r->name))
-		return refuse(s, -ERR_EXISTS, "exchange '%.*s' already exists", SLICE_ARGS(s->r->name));
+		return scene_refuse(s, -ERR_EXISTS, "exchange '%.*s' already exists", SLICE_ARGS(s->r->name));
 	if (check_name(s, s->r->name) < 0)
 		return s->verdict->error;
 	if (exchange_type_of(s->r->type, &type) < 0)
-		return refuse(s, -ERR_BAD_ARGUMENT, "unknown exchange type '%.*s'", SLICE_ARGS(s->r->type));
+		return scene_refuse(s, -ERR_BAD_ARGUMENT, "unknown exchange type '%.*s'", SLICE_ARGS(s->r->type));
 	if (s->c->nexchanges >= EXCHANGES_MAX)
-		return refuse(s, -ERR_OVER_LIMIT, "there are %d exchanges already", EXCHANGES_MAX);
+		return scene_refuse(s, -ERR_OVER_LIMIT, "there are %d exchanges already", EXCHANGES_MAX);
 	return 0;
 }
 
@@ -255,9 +259,9 @@ static int judge_delete_exchange(struct scene *s)
 	if (!x)
 		return no_exchange(s, s->r->name);
 	if (x->predeclared)
-		return refuse(s, -ERR_REFUSED, "exchange '%.*s' is predeclared", SLICE_ARGS(x->name));
+		return scene_refuse(s, -ERR_REFUSED, "exchange '%.*s' is predeclared", SLICE_ARGS(x->name));
 	if (s->r->auto_delete && x->nbindings)          /* in a delete, it stands for if_unused */
-		return refuse(s, -ERR_IN_USE, "exchange '%.*s' in vhost '%.*s' in use", SLICE_ARGS(x->name),
+		return scene_refuse(s, -ERR_IN_USE, "exchange '%.*s' in vhost '%.*s' in use", SLICE_ARGS(x->name),
 			      SLICE_ARGS(s->vhost->name));
 	return 0;
 }
@@ -281,13 +285,13 @@ static int judge_bind(struct scene *s)
 	if (!x)
 		return no_exchange(s, s->r->name);
 	if (x->type == EXCHANGE_DEFAULT || (s->r->to_exchange && s->r->destination.n == 0))
-		return refuse(s, -ERR_REFUSED, "operation not permitted on the default exchange");
+		return scene_refuse(s, -ERR_REFUSED, "operation not permitted on the default exchange");
 	if (judge_destination(s) < 0)
 		return s->verdict->error;
 	if (router_check(x->type, s->r->key, s->r->arguments, &why) < 0)
-		return refuse(s, -ERR_BAD_ARGUMENT, "%s", why.text);
+		return scene_refuse(s, -ERR_BAD_ARGUMENT, "%s", why.text);
 	if (s->c->nbindings >= BINDINGS_MAX)
-		return refuse(s, -ERR_OVER_LIMIT, "there are %d bindings already", BINDINGS_MAX);
+		return scene_refuse(s, -ERR_OVER_LIMIT, "there are %d bindings already", BINDINGS_MAX);
 	return 0;
 }
 
@@ -298,7 +302,7 @@ static int judge_unbind(struct scene *s)
 	if (!x)
 		return no_exchange(s, s->r->name);
 	if (x->type == EXCHANGE_DEFAULT)
-		return refuse(s, -ERR_REFUSED, "operation not permitted on the default exchange");
+		return scene_refuse(s, -ERR_REFUSED, "operation not permitted on the default exchange");
 	return judge_destination(s);
 }
 
@@ -430,6 +434,7 @@ static int do_alter_queue(struct scene *s)
 	spec.settings = given.settings;
 	spec.nsettings = given.nsettings;
 	spec.policy = given.policy;
+	spec.declared = NULL;
 	v.spec = &spec;
 	v.modified_ms = s->r->time_ms;
 	r = set_view(s->c, e, &v);
@@ -465,7 +470,7 @@ static void delete_view(struct scene *s, struct entry *e)
 	remove_view(s->c, e);
 }
 
-static void delete_entry(struct scene *s, struct entry *e)
+void scene_delete_entry(struct scene *s, struct entry *e)
 {
 	if (channel_is_topic(&e->channel))
 		groups_topic_gone(s->b, &e->channel);
@@ -478,14 +483,14 @@ static void delete_entry(struct scene *s, struct entry *e)
 static void delete_view_and_what_it_made(struct scene *s, struct entry *e)
 {
 	if (e->channel.queue->made_channel)
-		delete_entry(s, e);
+		scene_delete_entry(s, e);
 	else
 		delete_view(s, e);
 }
 
 static int do_delete_channel(struct scene *s)
 {
-	delete_entry(s, find_entry(s->vhost, s->r->name));
+	scene_delete_entry(s, find_entry(s->vhost, s->r->name));
 	return 0;
 }
 
@@ -575,6 +580,8 @@ static const struct { int (*judge)(struct scene *s); int (*carry_out)(struct sce
 	[CHANGE_DELETE_EXCHANGE]   = { judge_delete_exchange, do_delete_exchange },
 	[CHANGE_BIND]              = { judge_bind,            do_bind },
 	[CHANGE_UNBIND]            = { judge_unbind,          do_unbind },
+	[CHANGE_DECREE]            = { judge_decree,          do_decree },
+	[CHANGE_REVOKE]            = { judge_revoke,          do_revoke },
 	[RECORD_IDENTITY]          = { NULL,                  do_identity },
 	[RECORD_RESTART]           = { NULL,                  do_restart },
 	[RECORD_CONNECTION_CLOSED] = { NULL,                  do_connection_closed },
@@ -585,12 +592,12 @@ enum { CHANGES = sizeof changes / sizeof *changes };
 static int judge(struct scene *s)
 {
 	if (s->r->kind < 0 || s->r->kind >= CHANGES || !changes[s->r->kind].carry_out)
-		return refuse(s, -ERR_UNSUPPORTED, "no such change");
+		return scene_refuse(s, -ERR_UNSUPPORTED, "no such change");
 	if (!changes[s->r->kind].judge)
 		return 0;
 	s->vhost = find_vhost(s->c, s->r->vhost);
-	if (!s->vhost)
-		return refuse(s, -ERR_NO_SUCH_VHOST, "no vhost '%.*s'", SLICE_ARGS(s->r->vhost));
+	if (!s->vhost && s->r->kind != CHANGE_DECREE && s->r->kind != CHANGE_REVOKE)
+		return scene_refuse(s, -ERR_NO_SUCH_VHOST, "no vhost '%.*s'", SLICE_ARGS(s->r->vhost));
 	return changes[s->r->kind].judge(s);
 }
 
@@ -632,5 +639,5 @@ int catalogue_apply(struct broker *b, struct slice body, struct why *why)
 
 	if (body.n == 0 || body.p[0] > FORM_WHOLE)
 		return fail(why, -ERR_NEWER_FORMAT, "a catalogue record of unknown form");
-	return body.p[0] == FORM_WHOLE ? catalogue_replace(b, in, why) : apply_change(b, in, why);
+	return body.p[0] == FORM_CHANGE ? apply_change(b, in, why) : catalogue_replace(b, in, body.p[0] == FORM_WHOLE, why);
 }

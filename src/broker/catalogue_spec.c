@@ -47,32 +47,58 @@ struct shared_spec {
 	bool found;                     /* by its hash */
 };
 
+static size_t policy_size(const struct queue_policy *p)
+{
+	return p ? sizeof *p + p->dead_channel.n + p->dead_exchange.n + p->dead_key.n : 0;
+}
+
+static void pack_policy(struct queue_policy *to, uint8_t **at, const struct queue_policy *p)
+{
+	*to = *p;
+	to->dead_channel = pack(at, p->dead_channel);
+	to->dead_exchange = pack(at, p->dead_exchange);
+	to->dead_key = pack(at, p->dead_key);
+}
+
 static struct shared_spec *copy(const struct queue_spec *s)
 {
-	const struct queue_policy *p = &s->policy;
 	struct shared_spec *made = malloc(sizeof *made + settings_size(s->settings, s->nsettings) + s->arguments.n +
-					  p->dead_channel.n + p->dead_exchange.n + p->dead_key.n);
+					  policy_size(&s->policy) + policy_size(s->declared));
 
 	if (!made)
 		return NULL;
-	struct setting *settings = (struct setting *)(made + 1);
+	struct queue_policy *declared = (struct queue_policy *)(made + 1);
+	struct setting *settings = (struct setting *)(declared + (s->declared ? 1 : 0));
 	uint8_t *at = (uint8_t *)(settings + s->nsettings);
 
 	*made = (struct shared_spec){ .spec = *s, .uses = 1 };
 	pack_settings(settings, &at, s->settings, s->nsettings);
 	made->spec.settings = settings;
 	made->spec.arguments = pack(&at, s->arguments);
-	made->spec.policy.dead_channel = pack(&at, p->dead_channel);
-	made->spec.policy.dead_exchange = pack(&at, p->dead_exchange);
-	made->spec.policy.dead_key = pack(&at, p->dead_key);
+	pack_policy(&made->spec.policy, &at, &s->policy);
+	if (s->declared) {
+		pack_policy(declared, &at, s->declared);
+		made->spec.declared = declared;
+	}
 	return made;
+}
+
+/* As declared, and as it is by policies. */
+static void encode(const struct queue_spec *s, struct bytes *out)
+{
+	struct queue_spec now = *s;
+
+	view_encode(s, out);
+	now.declared = NULL;
+	if (s->declared)
+		view_encode(&now, out);
 }
 
 static bool is_same(const struct queue_spec *s, struct slice encoded)
 {
 	OWN(bytes) struct bytes own = BYTES_MAX(UINT32_MAX);
 
-	view_encode(s, &own);
+	encode(s, &own);
 	return !own.failed && slice_eq(bytes_slice(&own), encoded);
 }
 
@@ -80,7 +106,7 @@ const struct queue_spec *spec_share(struct catalogue *c, const struct queue_spec
 {
 	OWN(bytes) struct bytes encoded = BYTES_MAX(UINT32_MAX);
 
-	view_encode(like, &encoded);
+	encode(like, &encoded);
 	if (encoded.failed)
 		return NULL;
 

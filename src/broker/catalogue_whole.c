@@ -11,6 +11,8 @@
 #include "base/own.h"
 #include "broker/catalogue_parts.h"
 
+enum { BARE = 0, WITH_DECREES = 1 };   /* versions of the head */
+
 static_assert(sizeof(struct setting) == sizeof(struct channel_record_setting), "settings are passed on as they are");
 
 void entry_encode(const struct entry *e, struct bytes *out)
@@ -84,20 +86,25 @@ void head_encode(const struct catalogue *c, struct bytes *out)
 {
 	struct catalogue_head head = head_of(c);
 
-	wire_encode(&catalogue_head_msg, 0, &head, out);
+	wire_encode(&catalogue_head_msg, BARE, &head, out);
 }
 
 void catalogue_encode(const struct catalogue *c, struct bytes *out)
 {
 	struct catalogue_head head = head_of(c);
+	const struct decree *decree;
 
 	head.vhosts = (int32_t)c->vhosts.count;
 	head.channels = (int32_t)c->nchannels;
 	head.exchanges = (int32_t)count_declared(c);
 	head.bindings = (int32_t)c->nbindings;
-	wire_encode(&catalogue_head_msg, 0, &head, out);
+	for (uint32_t at = 0; decrees_next_said(&c->decrees, &at);)
+		head.decrees++;
+	wire_encode(&catalogue_head_msg, WITH_DECREES, &head, out);
 	MAP_EACH(&c->vhosts, each)
 		wire_encode(&vhost_record_msg, 0, &(struct vhost_record){ map_key(each) }, out);
+	for (uint32_t at = 0; (decree = decrees_next_said(&c->decrees, &at));)
+		decree_encode(decree, out);
 	RADIX_EACH(const struct entry, e, &c->by_id)
 		entry_encode(e, out);
 	MAP_EACH(&c->vhosts, each)
@@ -115,15 +122,19 @@ void catalogue_whole(const struct catalogue *c, struct bytes *out)
 	catalogue_encode(c, out);
 }
 
-/* The next message; what it allocates lives until the one after it. */
-static int next(struct record_reader *in, const struct wire_msg *m, void *out)
+static int next_version(struct record_reader *in, const struct wire_msg *m, int version, void *out)
 {
 	size_t used = 0;
 
 	arena_reset(&in->arena);
-	int r = wire_decode(m, 0, in->rest, &in->arena, out, &used, in->why);
+	int r = wire_decode(m, version, in->rest, &in->arena, out, &used, in->why);
 	in->rest = slice_of(in->rest.p + used, in->rest.n - used);
 	return r;
+}
+
+int reader_next(struct record_reader *in, const struct wire_msg *m, void *out)
+{
+	return next_version(in, m, 0, out);
 }
 
 int entry_load(struct catalogue *c, struct record_reader *in, struct entry **ret)
@@ -132,7 +143,7 @@ int entry_load(struct catalogue *c, struct record_reader *in, struct entry **ret
 	struct queue_spec spec;
 	struct queue_view view = { .spec = &spec };
 	struct entry *e;
-	int err = next(in, &channel_record_msg, &r);
+	int err = reader_next(in, &channel_record_msg, &r);
 
 	if (err == 0 && r.queue.p)
 		err = view_decode(r.queue, &in->arena, &spec, in->why);
@@ -165,7 +176,7 @@ int entry_load(struct catalogue *c, struct record_reader *in, struct entry **ret
 int exchange_load(struct catalogue *c, struct record_reader *in)
 {
 	struct exchange_record r;
-	int err = next(in, &exchange_record_msg, &r);
+	int err = reader_next(in, &exchange_record_msg, &r);
 
 	if (err < 0)
 		return err;
@@ -181,7 +192,7 @@ int exchange_load(struct catalogue *c, struct record_reader *in)
 int binding_load(struct catalogue *c, struct record_reader *in)
 {
 	struct binding_record r;
-	int err = next(in, &binding_record_msg, &r);
+	int err = reader_next(in, &binding_record_msg, &r);
 
 	if (err < 0)
 		return err;
@@ -205,7 +216,7 @@ static int load_entry(struct catalogue *c, struct record_reader *in)
 static int load_vhost(struct catalogue *c, struct record_reader *in)
 {
 	struct vhost_record r;
-	int err = next(in, &vhost_record_msg, &r);
+	int err = reader_next(in, &vhost_record_msg, &r);
 
 	return err < 0 ? err : catalogue_add_vhost(c, r.name);
 }
@@ -219,9 +230,9 @@ static int load_all(struct catalogue *c, struct record_reader *in, int32_t n, in
 	return r;
 }
 
-int head_load(struct catalogue *c, struct record_reader *in, struct catalogue_head *ret)
+int head_load(struct catalogue *c, struct record_reader *in, int version, struct catalogue_head *ret)
 {
-	int r = next(in, &catalogue_head_msg, ret);
+	int r = next_version(in, &catalogue_head_msg, version, ret);
 
 	if (r < 0)
 		return r;
@@ -234,14 +245,16 @@ int head_load(struct catalogue *c, struct record_reader *in, struct catalogue_he
 }
 
 /* Into an empty catalogue. */
-static int load(struct catalogue *c, struct slice bytes, struct why *why)
+static int load(struct catalogue *c, struct slice bytes, bool decrees, struct why *why)
 {
 	struct record_reader in = { .rest = bytes, .arena = ARENA_MAX(RECORD_ARENA_BYTES), .why = why };
 	struct catalogue_head head;
-	int r = head_load(c, &in, &head);
+	int r = head_load(c, &in, decrees ? WITH_DECREES : BARE, &head);
 
 	if (r == 0)
 		r = load_all(c, &in, head.vhosts, load_vhost);
+	if (r == 0 && decrees)
+		r = load_all(c, &in, head.decrees, decree_load);
 	if (r == 0)
 		r = load_all(c, &in, head.channels, load_entry);
 	if (r == 0)
@@ -293,12 +306,12 @@ static int open_what_is_new(struct broker *b, const struct catalogue *old, const
 	return 0;
 }
 
-int catalogue_replace(struct broker *b, struct slice in, struct why *why)
+int catalogue_replace(struct broker *b, struct slice in, bool decrees, struct why *why)
 {
 	struct catalogue *c = b->catalogue, new, old = *c;
 
 	catalogue_init(&new, c->topic_defaults, c->seed);
-	int r = load(&new, in, why);
+	int r = load(&new, in, decrees, why);
 	if (r < 0 || new.version <= c->version) {
 		catalogue_clear(&new);
 		return r;
@@ -306,6 +319,7 @@ int catalogue_replace(struct broker *b, struct slice in, struct why *why)
 
 	drop_what_is_missing(b, &old, &new);
 	*c = new;
+	c->decrees.version += old.decrees.version;
 	c->mark = old.mark;
 	c->changes = old.changes;
 	c->log = b->log;
@@ -318,7 +332,7 @@ int catalogue_replace(struct broker *b, struct slice in, struct why *why)
 int catalogue_restore(struct broker *b, struct slice in, struct why *why)
 {
 	b->restoring = true;
-	int r = catalogue_replace(b, in, why);
+	int r = catalogue_replace(b, in, /* decrees = */ false, why);
 	b->restoring = false;
 	return r;
 }

@@ -120,6 +120,8 @@ enum change_kind {
 	CHANGE_DELETE_EXCHANGE,
 	CHANGE_BIND,            /* binding the same again is fine */
 	CHANGE_UNBIND,          /* what is not bound is fine */
+	CHANGE_DECREE,          /* an administrator says something: a virtual host, a user, a permission, a limit, a policy */
+	CHANGE_REVOKE,          /* it is not so any more; what hangs on it goes with it */
 	CHANGE_KINDS
 };
 
@@ -164,6 +166,7 @@ struct queue_spec {
 	struct setting *settings;       /* SQS: attributes and tags as given */
 	uint32_t nsettings;
 	struct queue_policy policy;
+	const struct queue_policy *declared;    /* in the catalogue, when policies have made another of it; else NULL */
 	int64_t start;                  /* on an existing topic, where the view begins: an offset; -1: at the end (default);
 					   -2: at the beginning; -3: at the last message */
 };
@@ -184,7 +187,10 @@ struct cmd_change {
 	bool if_unused, if_empty;       /* deletes: ERR_IN_USE, ERR_NOT_EMPTY */
 	int64_t reserve_ms;             /* deletes: the name is reserved for so long, as far as creators heed it (until a restart) */
 	bool heeds_reserved;            /* CREATE_QUEUE: -ERR_DELETED_RECENTLY */
-	/* exchanges and bindings */
+	/* decrees, with vhost, name and settings (their fields) from above: see security/decrees.h */
+	struct slice extra;
+	bool only_new;                  /* DECREE: ERR_EXISTS if there is one */
+	/* exchanges and bindings; DECREE: its kind's name */
 	struct slice type;              /* "direct", "fanout", "topic", "headers" */
 	bool durable, auto_delete, internal;
 	struct slice arguments;         /* encoded AMQP table */

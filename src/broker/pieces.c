@@ -26,7 +26,7 @@ int piece_read(void *ctx, struct slice key, struct slice value, struct why *why)
 	if (key.p[0] == PIECE_QUEUE)
 		return is_id(slice_of(key.p + 1, key.n - 1)) ? queues_restore(b, value, why)
 			: fail(why, -ERR_DAMAGED, "the checkpoint has a malformed key");
-	return catalogue_piece_read(b, (enum piece_part)key.p[0], value, why);
+	return catalogue_piece_read(b, (enum piece_part)key.p[0], slice_of(key.p + 1, key.n - 1), value, why);
 }
 
 void pieces_touch_all(void *ctx)

@@ -12,7 +12,7 @@
 
 /* In the order in which they are restored.  On disk: never renumber. */
 enum piece_part {
-	PIECE_HEAD = 1,         /* of the catalogue */
+	PIECE_HEAD = 1,         /* of the catalogue; with more behind it: the identity of a decree */
 	PIECE_CHANNEL = 2,      /* id u32 (big-endian) */
 	PIECE_EXCHANGE = 3,     /* size of the virtual host's name u16, its name, the exchange's */
 	PIECE_BINDING = 4,      /* size of the virtual host's name u16, its name, what makes two bindings the same */
@@ -34,7 +34,7 @@ void pieces_touch_all(void *broker);
 
 /* catalogue_piece.c; `key` is without the part */
 bool catalogue_piece_write(struct broker *b, enum piece_part part, struct slice key, struct bytes *out);
-int  catalogue_piece_read(struct broker *b, enum piece_part part, struct slice value, struct why *why);
+int  catalogue_piece_read(struct broker *b, enum piece_part part, struct slice key, struct slice value, struct why *why);
 void catalogue_touch_head(struct broker *b);
 void catalogue_touch_all(struct broker *b);
 

@@ -197,7 +197,7 @@ struct connection *connection_open(struct shard *s, const struct protocol *proto
 	describe(c);
 	c->host = (struct host){
 		.calls = &calls, .peer = &c->peer, .settings = &s->runtime->options.settings,
-		.catalogue = broker_catalogue(s->broker), .gate = s->runtime->options.gate,
+		.catalogue = broker_catalogue(s->broker), .gate = s->gate,
 		.connection = (uint64_t)s->id << 48 | ++s->next_connection,
 		.shard = s->id, .shards = s->runtime->options.shards, .blocked = s->blocked, .takes_spans = true,
 		.handle = shard_add(s, c),

@@ -13,6 +13,7 @@
 #include "runtime/connection.h"
 #include "runtime/files.h"
 #include "runtime/runtime.h"
+#include "security/gate.h"
 
 enum {
 	EVENTS = 256,
@@ -484,7 +485,8 @@ static int open_broker(struct shard *s)
 	options.shard = s->id;
 	options.shards = rt->options.shards;
 	s->now_ms = clock_now_ms(&rt->clock);
-	return broker_open(&s->env, &options, &outlet, s->now_ms, &s->broker, &s->why);
+	int r = broker_open(&s->env, &options, &outlet, s->now_ms, &s->broker, &s->why);
+	return r < 0 ? r : gate_over(rt->options.gate, catalogue_decrees(broker_catalogue(s->broker)), &s->gate);
 }
 
 static void tell_of_damage(const struct shard *s)
@@ -514,6 +516,7 @@ static void *run(void *arg)
 	atomic_store(&s->phase, SHARD_OPEN);
 	while (!atomic_load(&s->runtime->dispose) || atomic_load(&s->phase) != SHARD_DRAINED)
 		turn(s);
+	gate_free(s->gate);
 	broker_close(s->broker);
 	files_close(s->files);
 	free(s->slots);

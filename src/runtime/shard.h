@@ -30,6 +30,7 @@
 struct runtime;
 struct connection;
 struct files;
+struct gate;
 
 enum shard_phase { SHARD_OPENING, SHARD_FAILED, SHARD_OPEN, SHARD_READY, SHARD_DRAINED, SHARD_CLOSED };
 
@@ -51,6 +52,7 @@ struct shard {
 	struct files *files;
 	struct env env;
 	struct broker *broker;
+	struct gate *gate;              /* over the configuration's, with what this shard's catalogue knows of users */
 	int64_t now_ms;
 
 	struct node local;              /* commands for this shard's broker, and answers to its sessions */

@@ -267,7 +267,7 @@ struct link *link_new(struct world *w, struct shard *s, const struct protocol *p
 	l->peer.loopback = true;
 	l->host = (struct host){
 		.calls = &calls, .peer = &l->peer, .settings = &w->settings, .catalogue = broker_catalogue(s->broker),
-		.gate = w->gate, .handle = ++s->last_handle, .connection = (uint64_t)s->id << 48 | l->number,
+		.gate = s->gate, .handle = ++s->last_handle, .connection = (uint64_t)s->id << 48 | l->number,
 		.shard = s->id, .shards = w->options.shards, .takes_spans = true,
 	};
 	if (map_put_number(&s->links, l->host.handle, l, NULL) < 0)

@@ -20,6 +20,7 @@ struct shard {
 	struct simdisk *disk;
 	struct env env;
 	struct broker *broker;          /* NULL: not running */
+	struct gate *gate;              /* over the world's */
 	struct node local;              /* commands for this shard's broker, answers for its sessions */
 	struct node active, touched;    /* links with input; links whose session was called or that have output */
 	struct ring rings[SHARDS_MAX];  /* to the others */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/own.h"
 #include "security/gate.h"
 #include "sim/link.h"
 
@@ -365,7 +366,8 @@ static int open_broker(struct shard *s, struct why *why)
 	const struct outlet outlet = { .ctx = s, .send = outlet_send, .failed = outlet_failed };
 
 	s->env = (struct env){ .disk = simdisk_disk(s->disk), .random = env_chance };
-	return broker_open(&s->env, &o, &outlet, world_ms(w), &s->broker, why);
+	int r = broker_open(&s->env, &o, &outlet, world_ms(w), &s->broker, why);
+	return r < 0 ? r : gate_over(w->gate, catalogue_decrees(broker_catalogue(s->broker)), &s->gate);
 }
 
 static void free_commands(struct node *list)
@@ -383,6 +385,7 @@ static void lose_memory(struct world *w)
 		link_lose_server(CONTAINER(struct link, node, n));
 	for (uint16_t i = 0; i < w->options.shards; i++) {
 		struct shard *s = w->shards[i];
+		gate_free(TAKE(s->gate));
 		if (s->broker)
 			broker_abandon(s->broker);
 		s->broker = NULL;
@@ -493,6 +496,7 @@ static bool is_drained(const struct world *w)
 static void end_stop(struct world *w)
 {
 	for (uint16_t i = 0; i < w->options.shards; i++) {
+		gate_free(TAKE(w->shards[i]->gate));
 		broker_close(w->shards[i]->broker);
 		w->shards[i]->broker = NULL;
 	}

@@ -113,6 +113,8 @@ struct conn {
 	int64_t beat_ms, check_ms;      /* next heartbeat to send, next check of the peer's; 0: off */
 	struct principal who;
 	struct name vhost;
+	struct name may_write;          /* the exchange that was written to last: it was allowed... */
+	uint64_t allowed_at;            /* ...by the gate of this version */
 	struct map channels;            /* number -> struct chan */
 	struct chan *last;              /* the channel that was used last */
 	struct map consumers;           /* number -> struct consumer */
@@ -238,7 +240,6 @@ void connection_end(struct conn *c);
 /* Set the host's timer to whatever is due first; and when it fires. */
 void connection_timer(struct conn *c);
 void connection_tick(struct conn *c, int64_t now_ms);
-bool allowed(struct conn *c, enum operation op, struct slice name);
 
 /* ------------------------------------------------------------------------------------------------ session.c ---- */
 
@@ -246,6 +247,8 @@ bool allowed(struct conn *c, enum operation op, struct slice name);
 bool connection_must_wait(const struct conn *c);
 void connection_pause(struct conn *c);
 bool amqp_allows(struct conn *c, enum operation op, struct slice name);
+/* A routing key, if the exchange is of the type topic. */
+bool amqp_allows_topic(struct conn *c, enum operation op, const struct exchange_info *x, struct slice key);
 
 /* Send a command whose answer must come before the next frame.  The command is the host's from here on. */
 int ask(struct conn *c, struct chan *ch, struct cmd *cmd, uint16_t to_shard, bool no_wait, answer *then);
@@ -273,6 +276,7 @@ struct thing { char text[320]; };
 struct thing thing_named(struct conn *c, const char *kind, struct slice name);
 int refuse_missing(struct conn *c, const char *kind, struct slice name);        /* 404 */
 int refuse_access(struct conn *c, enum operation op, const char *kind, struct slice name);      /* 403 */
+int refuse_topic(struct conn *c, enum operation op, struct slice exchange, struct slice key);   /* 403 */
 /* Bytes as Erlang prints a binary: <<1,2,3>> or <<"text">>. */
 struct octets { char text[200]; };
 struct octets octets_of(struct slice s, size_t max);

@@ -38,6 +38,12 @@ bool amqp_allows(struct conn *c, enum operation op, struct slice name)
 	return gate_allows(host_of(c)->gate, &c->who, op, vhost_of(c), name);
 }
 
+bool amqp_allows_topic(struct conn *c, enum operation op, const struct exchange_info *x, struct slice key)
+{
+	return !slice_is(x->type, "topic") ||
+	       gate_allows_topic(host_of(c)->gate, &c->who, op, vhost_of(c), x->name, key, SLICE_NULL);
+}
+
 /* -------------------------------------------------------------------------------------------------------- timers ---- */
 
 static void earlier(int64_t *at, int64_t other)
@@ -286,6 +292,8 @@ static int on_open(struct conn *c, const void *m)
 
 	if (!catalogue_has_vhost(host_of(c)->catalogue, open->virtual_host))
 		return refuse(c, 530, "vhost %.*s not found", SLICE_ARGS(open->virtual_host));
+	if (!gate_allows_vhost(host_of(c)->gate, &c->who, open->virtual_host))
+		return refuse(c, 530, "access to vhost '%.*s' refused for user '%s'", SLICE_ARGS(open->virtual_host), c->who.name);
 	name_set(&c->vhost, open->virtual_host);
 	c->deadline_ms = 0;
 	become(c, OPEN);

@@ -64,13 +64,19 @@ int refuse_missing(struct conn *c, const char *kind, struct slice name)
 	return refuse(c, 404, "no %s", thing_named(c, kind, name).text);
 }
 
+static const char *const operations[] = {
+	[OP_CONFIGURE] = "configure", [OP_WRITE] = "write", [OP_READ] = "read", [OP_DESCRIBE] = "read",
+};
+
+int refuse_topic(struct conn *c, enum operation op, struct slice exchange, struct slice key)
+{
+	return refuse(c, 403, "%s access to topic '%.*s' in %s refused for user '%s'", operations[op], SLICE_ARGS(key),
+		      thing_named(c, "exchange", exchange).text, c->who.name);
+}
+
 int refuse_access(struct conn *c, enum operation op, const char *kind, struct slice name)
 {
-	static const char *const words[] = {
-		[OP_CONFIGURE] = "configure", [OP_WRITE] = "write", [OP_READ] = "read", [OP_DESCRIBE] = "describe",
-	};
-
-	return refuse(c, 403, "%s access to %s refused for user '%s'", words[op], thing_named(c, kind, name).text, c->who.name);
+	return refuse(c, 403, "%s access to %s refused for user '%s'", operations[op], thing_named(c, kind, name).text, c->who.name);
 }
 
 static bool is_printable(struct slice s)

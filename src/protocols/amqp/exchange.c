@@ -197,6 +197,8 @@ int on_exchange_declare(struct conn *c, struct chan *ch, const void *m)
 
 	if (name.n == 0)
 		return refuse_default(c);
+	if (d->passive && !amqp_allows(c, OP_DESCRIBE, name))
+		return refuse_access(c, OP_DESCRIBE, "exchange", name);
 	if (d->passive) {
 		if (!catalogue_exchange(host_of(c)->catalogue, vhost_of(c), name, &x))
 			return refuse_missing(c, "exchange", name);
@@ -315,6 +317,8 @@ static int bind_or_unbind(struct conn *c, struct chan *ch, enum change_kind kind
 		return refuse_access(c, OP_WRITE, "exchange", destination);
 	if (!amqp_allows(c, OP_READ, source))
 		return refuse_access(c, OP_READ, "exchange", source);
+	if (catalogue_exchange(cat, vhost_of(c), source, &x) && !amqp_allows_topic(c, OP_READ, &x, b->routing_key))
+		return refuse_topic(c, OP_READ, source, b->routing_key);
 	if (kind == CHANGE_BIND && !catalogue_exchange(cat, vhost_of(c), destination, &x))
 		return refuse_missing(c, "exchange", destination);
 	if (kind == CHANGE_BIND && !catalogue_exchange(cat, vhost_of(c), source, &x))

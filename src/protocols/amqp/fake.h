@@ -21,6 +21,7 @@ struct world_shard {
 	struct env env;
 	struct simdisk *disk;
 	struct broker *broker;
+	struct gate *gate;
 	struct world *world;
 };
 
@@ -41,7 +42,7 @@ struct client {
 struct world {
 	struct world_shard shard[WORLD_SHARDS];
 	uint16_t shards;
-	struct gate *gate;
+	struct gate *gate;              /* the configuration's */
 	struct host_settings settings;
 	struct rng rng;
 	int64_t now_ms;

@@ -105,6 +105,8 @@ static void open_shard(struct world *w, uint16_t i)
 	s->env = (struct env){ .disk = simdisk_disk(s->disk), .random = env_number };
 	if (broker_open(&s->env, &o, &outlet, w->now_ms, &s->broker, &why) < 0)
 		outlet_failed(w, &why);
+	if (gate_over(w->gate, catalogue_decrees(broker_catalogue(s->broker)), &s->gate) < 0)
+		abort();
 }
 
 struct world *world_new(uint16_t shards)
@@ -254,8 +256,10 @@ void world_free(struct world *w)
 	for (uint16_t i = 0; i < w->nclients; i++)
 		end_session(w->clients[i], true);
 	world_run(w);
-	for (uint16_t i = 0; i < w->shards; i++)
+	for (uint16_t i = 0; i < w->shards; i++) {
+		gate_free(w->shard[i].gate);
 		broker_abandon(w->shard[i].broker);
+	}
 	for (uint16_t i = 0; i < w->shards; i++)
 		simdisk_free(w->shard[i].disk);
 	while ((n = list_pop(&w->queue)))
@@ -279,9 +283,10 @@ struct client *client_new(struct world *w)
 	c->world = w;
 	c->in = c->out = c->text = BYTES_MAX(256 << 20);
 	c->peer = (struct peer){ .address = "127.0.0.1:50112", .local = "127.0.0.1:5672", .loopback = true };
-	c->host = (struct host){ .calls = &calls, .peer = &c->peer, .settings = &w->settings, .gate = w->gate,
+	c->host = (struct host){ .calls = &calls, .peer = &c->peer, .settings = &w->settings,
 		.handle = 7u + w->nclients, .connection = 8u + w->nclients, .shard = w->nclients % w->shards, .shards = w->shards };
 	c->host.catalogue = broker_catalogue(w->shard[c->host.shard].broker);
+	c->host.gate = w->shard[c->host.shard].gate;
 	w->clients[w->nclients++] = c;
 	c->session = amqp_protocol.open(&c->host);
 	if (!c->session)

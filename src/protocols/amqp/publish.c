@@ -160,7 +160,7 @@ static int check_properties(struct conn *c, const struct chan *ch, struct slice 
 	if (wire_decode(&basic_properties_msg, 0, raw, NULL, p, &used, NULL) < 0 || used != raw.n ||
 	    (p->headers.n && table_check(p->headers, NULL) < 0))
 		return refuse(c, 502, "malformed content header");
-	if (p->user_id.p && !slice_is(p->user_id, c->who.name))
+	if (p->user_id.p && !slice_is(p->user_id, c->who.name) && !gate_has_tag(host_of(c)->gate, &c->who, "impersonator"))
 		return refuse(c, 406, "user_id property set to '%.*s' but authenticated user was '%s'",
 			      SLICE_ARGS(p->user_id), c->who.name);
 	if (!ch->replies && slice_eq(p->reply_to, REPLY_TO))
@@ -277,18 +277,34 @@ static int find_routes(struct conn *c, const struct incoming *in, const struct b
 
 /* ------------------------------------------------------------------------------------------------------------ sending ---- */
 
-static int check_exchange(struct conn *c, struct slice name)
+/* What was allowed a moment ago still is, as long as nobody has said anything new. */
+static int check_write(struct conn *c, struct slice name)
+{
+	struct slice shown = name.n ? name : SLICE("amq.default");
+	uint64_t now = gate_version(host_of(c)->gate);
+
+	if (c->allowed_at == now && slice_eq(name_slice(&c->may_write), name))
+		return 0;
+	if (!amqp_allows(c, OP_WRITE, shown))
+		return refuse_access(c, OP_WRITE, "exchange", shown);
+	name_set(&c->may_write, name);
+	c->allowed_at = now;
+	return 0;
+}
+
+static int check_exchange(struct conn *c, struct slice name, struct slice key)
 {
 	struct exchange_info x;
+	int r = check_write(c, name);
 
-	if (!amqp_allows(c, OP_WRITE, name))
-		return refuse_access(c, OP_WRITE, "exchange", name);
-	if (name.n == 0)
-		return 0;
+	if (r < 0 || name.n == 0)
+		return r;
 	if (!catalogue_exchange(host_of(c)->catalogue, vhost_of(c), name, &x))
 		return refuse_missing(c, "exchange", name);
 	if (x.internal)
 		return refuse(c, 403, "cannot publish to internal %s", thing_named(c, "exchange", name).text);
+	if (!amqp_allows_topic(c, OP_WRITE, &x, key))
+		return refuse_topic(c, OP_WRITE, name, key);
 	return 0;
 }
 
@@ -475,10 +491,10 @@ static int store(struct conn *c, struct chan *ch, struct routes *r, struct slice
 static int publish(struct conn *c, struct chan *ch, struct slice properties, struct slice body)
 {
 	struct basic_properties p;
-	struct copies copies;
+	struct copies copies = { 0 };
 	OWN(routes) struct routes r;
 	OWN(bytes) struct bytes headers = BYTES_MAX(FRAME_MAX), rewritten = BYTES_MAX(FRAME_MAX);
-	int e = check_exchange(c, name_slice(&ch->in->exchange));
+	int e = check_exchange(c, name_slice(&ch->in->exchange), name_slice(&ch->in->key));
 
 	r.ids = r.room;
 	r.n = 0;

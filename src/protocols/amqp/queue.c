@@ -178,8 +178,13 @@ static int declare_passive(struct conn *c, struct chan *ch, const struct queue_d
 {
 	const struct channel *q;
 	struct slice name;
-	int r = find_queue(c, ch, given, &q, &name);
+	int r = expand_name(c, ch, given, &name);
 
+	if (r < 0)
+		return r;
+	if (!amqp_allows(c, OP_DESCRIBE, name))
+		return refuse_access(c, OP_DESCRIBE, "queue", name);
+	r = find_queue(c, ch, given, &q, &name);
 	if (r < 0)
 		return r;
 	name_set(&c->ask.name, name);
@@ -278,10 +283,16 @@ static int check_headers_match(struct conn *c, const struct exchange_info *x, st
 	return 0;
 }
 
-static int check_binding(struct conn *c, const struct queue_bind *b, struct slice queue, struct slice exchange)
+static int check_binding(struct conn *c, const struct queue_bind *b, struct slice queue, struct slice exchange, struct slice key,
+			 enum change_kind kind)
 {
 	struct exchange_info x;
 	const struct channel *q = lookup(c, queue);
+
+	if (catalogue_exchange(host_of(c)->catalogue, vhost_of(c), exchange, &x) && !amqp_allows_topic(c, OP_READ, &x, key))
+		return refuse_topic(c, OP_READ, exchange, key);
+	if (kind == CHANGE_UNBIND)
+		return 0;
 
 	if (!q)
 		return refuse_missing(c, "queue", queue);
@@ -311,7 +322,7 @@ static int bind_or_unbind(struct conn *c, struct chan *ch, enum change_kind kind
 		return refuse(c, 403, "operation not permitted on the default exchange");
 	if (!amqp_allows(c, OP_READ, exchange))
 		return refuse_access(c, OP_READ, "exchange", exchange);
-	if (kind == CHANGE_BIND && (r = check_binding(c, b, queue, exchange)) < 0)
+	if ((r = check_binding(c, b, queue, exchange, key, kind)) < 0)
 		return r;
 	bound = catalogue_bound(host_of(c)->catalogue, vhost_of(c), exchange, queue, /* to_exchange = */ false, key, b->arguments);
 	if (bound == (kind == CHANGE_BIND))
