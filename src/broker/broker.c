@@ -69,6 +69,9 @@ static handler *const handlers[CMD_KINDS] = {
 	[CMD_SETTLE]           = on_settle,
 	[CMD_PURGE]            = on_purge,
 	[CMD_QUEUE_STATS]      = on_queue_stats,
+	[CMD_MOVE_START]       = on_move_start,
+	[CMD_MOVE_CANCEL]      = on_move_cancel,
+	[CMD_MOVE_LIST]        = on_move_list,
 	[CMD_GROUP_JOIN]       = on_group_join,
 	[CMD_GROUP_SYNC]       = on_group_sync,
 	[CMD_GROUP_HEARTBEAT]  = on_group_heartbeat,
@@ -279,6 +282,7 @@ static int (*const state_apply[STATE_KINDS])(struct broker *b, struct slice body
 	[STATE_PRODUCER]  = producer_state_apply,
 	[STATE_TRIM]      = trim_state_apply,
 	[STATE_TRANSACTION] = transaction_state_apply,
+	[STATE_MOVE]      = move_state_apply,
 };
 
 static int apply_state(struct broker *b, struct slice payload, struct why *why)

@@ -45,6 +45,9 @@ enum cmd_kind {
 	CMD_SETTLE,
 	CMD_PURGE,
 	CMD_QUEUE_STATS,
+	CMD_MOVE_START,         /* struct cmd_move, as the next two */
+	CMD_MOVE_CANCEL,
+	CMD_MOVE_LIST,
 	/* consumer groups */
 	CMD_GROUP_JOIN,
 	CMD_GROUP_SYNC,
@@ -207,8 +210,6 @@ struct cmd_change {
 struct publish_target {
 	uint32_t channel;               /* id; all of one command are owned by to_shard */
 	int32_t partition;              /* -1: by key hash, or in turn when there is no key */
-	uint32_t at, size;              /* of a sheaf: its own batch, in the command's `batch` */
-	uint32_t sequence, messages;    /* the sender's own */
 	/* back */
 	int error;                      /* 0 or -ERR_x, per target */
 	int64_t offset;                 /* of the batch's first record (the original one if it was a duplicate) */
@@ -221,10 +222,10 @@ struct cmd_publish {
 	struct publish_target *targets; /* the payload is stored once for all of them */
 	uint32_t ntargets;
 	struct view batch;              /* one record batch v2, checksum already verified or made by us */
-	bool sheaf;                     /* `batch` is one for each target, one after the other; a target may come again */
 	bool wait_durable;              /* answer when committed; else when accepted in memory */
 	bool relaxed;                   /* committed is when the operating system has it, also if the channel says more */
 	bool from_queue;                /* dead-lettering and moves: not refused by alarms or limits */
+	uint32_t messages;              /* the sender's own: how many it put into the batch */
 	struct slice transaction;       /* a transactional batch's transactional id; it has one target */
 	bool enlists;                   /* the partition may be added to the transaction now; else it must have been */
 	/* back */
@@ -451,6 +452,29 @@ struct cmd_queue_stats {
 	uint64_t ret_ready, ret_leased, ret_delayed, ret_bytes;
 	uint32_t ret_consumers;
 	bool ret_exclusive_consumer;
+};
+
+enum move_state { MOVE_RUNNING = 1, MOVE_COMPLETED, MOVE_CANCELLING, MOVE_CANCELLED, MOVE_FAILED };    /* on disk: never renumber */
+
+struct move_listing {
+	struct slice id, destination, reason;   /* the last two may be null */
+	enum move_state state;
+	int32_t rate;                   /* 0: no limit */
+	int64_t started_ms;
+	uint64_t moved, to_move;
+};
+
+/* Message move tasks of a queue: see queue_move.c.  One runs at a time (-ERR_TASK_RUNNING); the last ten are remembered. */
+struct cmd_move {
+	struct cmd head;
+	uint32_t channel;
+	struct slice id;                /* START: of the new task; CANCEL: -ERR_NO_SUCH_TASK unless it is the one that runs */
+	struct slice destination;       /* START: a queue in the same vhost; null: each message's own source */
+	int32_t rate;                   /* START: messages a second at most; 0: no limit */
+	/* back */
+	uint64_t ret_moved;             /* CANCEL */
+	struct move_listing *ret_tasks; /* LIST: newest first */
+	uint32_t ret_n;
 };
 
 /* ------------------------------------------------------------------------------------------ consumer groups ---- */

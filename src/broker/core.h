@@ -38,6 +38,7 @@ enum state_kind {               /* the first byte of every STATE payload; never 
 	STATE_PRODUCER  = 4,    /* a block of producer ids was taken */
 	STATE_TRIM      = 5,    /* DeleteRecords, retention */
 	STATE_TRANSACTION = 6,
+	STATE_MOVE      = 7,
 	STATE_KINDS
 };
 
@@ -316,6 +317,10 @@ void on_receive(struct broker *b, struct cmd *c);
 void on_settle(struct broker *b, struct cmd *c);
 void on_purge(struct broker *b, struct cmd *c);
 void on_queue_stats(struct broker *b, struct cmd *c);
+void on_move_start(struct broker *b, struct cmd *c);
+void on_move_cancel(struct broker *b, struct cmd *c);
+void on_move_list(struct broker *b, struct cmd *c);
+int  move_state_apply(struct broker *b, struct slice body, struct why *why);
 /* Answer the waiting receive of this session with this tag now; false if it is none of ours. */
 bool queues_cancel(struct broker *b, uint16_t shard, uint32_t session, uint64_t tag);
 

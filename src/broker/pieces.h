@@ -17,6 +17,7 @@ enum piece_part {
 	PIECE_EXCHANGE = 3,     /* size of the virtual host's name u16, its name, the exchange's */
 	PIECE_BINDING = 4,      /* size of the virtual host's name u16, its name, what makes two bindings the same */
 	PIECE_QUEUE = 5,        /* id of the channel u32 */
+	PIECE_MOVE = 6,         /* id of the channel u32: its move tasks */
 };
 
 enum { PIECE_ID_KEY = 5 };
@@ -41,5 +42,10 @@ void catalogue_touch_all(struct broker *b);
 /* queue.c */
 bool queue_piece_write(struct broker *b, uint32_t channel, struct bytes *out);
 void queue_piece_touch(struct broker *b, uint32_t channel);
+
+/* queue_move.c */
+bool moves_piece_write(struct broker *b, uint32_t channel, struct bytes *out);
+int  moves_piece_read(struct broker *b, struct slice value, struct why *why);
+void moves_touch_all(struct broker *b);
 
 #endif

@@ -94,6 +94,7 @@ static void set_timer(struct queue *q)
 		at = earlier(at, q->bury_after_ms);
 	if (q->reread_ms)
 		at = earlier(at, q->reread_ms);
+	at = earlier(at, queue_move_ms(q));
 	if (at == q->timer_ms)
 		return;
 	q->timer_ms = at;
@@ -134,6 +135,7 @@ static void turn(struct queue *q)
 	/* Whoever waits comes before limits: a message with a ttl of 0 is delivered at once or not at all. */
 	queue_deliver(q);
 	queue_limit(q);
+	queue_move(q);
 	queue_bury(q);
 	queue_write_down(q);
 	set_timer(q);
@@ -170,6 +172,7 @@ void queues_start(struct broker *b)
 		}
 		queue_wake(q);
 	}
+	moves_start(b);
 }
 
 /* ------------------------------------------------------------------------------------------- created and dropped ---- */
@@ -421,6 +424,7 @@ void queue_drop(struct broker *b, const struct channel *ch)
 	if (!first || !first->viewed)
 		return;
 	queue_piece_touch(b, ch->id);
+	moves_forget(b, ch->id);
 	if (!first->folded)
 		drop_unfolded(first->queue);
 	else
@@ -463,6 +467,7 @@ void queues_close(struct broker *b)
 	}
 	map_free(&qs->parties);
 	map_free(&qs->purged);
+	moves_close(qs);
 	for (struct node *n; (n = list_pop(&qs->all));) {
 		struct queue *q = CONTAINER(struct queue, link, n);
 		list_move_all(&q->written, &qs->lost);

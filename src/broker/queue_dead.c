@@ -7,6 +7,7 @@
  * where it died, without ever having been rejected on the way, is dropped, as in RabbitMQ.  The x-death headers that
  * AMQP clients read are to be made from that way by the AMQP session; they are not in the copy's properties.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "broker/queue_parts.h"
@@ -118,6 +119,7 @@ static struct buf *readdress(const struct record *r, struct slice exchange, stru
 	return NULL;
 }
 
+/* The message as it is, and how it died (NULL: it did not). */
 static struct buf *copy_message(const struct reader_record *r, struct slice key, struct slice exchange, const struct deaths *d)
 {
 	enum { HEADERS_MAX = 1024 };
@@ -138,11 +140,14 @@ static struct buf *copy_message(const struct reader_record *r, struct slice key,
 			value = native;
 		headers[kept++] = (struct setting){ name, value };
 	}
-	deaths_write(d, &death);
+	if (d)
+		deaths_write(d, &death);
 	if (headers && !death.failed) {
-		headers[kept++] = (struct setting){ DEATH_HEADER, bytes_slice(&death) };
+		if (d)
+			headers[kept++] = (struct setting){ DEATH_HEADER, bytes_slice(&death) };
 		batch_begin(&bb, r->origin, SIZE_MAX >> 1);
-		batch_mark_dead_letter(&bb);
+		if (d)
+			batch_mark_dead_letter(&bb);
 		batch_add(&bb, r->timestamp_ms, key, r->record.value, headers, kept);
 		result = batch_finish(&bb);
 	}
@@ -188,8 +193,12 @@ static void burial_end(struct burial *g)
 
 	if (q && ledger_find(&q->ledger, g->partition, g->offset, &m) == KNOWN_OBJECT && m->place == PLACE_DYING) {
 		if (g->error == 0) {
+			bool moved = m->death == DEATH_MOVED;
 			ledger_settle(&q->ledger, m);
-			q->broker->stats.dead_lettered_total++;
+			if (moved)
+				queue_moved(q);
+			else
+				q->broker->stats.dead_lettered_total++;
 		} else {
 			list_remove(&m->held);
 			list_push(&q->ledger.dying, &m->held);
@@ -283,6 +292,48 @@ static bool send_copies(struct queue *q, struct message *m, struct buf *copy, co
 	return true;
 }
 
+/* RFC 9562, version 4. */
+static void make_uuid(struct rng *rng, char text[37])
+{
+	uint64_t a = rng_next(rng), b = rng_next(rng);
+
+	snprintf(text, 37, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(a >> 32), (unsigned)(a >> 16 & 0xffff), (unsigned)(a & 0xfff),
+		 (unsigned)(0x8000 | (b >> 48 & 0x3fff)), (unsigned long long)(b & 0xffffffffffff));
+}
+
+/* A new message, with the old one's body, attributes and group. */
+static struct buf *moved_message(struct queue *q, const struct reader_record *r)
+{
+	struct arena a = ARENA_MAX(1 << 20);
+	struct sqs_native native;
+	struct buf *made = NULL;
+	char id[37];
+
+	if (r->origin == ORIGIN_SQS && sqs_native_read(r->record.headers, &a, &native) == 0) {
+		make_uuid(&q->broker->rng, id);
+		native.message_id = slice_cstr(id);
+		made = batch_from_sqs(&native, r->record.value, q->broker->now_ms, SIZE_MAX >> 1);
+	} else if (r->origin != ORIGIN_SQS) {
+		made = copy_message(r, r->record.key, SLICE_NULL, NULL);
+	}
+	arena_free(&a);
+	return made;
+}
+
+/* False: memory was short. */
+static bool move(struct queue *q, struct message *m, const struct reader_record *r, struct slice vhost)
+{
+	struct deaths deaths;
+	bool died = deaths_read(r->may_have_died ? r->record.headers : SLICE_NULL, &deaths);
+	uint32_t id = queue_move_target(q, vhost, died ? deaths.source : SLICE_NULL);
+	struct buf *copy = id ? moved_message(q, r) : NULL;
+	bool sent = copy && send_copies(q, m, copy, &id, 1, /* must_arrive = */ true);
+
+	buf_unref(copy);
+	/* With nowhere to go the task is over, and the message stays. */
+	return sent || !id;
+}
+
 static bool bury(struct queue *q, struct message *m, const struct reader_record *r)
 {
 	const struct channel *ch;
@@ -297,6 +348,8 @@ static bool bury(struct queue *q, struct message *m, const struct reader_record 
 	ledger_settle(&q->ledger, m);
 	return true;
 #endif
+	if (m->death == DEATH_MOVED)
+		return move(q, m, r, *ch->vhost);
 	key = policy->dead_exchange.p && policy->dead_key.p ? policy->dead_key : r->record.key;
 	deaths_read(r->may_have_died ? r->record.headers : SLICE_NULL, &deaths);
 	deaths.receives += m->receives;

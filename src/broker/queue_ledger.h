@@ -37,7 +37,7 @@
 #include "broker/queue_runs.h"
 
 enum place { PLACE_READY = 1, PLACE_DELAYED, PLACE_LEASED, PLACE_DYING };       /* on disk: never renumber */
-enum death { DEATH_REJECTED = 1, DEATH_EXPIRED, DEATH_MAXLEN, DEATH_RECEIVES };  /* on disk */
+enum death { DEATH_REJECTED = 1, DEATH_EXPIRED, DEATH_MAXLEN, DEATH_RECEIVES, DEATH_MOVED };     /* on disk */
 
 #define LEDGER_NEVER INT64_MAX
 

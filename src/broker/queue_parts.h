@@ -13,6 +13,7 @@
  *   queue_deliver.c              from ready to consumers and receivers
  *   queue_limits.c               expiry, length, unused queues
  *   queue_dead.c                 dead-lettering
+ *   queue_move.c                 message move tasks
  *   lease.c                      parties and holders: whose leases they are
  *
  * A queue that may have something to do is *awake*: commands, appends, timers and finished reads wake it.  At the end of
@@ -62,6 +63,7 @@ struct queues {
 	struct timer again;             /* due at once: somebody has more to do */
 	struct state_scratch scratch;
 	struct message_pool pool;
+	struct map moves;               /* channel -> its move tasks: queue_move.c */
 	struct map purged;              /* channel -> when, for those that may be purged only so often */
 };
 
@@ -150,6 +152,7 @@ struct queue {
 	bool expiring;                  /* there have been messages with an expiry of their own */
 	bool forget;                    /* purged: deduplication is to be forgotten with the next record */
 	bool reading;                   /* deliveries wait for the reader */
+	struct move_task *task;         /* its messages are being moved elsewhere */
 	struct queue_policy policy;     /* its strings are the catalogue's: see queue_policy() */
 	uint32_t *log_ids;              /* of the partitions, in the log */
 	struct node *held;              /* [nheld] lists of struct held; NULL until something is held back */
@@ -248,5 +251,16 @@ bool queue_has_grave(const struct queue *q);            /* there is somewhere to
 void queue_bury(struct queue *q);
 void queue_burials_forget(struct queue *q);             /* it is about to vanish */
 void queue_burial_free(struct node *burial);            /* everything ends */
+
+/* ---- queue_move.c ---- */
+struct move_task *moves_active(struct broker *b, uint32_t channel);
+void moves_forget(struct broker *b, uint32_t channel);          /* the queue is gone */
+void moves_start(struct broker *b);
+void moves_close(struct queues *qs);
+void queue_move(struct queue *q);                               /* in the queue's turn */
+int64_t queue_move_ms(const struct queue *q);                   /* when the next message may go; LEDGER_NEVER */
+void queue_moved(struct queue *q);                              /* a copy is durable */
+/* The channel that a message goes to which died in `source` (null: nowhere); 0: none, and the task has failed. */
+uint32_t queue_move_target(struct queue *q, struct slice vhost, struct slice source);
 
 #endif

@@ -174,8 +174,7 @@ struct segment {
 	bool named;                     /* and its name is durable */
 	bool sealed;                    /* nothing is added any more */
 	bool damaged;                   /* not readable; kept as it is */
-	bool rebuilt;                   /* its index was made again at this start, */
-	bool mended;                    /* or its header, from that of the index */
+	bool rebuilt;                   /* its index was made again at this start */
 	bool swept;                     /* made by a sweep: takes the place of all that is older from `from` to its end */
 	int64_t from;
 	uint64_t size;                  /* bytes in use, header included; durable, or on the list of what is unsynced */
@@ -311,8 +310,6 @@ struct log {
 	uint32_t nkept;
 	struct node pending;            /* struct item: waiting for a commit */
 	uint64_t pending_bytes;         /* of these and the ones in the commit under way */
-	struct node spare_items;        /* of one target, to be used again in their order: neighbours in memory stay so */
-	uint32_t nspare_items;
 
 	struct log_stats stats;
 };
@@ -329,7 +326,6 @@ int log_index(struct log *log, const struct item *item, struct jfile *f, uint64_
 int log_apply(struct log *log, struct item *item, struct jfile *f, uint64_t seq, uint64_t payload_at, struct why *why);
 struct item *item_new(uint32_t ntargets, uint32_t ngroups);
 void item_free(struct item *item);
-void item_keep(struct log *log, struct item *item);              /* frees it, or keeps its memory for the next one */
 /*
  * A full disk is no failure: what was to be written in the background is given up, and tried again after a rest.
  * log_final(): what a sync has returned.  A sync that failed is final, whatever its reason: never "full".
@@ -515,18 +511,14 @@ struct checkpoint {
 	struct checkpoint_place place;
 	struct view snapshot;           /* the client's; a reference of the caller's */
 };
-/*
- * One file as a whole, and its header: 0, -ERR_DAMAGED (also: it is not there) or -ERR_NEWER_FORMAT with the reason, or another
- * error.  It must be of that log, unless that is 0.
- */
-int checkpoint_read(struct disk *disk, uint64_t number, int twin, uint64_t log_id, struct buf **ret, struct file_header *ret_header,
-		    struct why *reason);
+/* One file as a whole, and its header: 0, -ERR_DAMAGED or -ERR_NEWER_FORMAT with the reason, or another error. */
+int checkpoint_read(struct log *log, uint64_t number, struct buf **ret, struct file_header *ret_header, struct why *reason);
 /* Make the state of the newest usable checkpoint, whose journal is among `files`. */
 int checkpoint_load(struct log *log, struct jfile *const *files, uint32_t nfiles, struct checkpoint *ret, struct why *why);
 int checkpoint_tidy(struct log *log, bool fallback, struct why *why);
 /* A block for the header, then what is not in pieces. */
 void checkpoint_encode(struct log *log, const struct checkpoint_place *place, struct bytes *out);
-void checkpoint_path(char path[LOG_PATH_SIZE], uint64_t number, int twin);      /* 0: by its name; 1: its copy */
+void checkpoint_path(char path[LOG_PATH_SIZE], uint64_t number);
 
 /* read.c */
 void reads_free(struct log *log);                                /* those under way; nobody is told */

@@ -33,11 +33,9 @@ static action *const actions[SQS_APIS] = {
 	[SQS_UNTAG_QUEUE] = sqs_on_untag_queue,
 	[SQS_ADD_PERMISSION] = sqs_on_add_permission,
 	[SQS_REMOVE_PERMISSION] = sqs_on_remove_permission,
-};
-
-/* Actions of the service that are not served yet; they are refused by name, never accepted and ignored. */
-static const char *const unserved[] = {
-	"StartMessageMoveTask", "CancelMessageMoveTask", "ListMessageMoveTasks",
+	[SQS_START_MESSAGE_MOVE_TASK] = sqs_on_start_move,
+	[SQS_CANCEL_MESSAGE_MOVE_TASK] = sqs_on_cancel_move,
+	[SQS_LIST_MESSAGE_MOVE_TASKS] = sqs_on_list_moves,
 };
 
 /* ------------------------------------------------------------------------------------------------ what actions use ---- */
@@ -153,11 +151,6 @@ static const struct wire_api *find_action(struct slice name)
 
 static void refuse_action(struct sqs *s, struct slice name)
 {
-	for (size_t i = 0; i < sizeof unserved / sizeof *unserved; i++)
-		if (slice_is(name, unserved[i])) {
-			sqs_refuse(s, "UnsupportedOperation", "The action %s is not supported yet.", unserved[i]);
-			return;
-		}
 	if (s->request.json)
 		sqs_refuse(s, "UnknownOperationException", "The action or operation requested is invalid.");
 	else
