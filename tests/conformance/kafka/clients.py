@@ -10,6 +10,10 @@ DEBIAN = "/usr/bin/python3"
 CURRENT = os.path.join(ROOT, "build", "venv", "bin", "python")
 
 
+def built(name):
+    return [os.path.join(ROOT, "build", "drivers", name)]
+
+
 def python(interpreter, script):
     return [interpreter, "-W", "ignore", os.path.join(DRIVERS, script)]
 
@@ -21,4 +25,13 @@ COMMANDS = {
     "aiokafka": python(CURRENT, "aio.py"),
     "librdkafka-2.0": python(DEBIAN, "confluent.py"),
     "librdkafka": python(CURRENT, "confluent.py"),
+    "franz-go": built("franz"),
+    "sarama": built("sarama"),
+    "kafka-go": built("segmentio"),
+    "KafkaJS": ["env", "NODE_PATH=" + os.path.join(ROOT, "build", "drivers", "node", "node_modules"), "node",
+                os.path.join(DRIVERS, "node", "driver.js")],
+    # It starts often and runs briefly: the compiler that starts fast is enough for it.
+    "Java": ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m",
+             "@" + os.path.join(ROOT, "build", "drivers", "java", "arguments"), "Driver"],
+    "rskafka": built("rust/debug/driver"),
 }

@@ -174,7 +174,7 @@ class Aio:
 
     # -- groups
 
-    async def join(self, member, group, topic, strategy="range", session_ms=6000):
+    async def join(self, member, group, topic, strategy="range", session_ms=6000, transaction=None):
         if strategy not in ASSIGNORS:
             raise Cannot("it has no such assignor")
         it = Member(self.consumer(topic, group_id=group, session_timeout_ms=session_ms, heartbeat_interval_ms=300,

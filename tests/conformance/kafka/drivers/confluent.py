@@ -166,7 +166,7 @@ class Driver:
 
     # -- groups
 
-    def join(self, member, group, topic, strategy="range", session_ms=6000):
+    def join(self, member, group, topic, strategy="range", session_ms=6000, transaction=None):
         if strategy == "sticky":
             raise Cannot("it knows the cooperative sticky assignor only")
         self.members[member] = Member(self.consumer(group, **{

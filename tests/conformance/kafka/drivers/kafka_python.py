@@ -188,7 +188,7 @@ class Driver:
 
     # -- groups
 
-    def join(self, member, group, topic, strategy="range", session_ms=6000):
+    def join(self, member, group, topic, strategy="range", session_ms=6000, transaction=None):
         if strategy == "sticky" and not NEW:
             raise Cannot("its sticky assignor keeps what it remembers in the class, for all members of a process")
         self.members[member] = Member(self.consumer(
