@@ -7,8 +7,8 @@
  * A disk belongs to one shard and has two faces:
  *   - calls that happen at once.  They may block, so a running shard uses them only inside a disk_op (below);
  *     start-up and recovery use them freely.
- *   - disk_submit(): run a small function (`run`) off the shard's thread, on the queue it names.  The writer's and
- *     the sweeper's queue run their operations one after the other in order; the reader's runs some at once.  When `run` has returned,
+ *   - disk_submit(): run a small function (`run`) off the shard's thread, on the queue it names.  The reader's runs some
+ *     at once, every other queue its operations one after the other in order.  When `run` has returned,
  *     `done` is called on the shard's thread, at the beginning of a later turn, in the order of completion.
  *
  * Paths are relative to the shard's directory and contain only names that we made ([a-z0-9._-/]).
@@ -28,6 +28,7 @@ struct shared_file;             /* base/stretch.h */
 
 enum disk_queue {
 	DISK_WRITER,            /* commits, checkpoints, moving data: one at a time, in order */
+	DISK_AHEAD,             /* what a later commit may write before the writer comes to it: one at a time, in order */
 	DISK_READER,            /* cold reads: never behind writes, and not all behind one that is slow: in any order */
 	DISK_SWEEPER,           /* long work on what is stored, heavy on the processor: one at a time */
 	DISK_QUEUES

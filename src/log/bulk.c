@@ -21,15 +21,37 @@ static bool is_much(const struct log *log, uint64_t waiting)
 	       (waiting >= log->options.bulk_bytes / 4 && waiting >= log->pending_bytes / 4);
 }
 
-bool bulk_wants(const struct log *log, const struct item *item)
+static struct bulk_write *write_of(const struct bulk *b, const struct segment *s)
 {
-	return item->alone && !log->rest && is_much(log, item->alone->waiting) && partition_find(log, item->targets[0].partition);
+	for (uint32_t i = b->nwrites; i-- > 0;)
+		if (b->writes[i].s == s)
+			return &b->writes[i];
+	return NULL;
+}
+
+/* Where a sync is due anyway, the rest may follow. */
+bool bulk_wants(const struct log *log, const struct bulk *b, const struct item *item)
+{
+	return item->alone && !log->rest && (is_much(log, item->alone->waiting) || write_of(b, item->alone->bulk)) &&
+	       partition_find(log, item->targets[0].partition);
+}
+
+static bool is_full(const struct log *log, const struct segment *s, uint32_t partition)
+{
+	return s->size >= partition_segment_limit(log, partition);
+}
+
+bool bulk_goes_ahead(const struct log *log, const struct item *item)
+{
+	const struct segment *s = item->alone->bulk;
+
+	return s && s->created && !is_full(log, s, item->targets[0].partition);
 }
 
 /* The segment that is written to, or a new one. */
 static struct segment *target(struct log *log, struct slot *slot, uint32_t partition)
 {
-	if (slot->bulk && slot->bulk->size >= partition_segment_limit(log, partition))
+	if (slot->bulk && is_full(log, slot->bulk, partition))
 		segment_seal(log, &slot->bulk);
 	if (!slot->bulk) {
 		slot->bulk = segment_new(log, log->next_segment, slot->number, partition, /* dedicated = */ true);
@@ -39,57 +61,40 @@ static struct segment *target(struct log *log, struct slot *slot, uint32_t parti
 	return slot->bulk;
 }
 
-static struct bulk_write *write_of(const struct bulk *b, const struct segment *s)
+static struct bulk_write *add_write(struct log *log, struct bulk *b, const struct bulk *before, struct segment *s)
 {
-	for (uint32_t i = b->nwrites; i-- > 0;)
-		if (b->writes[i].s == s)
-			return &b->writes[i];
-	return NULL;
+	const struct bulk_write *earlier = before ? write_of(before, s) : NULL;
+
+	if (b->nwrites == b->capacity) {
+		uint32_t capacity = b->capacity ? b->capacity * 2 : 4;
+		struct bulk_write *p = realloc(b->writes, capacity * sizeof *p);
+
+		if (!p)
+			return NULL;
+		b->writes = p;
+		b->capacity = capacity;
+	}
+	b->log_id = log->id;
+	s->readers++;
+	b->writes[b->nwrites] = (struct bulk_write){
+		.s = s, .at = s->size + (earlier ? earlier->size : 0), .create = !s->created, .file = -1,
+	};
+	return &b->writes[b->nwrites++];
 }
 
-static bool count_batches(struct log *log, struct bulk *b, uint32_t entries)
+static bool has_room(struct bulk_write *w)
 {
-	struct node *n = log->pending.next;
+	int capacity = w->capacity ? w->capacity * 2 : 32;
+	struct iovec *p;
 
-	for (uint32_t i = 0; i < entries; i++, n = n->next) {
-		const struct item *item = CONTAINER(struct item, link, n);
-		struct segment *s = item->noted ? target(log, item->alone, item->targets[0].partition) : NULL;
-		struct bulk_write *w = s ? write_of(b, s) : NULL;
-
-		if (!item->noted)
-			continue;
-		if (!s)
-			return false;
-		if (!w) {
-			w = &b->writes[b->nwrites++];
-			*w = (struct bulk_write){ .s = s, .at = s->size, .create = !s->created, .file = -1 };
-		}
-		w->batches++;
-	}
+	if (w->nv + 2 <= w->capacity)
+		return true;
+	p = realloc(w->v, (size_t)capacity * sizeof *p);
+	if (!p)
+		return false;
+	w->v = p;
+	w->capacity = capacity;
 	return true;
-}
-
-int bulk_begin(struct log *log, struct bulk *b, uint32_t entries, uint32_t notes, uint32_t slots)
-{
-	struct iovec *v;
-
-	*b = (struct bulk){ .log_id = log->id };
-	if (!notes)
-		return 0;
-	b->writes = calloc(slots, sizeof *b->writes);
-	b->v = v = malloc(2 * notes * sizeof *b->v);
-	b->heads = malloc(notes * sizeof *b->heads);
-	if (!b->writes || !b->v || !b->heads || !count_batches(log, b, entries)) {
-		b->nwrites = 0;
-		bulk_end(b, false);
-		return -1;
-	}
-	for (uint32_t i = 0; i < b->nwrites; i++) {
-		b->writes[i].v = v;
-		b->writes[i].s->readers++;
-		v += 2 * b->writes[i].batches;
-	}
-	return 0;
 }
 
 /* Does the batch go on where the extent ends?  An extent holds no more than a small bulk append. */
@@ -100,32 +105,37 @@ static bool continues(const struct log *log, const struct bulk_write *w, const s
 	return w->extent && w->last + 1 == item->targets[0].base_offset && w->extent + item->info.size <= most;
 }
 
-void bulk_place(struct log *log, struct bulk *b, struct item *item, uint64_t seq)
+int bulk_place(struct log *log, struct bulk *b, const struct bulk *before, struct item *item, uint64_t seq)
 {
-	struct segment *s = item->alone->bulk;
-	struct bulk_write *w = write_of(b, s);
+	struct segment *s = target(log, item->alone, item->targets[0].partition);
+	struct bulk_write *w = s ? write_of(b, s) : NULL;
 	struct slice payload = view_slice(item->entry.payload);
-	uint8_t *head = b->heads[b->nnotes++];
 
-	memcpy(head, payload.p, BATCH_STAMPED);
-	batch_stamp(head, item->targets[0].base_offset, (uint32_t)item->entry.term);
+	if (s && !w)
+		w = add_write(log, b, before, s);
+	if (!w || !has_room(w))
+		return -1;
+	memcpy(item->stamped, payload.p, BATCH_STAMPED);
+	batch_stamp(item->stamped, item->targets[0].base_offset, (uint32_t)item->entry.term);
 	if (!continues(log, w, item)) {
 		w->extent = 0;
 		w->crc = segment_seed(log->id, s->number);
 	}
-	w->crc = crc32c(crc32c(w->crc, head, BATCH_STAMPED), payload.p + BATCH_STAMPED, payload.n - BATCH_STAMPED);
+	w->crc = crc32c(crc32c(w->crc, item->stamped, BATCH_STAMPED), payload.p + BATCH_STAMPED, payload.n - BATCH_STAMPED);
 	item->crc = w->crc;
 	item->segment = s;
 	item->note = (struct note){
 		.segment = s->number, .at = w->at + w->size, .before = w->extent,
 		.last_delta = item->info.last_delta, .max_time = item->info.max_time,
 	};
-	w->v[w->nv++] = (struct iovec){ head, BATCH_STAMPED };
+	w->v[w->nv++] = (struct iovec){ item->stamped, BATCH_STAMPED };
 	w->v[w->nv++] = (struct iovec){ (void *)(payload.p + BATCH_STAMPED), payload.n - BATCH_STAMPED };
 	w->size += payload.n;
 	w->extent += (uint32_t)payload.n;
 	w->last = item->targets[0].base_offset + item->info.last_delta;
+	b->unwritten += payload.n;
 	segment_written(log, s, seq);
+	return 0;
 }
 
 /* ---- on the writer's queue ---- */
@@ -134,21 +144,22 @@ void bulk_place(struct log *log, struct bulk *b, struct item *item, uint64_t seq
  * In pieces, so that the disk is at work while the next one is copied; and for all segments before the first is synced,
  * for one after the other they would be as slow as there are segments.
  */
-static int64_t write_pieces(struct disk *disk, const struct bulk_write *w, bool sync)
+static int64_t write_pieces(struct disk *disk, struct bulk_write *w, bool sync)
 {
-	uint64_t at = w->at;
 	int64_t r = 0;
 
 	for (int first = 0, n; first < w->nv && r >= 0; first += n) {
+		int64_t at = (int64_t)(w->at + w->written);
 		uint64_t size = 0;
 
 		for (n = 0; first + n < w->nv && size < PIECE_BYTES; n++)
 			size += w->v[first + n].iov_len;
-		r = disk->calls->write(disk, w->file, w->v + first, n, (int64_t)at);
+		r = disk->calls->write(disk, w->file, w->v + first, n, at);
 		if (r >= 0 && sync)
-			disk->calls->begin_sync(disk, w->file, (int64_t)at, (int64_t)size);
-		at += size;
+			disk->calls->begin_sync(disk, w->file, at, (int64_t)size);
+		w->written += size;
 	}
+	w->nv = 0;
 	return r;
 }
 
@@ -159,11 +170,24 @@ int64_t bulk_write(struct disk *disk, struct bulk *b, bool sync)
 	for (uint32_t i = 0; i < b->nwrites && r >= 0; i++) {
 		struct bulk_write *w = &b->writes[i];
 
+		if (!w->nv)
+			continue;
 		r = w->file = segment_open_file(disk, w->s, FILE_SEGMENT, b->log_id, w->create);
 		if (r >= 0)
 			r = write_pieces(disk, w, sync);
 	}
+	b->unwritten = 0;
 	return r;
+}
+
+/* Also what was written ahead, through another handle. */
+static int64_t sync_write(struct disk *disk, struct bulk *b, struct bulk_write *w)
+{
+	if (w->file < 0 && MUTANT_sync_what_is_left)
+		return 0;
+	if (w->file < 0)
+		w->file = segment_open_file(disk, w->s, FILE_SEGMENT, b->log_id, /* create = */ false);
+	return w->file < 0 ? w->file : log_final(disk->calls->sync(disk, w->file));
 }
 
 int64_t bulk_close(struct disk *disk, struct bulk *b, int64_t r, bool sync)
@@ -174,7 +198,7 @@ int64_t bulk_close(struct disk *disk, struct bulk *b, int64_t r, bool sync)
 		struct bulk_write *w = &b->writes[i];
 
 		if (r >= 0 && sync && !MUTANT_note_before_data)
-			r = log_final(disk->calls->sync(disk, w->file));
+			r = sync_write(disk, b, w);
 		if (w->file >= 0)
 			disk->calls->close(disk, w->file);
 		w->file = -1;
@@ -203,10 +227,9 @@ void bulk_end(struct bulk *b, bool written)
 		s->created |= written;
 		if (!s->created)
 			list_remove(&s->unsynced);
+		free(b->writes[i].v);
 	}
 	free(b->writes);
-	free(b->v);
-	free(b->heads);
 	*b = (struct bulk){ 0 };
 }
 

@@ -6,7 +6,8 @@
  *
  * Both are written, then both are synced, then the commit is applied: the batches enter the index as extents.  A commit is
  * valid only with what it notes, so it does not matter which of the two reaches the disk first.  What stands in a segment
- * behind the last valid note was never acknowledged and is overwritten.
+ * behind the last valid note was never acknowledged and is overwritten.  So the next commit's batches may be written while
+ * the one before is being synced: see commit.c.
  *
  * A slot that holds one partition has two open segments, so that each stays ascending: one for batches that are moved from
  * the journal (step.c), one for these.  The index records of bulk extents stay in memory (segment->tail) until the next
@@ -17,19 +18,16 @@
 
 #include "log/core.h"
 
-enum {
-	BULK_EXTENT = 256 * 1024,       /* a bulk extent is closed before it grows beyond this; one batch may be larger */
-	BATCH_STAMPED = 16,             /* bytes of a batch that the log fills in */
-};
+enum { BULK_EXTENT = 256 * 1024 };      /* a bulk extent is closed before it grows beyond this; one batch may be larger */
 
 /* What a commit writes to one segment. */
 struct bulk_write {
 	struct segment *s;
-	uint64_t at;
-	uint64_t size;
-	struct iovec *v;                /* two pieces for each batch: its stamped beginning, and the rest */
-	int nv;
-	uint32_t batches;
+	uint64_t at;                    /* where it begins */
+	uint64_t size;                  /* of all that has its place, */
+	uint64_t written;               /* and of what has been written */
+	struct iovec *v;                /* what has not: two pieces for each batch, its stamped beginning and the rest */
+	int nv, capacity;
 	bool create;
 	int file;                       /* between bulk_write() and bulk_close(); else -1 */
 	/* the extent that is being gathered */
@@ -39,24 +37,26 @@ struct bulk_write {
 
 struct bulk {
 	struct bulk_write *writes;
-	uint32_t nwrites;
-	struct iovec *v;
-	uint8_t (*heads)[BATCH_STAMPED];
-	uint32_t nnotes;
+	uint32_t nwrites, capacity;
 	uint64_t log_id;
+	uint64_t unwritten;             /* bytes that have their place */
 };
 
-/* Does the item go to a segment, if it is in the next commit? */
-bool bulk_wants(const struct log *log, const struct item *item);
-/* Room for `notes` batches for `slots` slots: those of the first `entries` pending items that are noted.  -1: no memory. */
-int bulk_begin(struct log *log, struct bulk *b, uint32_t entries, uint32_t notes, uint32_t slots);
-/* Give the item its place: sets its note and checksum. */
-void bulk_place(struct log *log, struct bulk *b, struct item *item, uint64_t seq);
-/* On the writer's queue.  The files stay open until bulk_close(), which returns r, or what goes wrong in it. */
+/* Does the item go to a segment, if it is in the commit that writes `b`? */
+bool bulk_wants(const struct log *log, const struct bulk *b, const struct item *item);
+/* Can it be written before the commit is complete?  Its segment must be there. */
+bool bulk_goes_ahead(const struct log *log, const struct item *item);
+/*
+ * Give the item its place behind what `b` and the commit before it (NULL: there is none under way) write: sets its note and
+ * checksum.  -1: no memory.
+ */
+int bulk_place(struct log *log, struct bulk *b, const struct bulk *before, struct item *item, uint64_t seq);
+/* On a queue of the disk: what is not written yet.  The files stay open until bulk_close(), which returns r, or what goes
+   wrong in it, and syncs everything. */
 int64_t bulk_write(struct disk *disk, struct bulk *b, bool sync);
 int64_t bulk_close(struct disk *disk, struct bulk *b, int64_t r, bool sync);
 uint64_t bulk_bytes(const struct bulk *b);
-/* The commit has come back. */
+/* The commit has come back, or will not be. */
 void bulk_end(struct bulk *b, bool written);
 
 /* A noted batch is durable: enter it into the index of its segment and partition. */

@@ -21,18 +21,31 @@ enum {
 
 static const uint8_t zeros[BLOCK];
 
+/* How much is taken into one commit. */
+struct portion {
+	uint32_t entries;
+	uint32_t nbig;
+	uint64_t meta, small, big, echo;
+	uint64_t noted;                 /* bytes of batches that go to segments */
+	bool strict;                    /* an entry must be durable */
+};
+
 struct commit_op {
 	struct disk_op op;
 	struct log *log;
+	struct portion n;               /* what was taken */
+	struct node items;
+	struct bulk bulk;               /* what is written to segments */
+	bool writing;                   /* some of that is being written ahead */
+	bool no_room;                   /* for a segment to grow: the journal was not touched, */
+	bool undone;                    /* and that has come back */
+	/* when it is complete */
 	struct commit c;
 	struct place before;            /* of the journal's head */
-	bool no_room;                   /* for a segment to grow: the journal was not touched */
 	struct jfile *f;
 	uint64_t at;
 	bool sync;
-	struct bulk bulk;               /* what is written to segments */
 	struct unsynced earlier;        /* what is synced with it */
-	struct node items;
 	struct iovec *v;
 	int nv;
 	struct buf *echo;               /* at its end */
@@ -45,22 +58,12 @@ static bool is_big(const struct view *v)
 	return v->size >= COPY_BELOW && (uint64_t)v->size * 2 >= v->buf->capacity;
 }
 
-/* How much is taken into one commit. */
-struct portion {
-	uint32_t entries;
-	uint32_t nbig;
-	uint64_t meta, small, big, echo;
-	uint32_t notes, slots;          /* batches that go to segments, and of how many slots */
-	uint64_t noted;                 /* their bytes */
-	bool strict;                    /* an entry must be durable */
-};
-
 static uint64_t portion_size(const struct portion *n)
 {
 	return ROUND_UP(n->meta + n->small + n->big + n->echo, BLOCK);
 }
 
-static void portion_add(struct portion *n, const struct item *item, uint64_t choice)
+static void portion_add(struct portion *n, const struct item *item)
 {
 	uint32_t size = item->entry.payload.size;
 
@@ -68,10 +71,7 @@ static void portion_add(struct portion *n, const struct item *item, uint64_t cho
 	n->meta += item_meta_size(item);
 	n->strict |= !item->entry.relaxed;
 	if (item->noted) {
-		n->notes++;
 		n->noted += size;
-		n->slots += item->alone->counted != choice;
-		item->alone->counted = choice;
 	} else if (is_big(&item->entry.payload)) {
 		n->big += size;
 		n->nbig++;
@@ -80,26 +80,73 @@ static void portion_add(struct portion *n, const struct item *item, uint64_t cho
 	}
 }
 
-/* As many entries as fit into `room`, but not more than a commit should have; none, if the first does not fit. */
-static struct portion choose(struct log *log, uint64_t room)
+static bool has_enough(const struct portion *n)
 {
-	struct portion n = { .meta = COMMIT_HEADER, .echo = journal_echo(&log->journal) };
-	bool bulk = journal_active(&log->journal)->version >= 2;
-	uint64_t choice = ++log->journal.choices;
+	return portion_size(n) >= COMMIT_BYTES || n->noted >= COMMIT_NOTED || 2 * n->nbig >= COMMIT_IOVECS;
+}
 
-	LIST_EACH(node, &log->pending) {
-		struct item *item = CONTAINER(struct item, link, node);
-		struct portion with = n;
+/* ---- taking ---- */
 
-		item->noted = bulk && bulk_wants(log, item);
-		portion_add(&with, item, choice);
-		if (portion_size(&with) > room)
-			break;
-		n = with;
-		if (portion_size(&n) >= COMMIT_BYTES || n.noted >= COMMIT_NOTED || 2 * n.nbig >= COMMIT_IOVECS)
-			break;
+static struct commit_op *commit_new(struct log *log)
+{
+	struct commit_op *o = calloc(1, sizeof *o);
+
+	if (!o)
+		return NULL;
+	list_init(&o->items);
+	o->log = log;
+	o->n.meta = COMMIT_HEADER;
+	return o;
+}
+
+/* The next item that waits, if it goes in; it has its place in a segment then, if that is where it goes. */
+static bool take_one(struct commit_op *o, uint64_t room, bool ahead)
+{
+	struct log *log = o->log;
+	struct journal *j = &log->journal;
+	struct item *item = CONTAINER(struct item, link, log->pending.next);
+	struct portion with = o->n;
+
+	item->noted = journal_active(j)->version >= 2 && bulk_wants(log, &o->bulk, item);
+	portion_add(&with, item);
+	if (portion_size(&with) > room || (ahead && item->alone && !(item->noted && bulk_goes_ahead(log, item))) ||
+	    (item->noted && bulk_place(log, &o->bulk, j->commit ? &j->commit->bulk : NULL, item, j->head.seq) < 0)) {
+		item->noted = false;
+		return false;
 	}
-	return n;
+	if (item->alone)
+		item->alone->waiting -= item->entry.payload.size;
+	list_remove(&item->link);
+	list_push(&o->items, &item->link);
+	o->n = with;
+	return true;
+}
+
+/*
+ * What waits, in order, as long as it fits into `room` and the commit has not enough; ahead of time, as long as more of it
+ * to come would not change where it goes.
+ */
+static void take(struct commit_op *o, uint64_t room, bool ahead)
+{
+	if (!o->n.entries)
+		o->n.echo = journal_echo(&o->log->journal);
+	while (!has_enough(&o->n) && !list_empty(&o->log->pending) && take_one(o, room, ahead))
+		;
+}
+
+/* What was taken waits again, before what came later. */
+static void give_back(struct commit_op *o)
+{
+	for (struct node *n; (n = o->items.prev) != &o->items;) {
+		struct item *item = CONTAINER(struct item, link, n);
+
+		list_remove(n);
+		list_insert(&o->log->pending, n);
+		if (item->alone)
+			item->alone->waiting += item->entry.payload.size;
+	}
+	bulk_end(&o->bulk, /* written = */ false);
+	o->n = (struct portion){ .meta = COMMIT_HEADER };
 }
 
 static uint64_t first_needs(const struct log *log)
@@ -144,29 +191,31 @@ static void commit_free(struct commit_op *o)
 	free(o);
 }
 
-static struct commit_op *commit_new(struct log *log, const struct portion *n)
-{
-	struct commit_op *o = calloc(1, sizeof *o);
+/* ---- completing ---- */
 
-	if (!o)
-		return NULL;
-	list_init(&o->items);
-	o->log = log;
+/* The commit gets its place, and the memory that it needs there.  False: there is none. */
+static bool commit_place(struct commit_op *o)
+{
+	struct log *log = o->log;
+	const struct portion *n = &o->n;
+
 	o->f = journal_active(&log->journal);
 	o->at = log->journal.head.at;
 	o->before = log->journal.head;
 	o->sync = n->strict;
-	o->recent.at = (uint32_t)o->at;
-	o->recent.buf = buf_new(n->meta + n->small);
+	assert(o->at + portion_size(n) <= o->f->size);
+	o->recent = (struct recent){ .at = (uint32_t)o->at, .buf = buf_new(n->meta + n->small) };
 	o->recent.big = n->nbig ? calloc(n->nbig, sizeof *o->recent.big) : NULL;
 	o->v = calloc(2 * n->nbig + 3, sizeof *o->v);
-	if (!o->recent.buf || !o->v || (n->nbig && !o->recent.big) ||
-	    bulk_begin(log, &o->bulk, n->entries, n->notes, n->slots) < 0 ||
-	    (o->sync && unsynced_gather(log, o->f, &o->earlier) < 0)) {
-		commit_free(o);
-		return NULL;
-	}
-	return o;
+	if (o->recent.buf && o->v && (!n->nbig || o->recent.big) &&
+	    (!o->sync || unsynced_gather(log, o->f, log->journal.head.seq, &o->earlier) == 0))
+		return true;
+	buf_unref(o->recent.buf);
+	free(o->recent.big);
+	free(o->v);
+	o->recent = (struct recent){ 0 };
+	o->v = NULL;
+	return false;
 }
 
 /* Gather [from, buf->size) of the buffer, if there is any. */
@@ -205,28 +254,23 @@ static void add_payload(struct commit_op *o, struct item *item, uint32_t offset,
 	}
 }
 
-/* Move the chosen entries into the commit: descriptions first, then the payloads in the same order. */
-static void commit_fill(struct commit_op *o, const struct portion *n)
+/* Descriptions first, then the payloads in the same order. */
+static void commit_fill(struct commit_op *o)
 {
-	struct log *log = o->log;
+	const struct portion *n = &o->n;
 	struct buf *b = o->recent.buf;
 	uint8_t *meta = b->data + COMMIT_HEADER;
 	uint32_t gathered = 0, offset = (uint32_t)n->meta;
 
 	b->size = (uint32_t)n->meta;
-	for (uint32_t i = 0; i < n->entries; i++) {
-		struct item *item = CONTAINER(struct item, link, list_pop(&log->pending));
+	LIST_EACH(node, &o->items) {
+		struct item *item = CONTAINER(struct item, link, node);
 
-		if (item->alone)
-			item->alone->waiting -= item->entry.payload.size;
-		if (item->noted) {
-			bulk_place(log, &o->bulk, item, log->journal.head.seq);
-		} else {
+		if (!item->noted) {
 			add_payload(o, item, offset, &gathered);
 			offset += item->entry.payload.size;
 		}
 		meta = describe(meta, item);
-		list_push(&o->items, &item->link);
 	}
 	add_small(o, gathered);
 	o->recent.charge += sizeof *b + b->size;
@@ -263,6 +307,21 @@ static void remember(struct commit_op *o)
 	}
 	journal_remember(j);
 }
+
+static void commit_seal(struct commit_op *o)
+{
+	const struct portion *n = &o->n;
+	struct log *log = o->log;
+
+	o->c = journal_next(log, COMMIT_ENTRIES, n->entries, (uint32_t)n->meta, portion_size(n));
+	add_end(o, n->meta + n->small + n->big, o->c.size, n->echo ? TAKE(log->journal.echo) : NULL);
+	o->c.meta_crc = crc32c(o->f->seed, o->recent.buf->data + COMMIT_HEADER, n->meta - COMMIT_HEADER);
+	commit_encode(&o->c, o->f->seed, o->at, o->recent.buf->data);
+	remember(o);
+	journal_advance(log, &o->c);
+}
+
+/* ---- written and applied ---- */
 
 /* In which order the two parts reach the disk does not matter: the commit is valid only with what it notes. */
 static int64_t commit_run(struct disk *disk, struct disk_op *op)
@@ -346,26 +405,26 @@ static void commit_failed(const struct commit_op *o)
 }
 
 /*
- * There is no room for a segment to grow, and the journal has not been touched.  The entries wait again; while the disk
- * rests they go through the journal, which need not grow.
+ * There is no room for a segment to grow, and the journal has not been touched.  The entries wait again, with those that
+ * were taken after them; while the disk rests they go through the journal, which need not grow.
  */
-static void commit_undo(struct commit_op *o)
+static void commit_undo(struct log *log)
 {
-	struct log *log = o->log;
+	struct journal *j = &log->journal;
+	struct commit_op *o = j->commit;
 
-	for (struct node *n; (n = o->items.prev) != &o->items;) {
-		struct item *item = CONTAINER(struct item, link, n);
-
-		list_remove(n);
-		list_insert(&log->pending, n);
-		if (item->alone)
-			item->alone->waiting += item->entry.payload.size;
-	}
-	log->journal.head = o->before;
-	buf_unref(log->journal.echo);
-	log->journal.echo = TAKE(o->echo);
+	if (j->open && j->open->writing)
+		return;         /* ahead_done() comes back here */
 	log->stats.bytes_written -= o->c.size + bulk_bytes(&o->bulk);
 	log->stats.bytes_noted -= bulk_bytes(&o->bulk);
+	if (j->open)
+		give_back(j->open);
+	give_back(o);
+	j->head = o->before;
+	buf_unref(j->echo);
+	j->echo = TAKE(o->echo);
+	j->commit = NULL;
+	commit_free(o);
 	log_rest(log);
 }
 
@@ -376,12 +435,12 @@ static void commit_done(struct disk_op *op)
 	struct journal *j = &log->journal;
 
 	log_done(log);
-	j->commit = NULL;
-	if (o->no_room) {
-		commit_undo(o);
-		commit_free(o);
+	o->undone = o->no_room;
+	if (o->undone) {
+		commit_undo(log);
 		return;
 	}
+	j->commit = NULL;
 	if (op->result < 0)
 		commit_failed(o);
 	if (!log->failed && o->c.kind == COMMIT_ENTRIES) {
@@ -412,30 +471,77 @@ static void submit(struct commit_op *o)
 static void commit_begin(struct log *log)
 {
 	struct journal *j = &log->journal;
-	struct portion n = choose(log, journal_room(j));
-	struct commit_op *o;
-	uint64_t size;
+	struct commit_op *o = j->open ? j->open : commit_new(log);
 
-	if (!n.entries && journal_enter_next(log) == 0)
-		n = choose(log, journal_active(j)->size - j->head.at - BLOCK);
-	if (!n.entries) {
+	j->open = o;
+	if (!o || o->writing)
+		return;         /* tried again in the next turn, or when that has been written */
+	take(o, journal_room(j), /* ahead = */ false);
+	if (!o->n.entries && journal_enter_next(log) == 0)
+		take(o, journal_active(j)->size - j->head.at - BLOCK, /* ahead = */ false);
+	if (!o->n.entries) {
 		journal_prepare(log, 2 * BLOCK + first_needs(log));
 		return;
 	}
-	o = commit_new(log, &n);
-	if (!o)
-		return;         /* tried again in the next turn */
-	commit_fill(o, &n);
-
-	size = portion_size(&n);
-	o->c = journal_next(log, COMMIT_ENTRIES, n.entries, (uint32_t)n.meta, size);
-	add_end(o, n.meta + n.small + n.big, size, n.echo ? TAKE(j->echo) : NULL);
-	o->c.meta_crc = crc32c(o->f->seed, o->recent.buf->data + COMMIT_HEADER, n.meta - COMMIT_HEADER);
-	commit_encode(&o->c, o->f->seed, o->at, o->recent.buf->data);
-	remember(o);
-	journal_advance(log, &o->c);
+	if (!commit_place(o))
+		return;
+	commit_fill(o);
+	commit_seal(o);
+	j->open = NULL;
 	submit(o);
 }
+
+/* ---- ahead of time ---- */
+
+static int64_t ahead_run(struct disk *disk, struct disk_op *op)
+{
+	struct commit_op *o = CONTAINER(struct commit_op, op, op);
+	bool sync = o->n.strict;
+
+	return bulk_close(disk, &o->bulk, bulk_write(disk, &o->bulk, sync), /* sync = */ false);
+}
+
+static void ahead_done(struct disk_op *op)
+{
+	struct commit_op *o = CONTAINER(struct commit_op, op, op);
+	struct log *log = o->log;
+
+	log_done(log);
+	o->writing = false;
+	if (log_is_full(op->result)) {
+		give_back(o);
+		log_rest(log);
+	} else if (op->result < 0) {
+		int e = disk_error(op->result);
+		log_fail(log, e, "write segments/%08" PRIx64 ".seg: %m", o->bulk.writes[0].s->number);
+	}
+	if (log->journal.commit && log->journal.commit->undone)
+		commit_undo(log);
+}
+
+/*
+ * While a commit is under way, the next one is open: what goes to segments anyway is written there as it comes, so that
+ * the disk has something to do, and little is left to do when the commit is due.  Nothing refers to it before its notes do,
+ * and they are written when the commit before is durable.  (What goes to the journal waits: which of it will be in the
+ * next commit, and how long that is, is not known yet.)
+ */
+static void write_ahead(struct log *log)
+{
+	struct journal *j = &log->journal;
+	struct commit_op *o = j->open ? j->open : commit_new(log);
+
+	j->open = o;
+	if (!o || o->writing)
+		return;
+	take(o, journal_room(j), /* ahead = */ true);
+	if (o->bulk.unwritten < log->options.bulk_bytes)
+		return;
+	o->writing = true;
+	o->op = (struct disk_op){ .queue = DISK_AHEAD, .run = ahead_run, .done = ahead_done };
+	log_submit(log, &o->op);
+}
+
+/* ---- marks ---- */
 
 /*
  * When there is nothing to do, say in the journal that the last commit is durable.  This is not synced: it reaches the
@@ -443,7 +549,6 @@ static void commit_begin(struct log *log)
  */
 static void mark_begin(struct log *log)
 {
-	static const struct portion none = { .meta = COMMIT_HEADER };
 	struct journal *j = &log->journal;
 	struct commit_op *o;
 
@@ -451,9 +556,11 @@ static void mark_begin(struct log *log)
 		return;
 	if (journal_active(j)->size - j->head.at < BLOCK && journal_enter_next(log) < 0)
 		return;
-	o = commit_new(log, &none);
-	if (!o)
+	o = commit_new(log);
+	if (!o || !commit_place(o)) {
+		free(o);
 		return;
+	}
 	o->c = journal_next(log, COMMIT_MARK, 0, COMMIT_HEADER, BLOCK);
 	o->v[o->nv++] = (struct iovec){ o->mark, COMMIT_HEADER };
 	add_end(o, COMMIT_HEADER, BLOCK, journal_echo(j) && COMMIT_HEADER + journal_echo(j) <= BLOCK ? buf_ref(j->echo) : NULL);
@@ -465,17 +572,27 @@ static void mark_begin(struct log *log)
 void commits_flush(struct log *log)
 {
 	struct journal *j = &log->journal;
+	bool some = !list_empty(&log->pending) || commits_wait(log);
 
-	if (!j->commit && !list_empty(&log->pending))
+	if (!j->commit && some)
 		commit_begin(log);
+	else if (j->commit && !list_empty(&log->pending))
+		write_ahead(log);
 	else if (!log->operations && j->idle_turns++ >= IDLE_TURNS)
 		mark_begin(log);
 	if (!j->next && j->head.at > journal_active(j)->size / 2)
 		journal_prepare(log, 3 * BLOCK);
 }
 
+bool commits_wait(const struct log *log)
+{
+	return log->journal.open && log->journal.open->n.entries;
+}
+
 void commits_free(struct log *log)
 {
 	if (log->journal.commit)
 		commit_free(log->journal.commit);
+	if (log->journal.open)
+		commit_free(log->journal.open);
 }

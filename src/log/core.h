@@ -38,6 +38,7 @@
 enum {
 	LOG_PATH_SIZE = 48,
 	EXTENT_BYTES = 64 * 1024,       /* an extent is closed before it grows beyond this; one batch may be larger */
+	BATCH_STAMPED = 16,             /* bytes of a batch that the log fills in */
 	NOTED_WEIGHT = 4,               /* so many noted bytes count like one in the journal towards the next checkpoint */
 };
 
@@ -83,11 +84,11 @@ struct journal {
 	struct place head;              /* beyond the last commit, also one under way */
 	uint64_t durable;               /* the last commit known durable */
 	struct commit_op *commit;       /* under way */
+	struct commit_op *open;         /* the next one, as far as it is written ahead; or NULL */
 	struct buf *echo;               /* of the commit before the head: see echo.h; NULL: there is none */
 	struct bytes said;              /* room for making one */
 	bool marked;                    /* a mark stands at the head, or is under way */
 	uint32_t idle_turns;
-	uint64_t choices;               /* how often entries were chosen for a commit */
 };
 
 /* ---- partitions ---- */
@@ -154,7 +155,6 @@ struct slot {
 	struct segment *open;           /* the one that moved batches go to; NULL: the next one is new */
 	struct segment *bulk;           /* and the one of bulk appends, of a dedicated slot */
 	uint64_t waiting;               /* bytes pending that may become one: batches for its partition alone */
-	uint64_t counted;               /* the last choice of entries that it was counted in (commit.c) */
 };
 
 /* ---- segments ---- */
@@ -249,6 +249,7 @@ struct item {
 	bool noted;                     /* it goes to a segment, or is there: */
 	struct note note;
 	struct segment *segment;
+	uint8_t stamped[BATCH_STAMPED]; /* of a noted one: how it begins there */
 	uint32_t ngroups;
 	struct entry_group *groups;     /* behind the targets */
 	struct log_target targets[];
@@ -309,7 +310,7 @@ struct log {
 	struct node kept;               /* segments whose files are kept open, the one used last at the end */
 	uint32_t nkept;
 	struct node pending;            /* struct item: waiting for a commit */
-	uint64_t pending_bytes;         /* of these and the ones in the commit under way */
+	uint64_t pending_bytes;         /* of these and the ones in commits that are not applied yet */
 
 	struct log_stats stats;
 };
@@ -362,6 +363,7 @@ void journal_free(struct log *log, bool close_files);
 
 /* commit.c */
 void commits_flush(struct log *log);                             /* commits, prepares, marks: whatever is due */
+bool commits_wait(const struct log *log);                        /* something was taken for the next one */
 void commits_free(struct log *log);
 
 static inline size_t item_meta_size(const struct item *item)
@@ -381,7 +383,8 @@ struct unsynced {
 	bool names;                     /* some of the segments are new */
 };
 
-int unsynced_gather(const struct log *log, const struct jfile *except, struct unsynced *ret);
+/* Except this file, and the segments that commit `own` writes to: that syncs them itself. */
+int unsynced_gather(const struct log *log, const struct jfile *except, uint64_t own, struct unsynced *ret);
 int64_t unsynced_sync(struct disk *disk, const struct unsynced *u);     /* on the writer's queue */
 /* What commits up to this one wrote is durable. */
 void unsynced_done(struct log *log, uint64_t seq);

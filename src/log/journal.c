@@ -433,7 +433,7 @@ uint64_t journal_reserve(const struct log *log)
 int journal_sync_now(struct log *log)
 {
 	struct unsynced u;
-	int64_t r = unsynced_gather(log, NULL, &u);
+	int64_t r = unsynced_gather(log, NULL, /* own = */ 0, &u);
 
 	if (r < 0)
 		return (int)r;

@@ -60,6 +60,9 @@
 #ifndef MUTANT_note_before_data
 #define MUTANT_note_before_data 0       /* a commit is reported although what it notes in a segment is not synced */
 #endif
+#ifndef MUTANT_sync_what_is_left
+#define MUTANT_sync_what_is_left 0      /* a commit does not sync the segments that were written ahead of it */
+#endif
 #ifndef MUTANT_overwrite_noted
 #define MUTANT_overwrite_noted 0        /* a start forgets what is noted behind the checkpoint, and writes over it */
 #endif

@@ -349,7 +349,7 @@ static bool begin_checkpoint(struct pass *x)
 	x->log->since_checkpoint = 0;
 	x->number = x->log->checkpoint + 1;
 	x->keep = x->log->chain.keep;
-	if (unsynced_gather(x->log, NULL, &x->unsynced) < 0 || !list_indexes(x))
+	if (unsynced_gather(x->log, NULL, /* own = */ 0, &x->unsynced) < 0 || !list_indexes(x))
 		return false;
 	if (writing_begin(x->log, x->number, &x->place, &x->writing) < 0)
 		return false;

@@ -16,7 +16,7 @@ static uint32_t count(const struct node *list)
 	return n;
 }
 
-int unsynced_gather(const struct log *log, const struct jfile *except, struct unsynced *ret)
+int unsynced_gather(const struct log *log, const struct jfile *except, uint64_t own, struct unsynced *ret)
 {
 	const struct journal *j = &log->journal;
 	uint32_t n = count(&log->unsynced);
@@ -37,8 +37,9 @@ int unsynced_gather(const struct log *log, const struct jfile *except, struct un
 	LIST_EACH(node, &log->unsynced) {
 		const struct segment *s = CONTAINER(struct segment, unsynced, node);
 
-		ret->segments[ret->nsegments++] = s->number;
-		ret->names |= !s->named;
+		if (s->last_seq != own)
+			ret->segments[ret->nsegments++] = s->number;
+		ret->names |= !s->named && (s->last_seq != own || s->created);
 	}
 	return 0;
 }

@@ -24,7 +24,7 @@ enum {
 	SWEEPER_NICE = 10,
 };
 
-static const int threads[DISK_QUEUES] = { [DISK_WRITER] = 1, [DISK_READER] = READERS, [DISK_SWEEPER] = 1 };
+static const int threads[DISK_QUEUES] = { [DISK_WRITER] = 1, [DISK_AHEAD] = 1, [DISK_READER] = READERS, [DISK_SWEEPER] = 1 };
 
 struct queue {
 	struct files *files;

@@ -1,5 +1,5 @@
 /*
- * files.h - the real disk: a shard's directory, a thread for the writer's queue and two for the reader's.
+ * files.h - the real disk: a shard's directory, a thread for each queue, two for the reader's.
  *
  * Implements base/env.h.  Operations run on the queue's thread; when they have run they wait for files_reap(), which
  * the shard's loop calls once a turn.  `wake` is called from the threads when the first of them begins to wait.

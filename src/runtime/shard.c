@@ -445,7 +445,8 @@ static void turn(struct shard *s)
 	wait_for_events(s);
 	if (s->stopping)
 		atomic_store(&s->phase, SHARD_READY);   /* before a ring is read: see runtime.c, is_quiet() */
-	files_reap(s->files);
+	if (files_reap(s->files))
+		broker_flush(s->broker);        /* what was waiting meanwhile need not wait for what is about to be read */
 	read_rings(s);
 	read_connections(s);
 	fire_timers(s);
