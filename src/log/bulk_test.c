@@ -1,6 +1,7 @@
 /*
  * bulk_test.c - bulk appends and relaxed entries: what is written where, when it is synced, and what is left of it.
  */
+#include <errno.h>
 #include <inttypes.h>
 
 #include "log/core.h"
@@ -200,6 +201,72 @@ TEST(a_note_without_its_bytes_is_taken_for_torn)
 	CHECK_WORLD(&w, world_open(&w) == 0 && w.applied == 0);
 	append_together(&w, PARTITION, 50, 1000);
 	end(&w);
+}
+
+/* ---- ahead of time ---- */
+
+/* One commit under way, and what is to come behind it has been flushed, too. */
+static void two_under_way(struct world *w, uint64_t seed)
+{
+	begin(w, seed);
+	append_together(w, PARTITION, 20, 1000);
+	append(w, PARTITION, 20, 1000);
+	log_flush(w->log);
+	append(w, PARTITION, 20, 1000);
+	log_flush(w->log);
+}
+
+TEST(while_a_commit_is_synced_the_next_bulk_is_written)
+{
+	struct world w;
+	uint64_t writes, syncs;
+
+	two_under_way(&w, 83);
+	CHECK(simdisk_step_queue(w.disk, DISK_AHEAD) && w.applied == 20);
+	CHECK(simdisk_step_queue(w.disk, DISK_WRITER) && w.applied == 40);
+	log_flush(w.log);
+	writes = simdisk_count(w.disk, SIM_WRITE);
+	syncs = simdisk_count(w.disk, SIM_SYNC);
+	CHECK(simdisk_step_queue(w.disk, DISK_WRITER) && w.applied == 60);
+	CHECK(simdisk_count(w.disk, SIM_WRITE) == writes + 1);  /* the notes */
+	CHECK(simdisk_count(w.disk, SIM_SYNC) == syncs + 2);
+	end(&w);
+}
+
+/* A small append between them must not be overtaken: it could be the state that the bulk depends on. */
+TEST(what_is_written_ahead_stays_in_order)
+{
+	struct world w;
+
+	two_under_way(&w, 84);
+	append(&w, SHARED, 1, 100);
+	append(&w, OTHER, 1, 100);
+	append(&w, PARTITION, 20, 1000);
+	for (int i = 0; i < 4; i++) {
+		log_flush(w.log);
+		simdisk_step_queue(w.disk, DISK_AHEAD);
+	}
+	CHECK_WORLD(&w, world_drain(&w) && w.applied == 82);
+	end(&w);
+}
+
+/* No room for the commit under way, before or after the one behind it was written: both wait again, in order. */
+TEST(without_room_what_was_written_ahead_goes_through_the_journal)
+{
+	for (int first = 0; first < 2; first++) {
+		struct world w;
+		uint64_t noted;
+
+		two_under_way(&w, 85);
+		noted = stats_of(&w).bytes_noted;
+		if (first)
+			CHECK(simdisk_step_queue(w.disk, DISK_AHEAD));
+		simdisk_fail(w.disk, SIM_WRITE, simdisk_count(w.disk, SIM_WRITE) + 1, ENOSPC);
+		CHECK(simdisk_step_queue(w.disk, DISK_WRITER) && w.applied == 20);
+		CHECK_WORLD(&w, world_drain(&w) && w.applied == 60);
+		CHECK(stats_of(&w).bytes_noted < noted);
+		end(&w);
+	}
 }
 
 /* ---- relaxed ---- */

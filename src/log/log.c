@@ -463,7 +463,9 @@ bool log_rests(const struct log *log)
 
 bool log_busy(const struct log *log)
 {
-	return log->operations || (!log->failed && (!list_empty(&log->pending) || commits_wait(log) || log->checkpoint_wanted || log->sweep));
+	bool waits = !list_empty(&log->pending) || commits_wait(log) || log->checkpoint_wanted || log->sweep;
+
+	return log->operations || (!log->failed && waits);
 }
 
 void log_checkpoint(struct log *log)

@@ -4,7 +4,7 @@
  * One turn of the loop:
  *
  *   1. wait for sockets, the disk, other shards, or the next timer
- *   2. completions of the disk (commits are applied, commands answered)
+ *   2. completions of the disk (commits are applied, commands answered), and a flush, so that the disk has work again
  *   3. commands and answers from other shards
  *   4. sockets: bytes to sessions, which send commands
  *   5. timers
