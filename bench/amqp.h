@@ -27,7 +27,21 @@ size_t amqp_method(struct out *to, uint16_t channel, uint32_t id);
 void amqp_finish(struct out *to, size_t at);
 void amqp_short(struct out *to, const char *s);
 
-/* Ends the program if the broker has closed the connection or the channel. */
-void amqp_check(uint32_t id, const uint8_t *method);
+/* Methods on channel 1, added to what is waiting to be sent; without `no_wait` the broker answers. */
+void amqp_declare(struct amqp *a, const char *queue, bool no_wait);             /* durable; ID(50, 11) */
+void amqp_bind(struct amqp *a, const char *queue, const char *exchange, const char *key, bool no_wait);        /* ID(50, 21) */
+void amqp_publish(struct amqp *a, const char *exchange, const char *key, const void *body, size_t n, bool persistent);
+void amqp_ack(struct amqp *a, uint64_t tag, bool multiple);
+
+/* These wait for the answer; the socket blocks. */
+void amqp_delete(struct amqp *a, const char *queue);
+void amqp_exchange(struct amqp *a, const char *name, const char *type);        /* durable; deleted first, if it is there */
+void amqp_consume(struct amqp *a, const char *queue, uint16_t prefetch);
+void amqp_confirm_select(struct amqp *a);
+
+/* Everything that happens on the socket from now on is an event of this epoll set; the socket does not block any more. */
+void amqp_watch(struct amqp *a, int poller, void *peer);
+/* Receive, and hand out the frames that are whole.  Ends the program if the broker has closed the connection or the channel. */
+void amqp_receive(struct amqp *a, void (*frame)(void *ctx, uint8_t type, const uint8_t *p, uint32_t n), void *ctx);
 
 #endif

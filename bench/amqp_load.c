@@ -2,12 +2,13 @@
  * amqp_load.c - AMQP 0-9-1: publishers with a window of confirms, consumers that acknowledge many at once.
  *
  *   amqp_load --port 5672 --pid BROKER --size 16 --count 500000 --publishers 1 --consumers 1 --queues 1
- *             --window 1000 --prefetch 1000 --ack 100 --keep 0 --rate 0 --transient 0 --drain 0 --idle 0
+ *             --window 1000 --prefetch 1000 --ack 100 --keep 0 --rate 0 --transient 0 --drain 0 --fanout 0 --idle 0
  *
  * --rate N sends N messages a second whatever the broker does, and takes latencies from when a message was due (no
  * coordinated omission).  --drain 1 publishes all, and only then consumes; --idle N opens N connections with a channel
  * and says what one of them costs; --keep N leaves N of 100 deliveries without an ack (with --ack 1).  The latency
- * printed is the confirm's.
+ * printed is the confirm's.  --fanout 1 publishes to an exchange that gives every message to all queues; as many consumers
+ * as queues, then.
  *
  * A body begins with the publisher and a number, so that consumers notice what is lost or out of order: then the program
  * says so and ends with 1.
@@ -21,6 +22,8 @@
 #include "load.h"
 
 enum { SEND_BYTES = 128 * 1024, STALL_NS = 1000000000 };
+
+#define FANOUT "load-fanout"
 
 struct peer {
 	struct amqp amqp;
@@ -41,7 +44,7 @@ static struct {
 	uint32_t size, publishers, consumers, queues, window, prefetch, ack, keep;
 	uint64_t count;
 	double rate;
-	bool transient, drain;
+	bool transient, drain, fanout;
 } o;
 
 static struct peer *peers;
@@ -49,69 +52,41 @@ static uint8_t *body;
 static struct latencies confirms;
 static uint64_t sent, confirmed, received, refused;
 static int poller;
-static int64_t began_ns;
+static int64_t began_ns, came_ns;
 
-static void make_queue(struct peer *p, const char *name)
+/* To every queue, or to one. */
+static uint64_t deliveries(void)
 {
-	size_t at = amqp_method(&p->amqp.out, 1, ID(50, 40));
+	return o.count * (o.fanout ? o.queues : 1);
+}
 
-	out_u16(&p->amqp.out, 0);
-	amqp_short(&p->amqp.out, name);
-	out_u8(&p->amqp.out, 0);
-	amqp_finish(&p->amqp.out, at);
-	amqp_expect(&p->amqp, ID(50, 41));
-	at = amqp_method(&p->amqp.out, 1, ID(50, 10));
-	out_u16(&p->amqp.out, 0);
-	amqp_short(&p->amqp.out, name);
-	out_u8(&p->amqp.out, 2);             /* durable */
-	out_u32(&p->amqp.out, 0);
-	amqp_finish(&p->amqp.out, at);
-	amqp_expect(&p->amqp, ID(50, 11));
+static void make_queue(struct amqp *a, const char *name)
+{
+	amqp_delete(a, name);
+	amqp_declare(a, name, /* no_wait = */ false);
+	amqp_expect(a, ID(50, 11));
+	if (o.fanout) {
+		amqp_bind(a, name, FANOUT, "", /* no_wait = */ false);
+		amqp_expect(a, ID(50, 21));
+	}
 }
 
 /* ---------------------------------------------------------------------------------------------------- publishing ---- */
 
-static void watch(struct peer *p)
-{
-	struct epoll_event e = { .events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = p };
-
-	set_blocking(p->amqp.socket, false);
-	epoll_ctl(poller, EPOLL_CTL_ADD, p->amqp.socket, &e);
-}
-
 static void start_publisher(struct peer *p)
 {
-	size_t at = amqp_method(&p->amqp.out, 1, ID(85, 10));
-
-	out_u8(&p->amqp.out, 0);
-	amqp_finish(&p->amqp.out, at);
-	amqp_expect(&p->amqp, ID(85, 11));
+	amqp_confirm_select(&p->amqp);
 	p->due_ns = must(calloc(o.window, sizeof *p->due_ns));
 	p->limit = o.count / o.publishers + (p->index < o.count % o.publishers);
-	watch(p);
+	amqp_watch(&p->amqp, poller, p);
 }
 
 static void add_message(struct peer *p, int64_t due)
 {
-	struct out *to = &p->amqp.out;
 	uint64_t stamp = p->sent << 16 | p->index;
-	size_t at = amqp_method(to, 1, ID(60, 40));
 
-	out_u16(to, 0);
-	amqp_short(to, "");
-	amqp_short(to, p->queue);
-	out_u8(to, 0);
-	amqp_finish(to, at);
-	at = amqp_begin(to, HEADER, 1);
-	out_u32(to, 60 << 16);
-	out_u64(to, o.size);
-	out_u16(to, 0x1000);
-	out_u8(to, o.transient ? 1 : 2);
-	amqp_finish(to, at);
-	at = amqp_begin(to, BODY, 1);
 	memcpy(body, &stamp, sizeof stamp);
-	out_add(to, body, o.size);
-	amqp_finish(to, at);
+	amqp_publish(&p->amqp, o.fanout ? FANOUT : "", p->queue, body, o.size, !o.transient);
 	p->due_ns[p->sent++ % o.window] = due;
 	sent++;
 }
@@ -153,34 +128,9 @@ static void on_confirm(struct peer *p, const uint8_t *arguments, bool good, int6
 
 static void start_consumer(struct peer *p)
 {
-	size_t at;
-
-	set_blocking(p->amqp.socket, true);
-	at = amqp_method(&p->amqp.out, 1, ID(60, 10));
-	out_u32(&p->amqp.out, 0);
-	out_u16(&p->amqp.out, (uint16_t)o.prefetch);
-	out_u8(&p->amqp.out, 0);
-	amqp_finish(&p->amqp.out, at);
-	amqp_expect(&p->amqp, ID(60, 11));
 	p->next = must(calloc(o.publishers, sizeof *p->next));
-	at = amqp_method(&p->amqp.out, 1, ID(60, 20));
-	out_u16(&p->amqp.out, 0);
-	amqp_short(&p->amqp.out, p->queue);
-	amqp_short(&p->amqp.out, "load");
-	out_u8(&p->amqp.out, 0);
-	out_u32(&p->amqp.out, 0);
-	amqp_finish(&p->amqp.out, at);
-	amqp_expect(&p->amqp, ID(60, 21));
-	watch(p);
-}
-
-static void acknowledge(struct peer *p)
-{
-	size_t at = amqp_method(&p->amqp.out, 1, ID(60, 80));
-
-	out_u64(&p->amqp.out, p->tag);
-	out_u8(&p->amqp.out, o.ack > 1);
-	amqp_finish(&p->amqp.out, at);
+	amqp_consume(&p->amqp, p->queue, (uint16_t)o.prefetch);
+	amqp_watch(&p->amqp, poller, p);
 }
 
 static void on_body(struct peer *p, const uint8_t *data, uint32_t n)
@@ -198,40 +148,28 @@ static void on_body(struct peer *p, const uint8_t *data, uint32_t n)
 	if (p->missing)
 		return;
 	received++;
-	if (p->tag % 100 >= o.keep && (p->tag % o.ack == 0 || received == o.count))
-		acknowledge(p);
+	if (p->tag % 100 >= o.keep && (p->tag % o.ack == 0 || received == deliveries()))
+		amqp_ack(&p->amqp, p->tag, o.ack > 1);
 }
 
-static void on_frame(struct peer *p, uint8_t type, const uint8_t *data, uint32_t n, int64_t now)
+static void on_frame(void *ctx, uint8_t type, const uint8_t *data, uint32_t n)
 {
+	struct peer *p = ctx;
 	uint32_t id = type == METHOD ? get_u32(data) : 0;
 
 	if (id == ID(60, 80) || id == ID(60, 120))
-		on_confirm(p, data + 4, id == ID(60, 80), now);
+		on_confirm(p, data + 4, id == ID(60, 80), came_ns);
 	else if (id == ID(60, 60))
 		p->tag = get_u64(data + 5 + data[4]);
-	else if (id == ID(10, 50) || id == ID(20, 40))
-		die("closed by the broker: %u %.*s", get_u16(data + 4), data[6], (const char *)data + 7);
 	else if (type == HEADER)
 		p->missing = get_u64(data + 4);
 	else if (type == BODY)
 		on_body(p, data, n);
 }
 
-static void read_frames(struct peer *p, int64_t now)
+static void read_frames(struct peer *p)
 {
-	size_t at = 0;
-
-	if (!in_receive(&p->amqp.in, p->amqp.socket))
-		return;
-	while (p->amqp.in.n - at >= 8) {
-		uint32_t n = get_u32(p->amqp.in.p + at + 3);
-		if (p->amqp.in.n - at < (size_t)n + 8)
-			break;
-		on_frame(p, p->amqp.in.p[at], p->amqp.in.p + at + 7, n, now);
-		at += (size_t)n + 8;
-	}
-	in_drop(&p->amqp.in, at);
+	amqp_receive(&p->amqp, on_frame, p);
 	out_send(&p->amqp.out, p->amqp.socket);
 }
 
@@ -241,13 +179,13 @@ static void turn(void)
 {
 	struct epoll_event events[64];
 	int n = epoll_wait(poller, events, 64, o.rate > 0 && sent < o.count ? 1 : 1000);
-	int64_t now = now_ns();
+	int64_t now = came_ns = now_ns();
 
 	for (int i = 0; i < n; i++) {
 		struct peer *p = events[i].data.ptr;
 		out_send(&p->amqp.out, p->amqp.socket);
 		if (events[i].events & EPOLLIN)
-			read_frames(p, now);
+			read_frames(p);
 		if (p->publishes && p->amqp.out.n == 0)
 			publish(p, now);
 	}
@@ -309,10 +247,13 @@ static void read_options(int argc, char **argv)
 	o.rate = (double)option(argc, argv, "rate", 0);
 	o.transient = option(argc, argv, "transient", 0);
 	o.drain = option(argc, argv, "drain", 0);
+	o.fanout = option(argc, argv, "fanout", 0);
 	if (o.size < 8)
 		die("--size: 8 at least");
 	if (o.keep && o.ack != 1)
 		die("--keep goes with --ack 1");
+	if (o.fanout && o.consumers && o.consumers != o.queues)
+		die("--fanout: a consumer for each queue, or none");
 }
 
 static void name_queue(struct peer *p, uint32_t i)
@@ -325,9 +266,11 @@ static void open_peers(void)
 	struct peer control = { 0 };
 
 	amqp_dial(&control.amqp, o.host, o.port);
+	if (o.fanout)
+		amqp_exchange(&control.amqp, FANOUT, "fanout");
 	for (uint32_t i = 0; i < o.queues; i++) {
 		name_queue(&control, i);
-		make_queue(&control, control.queue);
+		make_queue(&control.amqp, control.queue);
 	}
 	for (uint32_t i = 0; i < o.publishers + o.consumers; i++) {
 		struct peer *p = &peers[i];
@@ -381,7 +324,7 @@ int main(int argc, char **argv)
 		start(false);
 	}
 	if (o.consumers)
-		run_until(&received, o.count);
+		run_until(&received, deliveries());
 	snprintf(more, sizeof more, "refused=%llu", (unsigned long long)refused);
 	run_end(&run, o.count, (double)o.count * o.size, &confirms, more);
 	return refused ? 1 : 0;

@@ -27,12 +27,19 @@ def scenarios(what, quick):
         return str(int(full * n))
 
     many = ["--publishers", "10", "--consumers", "10", "--queues", "10", "--window", "200", "--prefetch", "200", "--ack", "20"]
+    wide = ["--publishers", "100", "--consumers", "100", "--queues", "100", "--window", "50", "--prefetch", "100", "--ack", "20"]
+    fan = ["--fanout", "1", "--publishers", "1", "--consumers", "100", "--queues", "100", "--window", "100", "--ack", "20"]
     amqp = [
         ("(warm-up)", ["--size", "1024", "--count", count(350000), "--window", "4000"]),
         ("16 B", ["--size", "16", "--count", count(500000)]),
         ("1 KiB", ["--size", "1024", "--count", count(200000)]),
         ("16 B, 10 queues", ["--size", "16", "--count", count(300000)] + many),
         ("1 KiB, 10 queues", ["--size", "1024", "--count", count(200000)] + many),
+        ("64 KiB", ["--size", "65536", "--count", count(10000), "--window", "100", "--prefetch", "100", "--ack", "10"]),
+        ("16 B, 100 queues", ["--size", "16", "--count", count(300000)] + wide),
+        ("1 KiB, 100 queues", ["--size", "1024", "--count", count(200000)] + wide),
+        ("16 B, fan-out to 100 queues", ["--size", "16", "--count", count(5000)] + fan),
+        ("1 KiB, fan-out to 100 queues", ["--size", "1024", "--count", count(5000)] + fan),
         ("1 KiB, each acked", ["--size", "1024", "--count", count(100000), "--ack", "1"]),
         ("16 B, transient", ["--size", "16", "--count", count(300000), "--transient", "1"]),
         ("1 KiB, publish then drain", ["--size", "1024", "--count", count(100000), "--drain", "1"]),

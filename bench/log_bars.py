@@ -240,23 +240,38 @@ def latency(lab):
 def active(lab):
     """Durable rate with 10,000 active queues, and partitions, beside the rate with one."""
     rates = {}
-    for queues in (1, 10000):
-        lab.fresh()
-        shape = ["--queues", queues, "--connections", 16, "--size", 100, "--in-flight", 20000]
-        lab.run("queues_load", "warm-up", *shape, "--publish", lab.amount(500000))
-        r = lab.run("queues_load", f"{queues} queues", *shape, "--declare", 0, "--publish", lab.amount(2000000))
-        rates["queues", queues] = r.get("rate", 0)
+    for what, size, more in (("queues, 100 B", 100, ()), ("queues, 1000 B", 1000, ()), ("queues, 100 B, consumed", 100, ("--consume", 1))):
+        for queues in (1, 10000):
+            lab.fresh()
+            shape = ["--queues", queues, "--connections", 16, "--size", size, "--in-flight", 20000]
+            lab.run("queues_load", "warm-up", *shape, "--publish", lab.amount(500000))
+            r = lab.run("queues_load", f"{queues} {what}", *shape, "--declare", 0, "--publish", lab.amount(2000000 if size < 1000 else 800000),
+                        *more)
+            rates[what, queues] = r
     for partitions in (1, 10000):
         lab.fresh()
         shape = ["--batch", 1100, "--record", 1000, "--connections", 16, "--inflight", 60, "--partitions", partitions, "--spread", 1]
         lab.run("kafka_load", "warm-up", *shape, "--mb", lab.amount(200))
         r = lab.run("kafka_load", f"{partitions} partitions", *shape, "--mb", lab.amount(400))
-        rates["partitions", partitions] = r.get("rate", 0)
-    for what in ("queues", "partitions"):
+        rates["partitions", partitions] = r
+    for what in dict.fromkeys(what for what, _ in rates):
         one, many = rates[what, 1], rates[what, 10000]
         if one and many:
-            lab.bars.add(f"10,000 active {what}", "0.9 of one", f"{many / one:.2f}", many >= .9 * one,
-                         f"{many:.0f} of {one:.0f} a second")
+            share = many["rate"] / one["rate"]
+            lab.bars.add(f"10,000 active {what}", "0.9 of one", f"{share:.2f}", share >= .9,
+                         f"{many['rate']:.0f} of {one['rate']:.0f} a second; CPU s/M {many['cpu_s_m']:.2f} and {one['cpu_s_m']:.2f}")
+
+
+def routing(lab):
+    """A topic exchange with 100,000 bindings beside the default exchange: messages to the same 1,000 queues."""
+    lab.fresh()
+    shape = ["--queues", 1000, "--connections", 16, "--in-flight", 10000, "--publish", lab.amount(500000)]
+    bindings = lab.amount(100000)
+    routed = lab.run("queues_load", "topics", *shape, "--topics", bindings)
+    direct = lab.run("queues_load", "direct", *shape, "--declare", 0)
+    if routed and direct:
+        lab.bars.add(f"routing with {bindings:,} topic bindings", "", f"{routed['cpu_s_m'] - direct['cpu_s_m']:.1f} us a message", None,
+                     f"CPU s/M {routed['cpu_s_m']:.1f}, by queue name {direct['cpu_s_m']:.1f}; {routed['rate']:.0f} a second")
 
 
 def idle_queues(lab):
@@ -289,7 +304,7 @@ def one_queue(lab):
     lab.bars.add(f"{count:,} messages in one queue: restart", "10 s", f"{again:.1f} s", again < 10, "after kill -9")
 
 
-SCENARIOS = [bulk, stay, long_lived, fetch, many_producers, latency, active, idle_queues, one_queue]
+SCENARIOS = [bulk, stay, long_lived, fetch, many_producers, latency, active, routing, idle_queues, one_queue]
 
 
 def write(text):
