@@ -555,6 +555,20 @@ static struct offset_item look_up(struct world *w, int64_t timestamp)
 	return item;
 }
 
+static struct offset_item end_of_epoch(struct world *w, uint32_t epoch, uint32_t believed)
+{
+	struct cmd_offsets *c = world_new(w, CMD_OFFSETS);
+
+	c->items = cmd_alloc(&c->head, sizeof *c->items);
+	c->nitems = 1;
+	c->items[0] = (struct offset_item){ .channel = world_channel(w, "orders")->id, .timestamp = OFFSET_OF_EPOCH,
+					    .ret_epoch = epoch, .believed_epoch = believed };
+	world_ask(w, &c->head, 0);
+	struct offset_item item = c->items[0];
+	cmd_free(&c->head);
+	return item;
+}
+
 static int delete_before(struct world *w, int64_t offset, int64_t *ret_start)
 {
 	struct cmd_delete_records *c = world_new(w, CMD_DELETE_RECORDS);
@@ -565,6 +579,45 @@ static int delete_before(struct world *w, int64_t offset, int64_t *ret_start)
 	*ret_start = c->ret_log_start;
 	cmd_free(&c->head);
 	return r;
+}
+
+/* Each start is an epoch.  In the third nobody wrote. */
+TEST(an_epoch_ends_where_the_next_one_writes)
+{
+	struct world w;
+	int64_t start;
+
+	CHECK(world_open(&w, 1) == 0);
+	CHECK(world_topic(&w, "orders", 1) == 0);
+	uint32_t first = look_up(&w, OFFSET_LATEST).ret_epoch;
+	CHECK(end_of_epoch(&w, first, 0).ret_offset == 0);
+	for (int i = 0; i < 7; i++)
+		CHECK(world_publish(&w, "orders", 0, world_batch("k", "v", 3, 100, -1, 0, 0), NULL) == 0);
+	world_crash(&w, CRASH_POWER);
+	for (int i = 0; i < 5; i++)
+		CHECK(world_publish(&w, "orders", 0, world_batch("k", "v", 2, 100, -1, 0, 0), NULL) == 0);
+	world_crash(&w, CRASH_POWER);
+	world_crash(&w, CRASH_POWER);
+	CHECK(world_publish(&w, "orders", 0, world_batch("k", "v", 1, 100, -1, 0, 0), NULL) == 0);
+	for (int round = 0; round < 2; round++) {
+		const struct { uint32_t epoch; int64_t end; uint32_t told; } rows[] = {
+			{ first - 1, 0, first - 1 }, { first, 21, first }, { first + 1, 31, first + 1 }, { first + 2, 31, first + 1 },
+			{ first + 3, 32, first + 3 }, { first + 4 + (uint32_t)round, -1, first + 4 + (uint32_t)round },
+		};
+		for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+			struct offset_item item = end_of_epoch(&w, rows[i].epoch, 0);
+			CHECK(item.error == 0 && item.ret_offset == rows[i].end && item.ret_epoch == rows[i].told);
+		}
+		if (round == 0) {
+			CHECK(end_of_epoch(&w, first, first + 4).error == 0);
+			CHECK(end_of_epoch(&w, first, first + 3).error == -ERR_OLD_EPOCH);
+			CHECK(end_of_epoch(&w, first, first + 5).error == -ERR_UNKNOWN_EPOCH);
+		}
+		world_crash(&w, CRASH_POWER);
+	}
+	CHECK(delete_before(&w, 25, &start) == 0);
+	CHECK(end_of_epoch(&w, first, 0).ret_offset == 25 && end_of_epoch(&w, first + 1, 0).ret_offset == 31);
+	world_close(&w);
 }
 
 TEST(offsets_are_found_by_time_to_the_record)

@@ -253,6 +253,7 @@ struct fetch_item {
 	uint32_t partition;             /* 0-based within the channel */
 	int64_t offset;
 	uint32_t max_bytes;
+	uint32_t believed_epoch;        /* the leader epoch in which the reader believes to be, + 1; 0: it does not say */
 	/* back */
 	int error;
 	int64_t committed, log_start;   /* high watermark, log start */
@@ -278,14 +279,16 @@ struct cmd_fetch {
 	bool only_stable;               /* Kafka's read_committed */
 };
 
-enum { OFFSET_LATEST = -1, OFFSET_EARLIEST = -2, OFFSET_MAX_TIMESTAMP = -3 };
+/* The last: where leader epoch `ret_epoch`, or what came before it, ends. */
+enum { OFFSET_LATEST = -1, OFFSET_EARLIEST = -2, OFFSET_MAX_TIMESTAMP = -3, OFFSET_OF_EPOCH = -4 };
 
 struct offset_item {
 	uint32_t channel, partition;
 	int64_t timestamp;              /* unix ms, or one of the above */
+	uint32_t believed_epoch;        /* the leader epoch in which the reader believes to be, + 1; 0: it does not say */
 	int error;
 	int64_t ret_offset, ret_timestamp;      /* -1, -1: none that late */
-	uint32_t ret_epoch;
+	uint32_t ret_epoch;             /* OFFSET_OF_EPOCH: the greatest up to that which was asked for */
 };
 
 struct cmd_offsets {

@@ -156,6 +156,8 @@ void core_send(struct broker *b, struct cmd *c);
 struct partition *core_partition(struct broker *b, uint32_t log_partition);
 /* By channel and number; NULL with -ERR_NO_SUCH_CHANNEL or -ERR_NO_SUCH_PARTITION in *ret_error (else 0). */
 struct partition *core_partition_of(struct broker *b, uint32_t channel, uint32_t number, int *ret_error);
+/* Does the reader believe in another leader epoch than ours?  0, -ERR_OLD_EPOCH, -ERR_UNKNOWN_EPOCH. */
+int core_check_epoch(const struct broker *b, uint32_t believed_epoch);
 int64_t core_start(struct broker *b, const struct partition *p);       /* the first offset that readers may see */
 static inline uint32_t partition_slot(const struct partition *p)
 {

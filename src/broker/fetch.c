@@ -249,6 +249,9 @@ static bool wants_read(struct fetch *f, uint32_t i)
 
 	if (!p || s->full)
 		return false;
+	item->error = core_check_epoch(f->b, item->believed_epoch);
+	if (item->error)
+		return false;
 	if (s->next < core_start(f->b, p) || s->next > log_committed(f->b->log, p->id))
 		item->error = -ERR_OUT_OF_RANGE;
 	if (item->error || s->next >= limit_of(f, p))

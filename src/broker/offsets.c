@@ -24,6 +24,7 @@ struct lookup {
 	struct node link;               /* in b->lookups */
 	uint32_t at;                    /* the item */
 	int64_t first;                  /* records before this are not looked at */
+	int64_t low, high;              /* OFFSET_OF_EPOCH: where the next epoch's first batch may be */
 	bool all;                       /* the index cannot say where the greatest is: look at all that is left */
 	struct log_read read;
 	bool reading, looping;
@@ -81,6 +82,34 @@ static int scan(struct offset_item *item, const struct log_batch *from, int64_t 
 	return r;
 }
 
+/* ---- where an epoch ends: epochs only grow with the offsets, so half of what is left is out after each look ---- */
+
+static bool is_of_epoch(const struct offset_item *item)
+{
+	return item->timestamp == OFFSET_OF_EPOCH;
+}
+
+static int64_t middle(const struct lookup *l)
+{
+	return l->low + (l->high - l->low) / 2;
+}
+
+/* `batch` is the first that ends behind the middle; NULL: there is none. */
+static void halve(struct lookup *l, struct offset_item *item, const struct log_batch *batch)
+{
+	int64_t at = middle(l);
+
+	if (!batch || batch->base_offset >= l->high) {
+		l->high = at;
+	} else if (batch->term > item->ret_epoch) {
+		item->ret_offset = batch->base_offset;
+		l->high = batch->base_offset < at ? batch->base_offset : at;
+	} else {
+		l->low = batch->last_offset + 1;
+		item->ret_timestamp = (int64_t)batch->term;
+	}
+}
+
 static void search_on(struct lookup *l);
 
 static void on_read(struct log_read *r)
@@ -92,7 +121,9 @@ static void on_read(struct log_read *r)
 
 	l->reading = false;
 	item->error = r->error == -ERR_OUT_OF_RANGE ? 0 : r->error;     /* deleted meanwhile: none that late */
-	for (uint32_t i = 0; i < r->nbatches && !item->error; i++)
+	if (is_of_epoch(item) && !item->error)
+		halve(l, item, r->nbatches ? r->batches : NULL);
+	for (uint32_t i = 0; i < r->nbatches && !item->error && !is_of_epoch(item); i++)
 		item->error = scan(item, &r->batches[i], l->first, end);
 	if (r->error)
 		r->next = INT64_MAX;
@@ -132,27 +163,57 @@ static int64_t next_place(const struct lookup *l, const struct partition *p, con
 /* Is the item settled?  A batch may promise a later time than its records keep: then the next one is read. */
 static bool is_settled(struct lookup *l)
 {
-	const struct offset_item *item = &l->cmd->items[l->at];
+	struct offset_item *item = &l->cmd->items[l->at];
 	int error;
 	const struct partition *p = core_partition_of(l->b, item->channel, item->partition, &error);
 
+	if (p && is_of_epoch(item) && !item->error) {
+		if (l->low < l->high) {
+			read_from(l, p, middle(l));
+			return false;
+		}
+		/* Nobody has written in that epoch, or before it: then it is the epoch's own end. */
+		if (item->ret_timestamp >= 0)
+			item->ret_epoch = (uint32_t)item->ret_timestamp;
+		item->ret_timestamp = -1;
+		return true;
+	}
 	if (!p || item->error || (found(item) && !l->all) || l->read.next >= limit_of(l, p))
 		return true;
 	read_from(l, p, next_place(l, p, item));
 	return false;
 }
 
+/* An epoch that has not begun has no end. */
+static void begin_epoch(struct lookup *l, const struct partition *p, struct offset_item *item, uint32_t asked)
+{
+	uint64_t term = log_term(l->b->log);
+
+	if (asked <= term)
+		item->ret_offset = limit_of(l, p);
+	item->ret_epoch = asked;
+	l->low = core_start(l->b, p);
+	l->high = asked < term ? item->ret_offset : l->low;
+}
+
 static void begin_item(struct lookup *l, struct offset_item *item)
 {
 	const struct partition *p = core_partition_of(l->b, item->channel, item->partition, &item->error);
+
+	uint32_t asked = item->ret_epoch;
 
 	item->ret_offset = item->ret_timestamp = -1;
 	item->ret_epoch = (uint32_t)log_term(l->b->log);
 	l->read = (struct log_read){ .next = INT64_MAX };
 	l->all = false;
-	if (!p)
+	l->low = l->high = 0;
+	if (!item->error)
+		item->error = core_check_epoch(l->b, item->believed_epoch);
+	if (!p || item->error)
 		return;
-	if (item->timestamp == OFFSET_LATEST)
+	if (is_of_epoch(item))
+		begin_epoch(l, p, item, asked);
+	else if (item->timestamp == OFFSET_LATEST)
 		item->ret_offset = limit_of(l, p);
 	else if (item->timestamp == OFFSET_EARLIEST)
 		item->ret_offset = core_start(l->b, p);

@@ -28,6 +28,15 @@ struct partition *core_partition_of(struct broker *b, uint32_t channel, uint32_t
 	return p;
 }
 
+int core_check_epoch(const struct broker *b, uint32_t believed_epoch)
+{
+	uint64_t term = log_term(b->log), believed = believed_epoch - 1;
+
+	if (believed_epoch == 0 || believed == term)
+		return 0;
+	return believed < term ? -ERR_OLD_EPOCH : -ERR_UNKNOWN_EPOCH;
+}
+
 int64_t core_start(struct broker *b, const struct partition *p)
 {
 	int64_t start = log_start(b->log, p->id);

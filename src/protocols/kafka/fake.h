@@ -41,6 +41,7 @@ struct fake {
 	struct bytes in;                /* what the session has not consumed */
 	struct arena arena;             /* of decoded answers */
 	int64_t now_ms;
+	uint64_t randoms;               /* numbers that were given */
 	size_t unsent;
 	bool closed, paused;
 	unsigned notes;

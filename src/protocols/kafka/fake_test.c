@@ -22,7 +22,9 @@ static int64_t now_ms(struct host *h)
 
 static uint64_t random_number(struct host *h)
 {
-	return 4;
+	struct fake *f = (struct fake *)h;
+
+	return ++f->randoms * UINT64_C(0x9e3779b97f4a7c15);
 }
 
 static void write_bytes(struct host *h, const void *p, size_t n)
@@ -315,6 +317,12 @@ static void on_publish(struct fake *f, struct cmd_publish *c)
 	c->ret_append_ms = f->now_ms;
 }
 
+/* Ours is 1. */
+static int check_epoch(uint32_t believed)
+{
+	return believed == 0 || believed == 2 ? 0 : believed < 2 ? -ERR_OLD_EPOCH : -ERR_UNKNOWN_EPOCH;
+}
+
 static void serve_fetch(struct fake *f, struct cmd_fetch *c)
 {
 	for (uint32_t i = 0; i < c->nitems; i++) {
@@ -322,6 +330,9 @@ static void serve_fetch(struct fake *f, struct cmd_fetch *c)
 		struct fake_partition *log = &f->catalogue.logs[item->channel - 1][item->partition];
 
 		item->committed = item->stable = log->end;
+		item->error = check_epoch(item->believed_epoch);
+		if (item->error)
+			continue;
 		if (item->offset < 0 || item->offset > log->end) {
 			item->error = -ERR_OUT_OF_RANGE;
 			continue;
@@ -396,7 +407,10 @@ static void on_offsets(struct fake *f, struct cmd_offsets *c)
 		struct offset_item *item = &c->items[i];
 		const struct fake_partition *log = &f->catalogue.logs[item->channel - 1][item->partition];
 
+		item->error = check_epoch(item->believed_epoch);
 		item->ret_offset = item->timestamp == OFFSET_LATEST ? log->end : item->timestamp == OFFSET_EARLIEST ? 0 : -1;
+		if (item->timestamp == OFFSET_OF_EPOCH && item->ret_epoch == 1)
+			item->ret_offset = log->end;
 		item->ret_timestamp = -1;
 		item->ret_epoch = 1;
 	}

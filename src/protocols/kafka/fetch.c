@@ -6,9 +6,10 @@
  * together have min_bytes, at least one has min_bytes / shards.  So an answer may be smaller than min_bytes when several
  * shards are asked; it is never late.)
  *
- * Fetch sessions (KIP-227) are refused in the way that the protocol foresees: every answer has session id 0.
+ * With a session (fetch_session.h) the partitions are the session's, in its order, and the answer has only those that have
+ * something new.
  */
-#include "protocols/kafka/kafka.h"
+#include "protocols/kafka/fetch_session.h"
 
 #include "broker/convert.h"
 
@@ -18,9 +19,12 @@ enum {
 	NO_ITEM = UINT32_MAX,
 };
 
-/* One partition: where it was asked for, and what goes into the answer. */
+/* One partition: what was asked, and what goes into the answer. */
 struct part {
-	struct fetch_response_partition *out;
+	struct slice topic;
+	const struct wire_uuid *topic_id;
+	struct session_part *remembered;        /* of the session; NULL: the request has none */
+	struct fetch_response_partition out;
 	struct fetch_item *item;        /* of a command; NULL: refused at once */
 	struct fetched *batches;        /* in the answer */
 	uint32_t nbatches;
@@ -28,8 +32,12 @@ struct part {
 };
 
 struct fetch {
-	struct part *parts;             /* in the order of the request */
+	struct fetch_session *session;  /* NULL: the request stands for itself */
+	bool news;                      /* only parts that are news to the client are answered */
+	struct part *parts;             /* in the order in which they are read */
 	uint32_t nparts;
+	struct wanted *wanted;
+	uint32_t nwanted;
 	struct cmd_fetch **commands;    /* [shard], NULL: none; they are the shard's until they come back */
 	uint32_t *counts;               /* [shard] items */
 	bool *back;                     /* [shard] */
@@ -38,10 +46,12 @@ struct fetch {
 
 /* ---- asking ---- */
 
+/* What can be read. */
 struct wanted {
 	uint32_t part, channel, partition, max_bytes;
 	uint16_t shard;
 	int64_t offset;
+	int32_t leader_epoch;
 };
 
 static void refuse(struct fetch_response_partition *p, int16_t code)
@@ -51,49 +61,84 @@ static void refuse(struct fetch_response_partition *p, int16_t code)
 	p->records = slice_of("", 0);
 }
 
-/* Fill the answer's skeleton; what can be read goes to `wanted`.  Returns how many, or -1 when memory is short. */
-static int64_t list_wanted(struct request *r, struct wanted *wanted)
+/* The topic that is asked for next, mostly the same as just before. */
+struct lookup {
+	const struct part *last;
+	const struct channel *ch;
+	int16_t error;
+};
+
+static void look_up(const struct request *r, struct lookup *l, const struct part *part)
+{
+	bool by_id = r->version >= 13;
+	const struct part *last = l->last;
+
+	l->last = part;
+	if (last && (by_id ? !memcmp(last->topic_id, part->topic_id, sizeof *part->topic_id) : slice_eq(last->topic, part->topic)))
+		return;
+	l->ch = find_topic(r, part->topic, by_id ? part->topic_id : NULL, OP_READ, &l->error);
+}
+
+/* The next part of the answer; if it can be read, it goes to f->wanted. */
+static void add_part(struct request *r, struct lookup *l, struct part part, struct wanted wanted, int32_t partition)
 {
 	const struct fetch_request *in = r->in;
-	struct fetch_response *out = r->out;
 	struct fetch *f = r->state;
-	uint32_t n = 0, part = 0;
+	struct part *to = &f->parts[f->nparts];
+	struct fetch_response_partition *p = &to->out;
+
+	*to = part;
+	wire_init(&fetch_response_partition_msg, p);
+	p->partition_index = partition;
+	p->aborted_transactions.n = in->isolation_level == READ_COMMITTED ? 0 : -1;
+	look_up(r, l, to);
+	wanted.part = f->nparts++;
+	if (!l->ch) {
+		refuse(p, l->error);
+	} else if (partition < 0 || (uint32_t)partition >= l->ch->partitions) {
+		refuse(p, K_UNKNOWN_TOPIC_OR_PARTITION);
+	} else if (l->ch->policy->codec == CODEC_ZSTD && r->version < 10) {
+		refuse(p, K_UNSUPPORTED_COMPRESSION);
+	} else {
+		wanted.channel = l->ch->id;
+		wanted.partition = (uint32_t)partition;
+		wanted.shard = l->ch->shard;
+		wanted.max_bytes = wanted.max_bytes > 0 && wanted.max_bytes <= INT32_MAX ? wanted.max_bytes : 1;
+		f->wanted[f->nwanted++] = wanted;
+		f->counts[l->ch->shard]++;
+	}
+}
+
+static void list_session(struct request *r)
+{
+	struct fetch *f = r->state;
+	struct lookup l = { 0 };
+
+	LIST_EACH(n, &f->session->parts) {
+		struct session_part *p = CONTAINER(struct session_part, link, n);
+
+		add_part(r, &l, (struct part){ .topic = p->topic, .topic_id = &p->topic_id, .remembered = p },
+			 (struct wanted){ .offset = p->offset, .max_bytes = (uint32_t)p->max_bytes, .leader_epoch = p->leader_epoch },
+			 p->partition);
+	}
+}
+
+static void list_request(struct request *r)
+{
+	const struct fetch_request *in = r->in;
+	struct lookup l = { 0 };
 
 	for (int32_t i = 0; i < in->topics.n; i++) {
-		const struct fetch_request_topic *asked = &in->topics.v[i];
-		struct fetch_response_topic *t = &out->responses.v[i];
-		int16_t error;
-		const struct channel *ch;
+		const struct fetch_request_topic *t = &in->topics.v[i];
 
-		ch = find_topic(r, asked->topic, r->version >= 13 ? &asked->topic_id : NULL, OP_READ, &error);
-		t->topic = asked->topic;
-		t->topic_id = asked->topic_id;
-		if (!ARRAY(r, t->partitions, fetch_response_partition_msg, asked->partitions.n))
-			return -1;
-		for (int32_t j = 0; j < asked->partitions.n; j++, part++) {
-			const struct fetch_request_partition *q = &asked->partitions.v[j];
-			struct fetch_response_partition *p = &t->partitions.v[j];
+		for (int32_t j = 0; j < t->partitions.n; j++) {
+			const struct fetch_request_partition *q = &t->partitions.v[j];
 
-			p->partition_index = q->partition;
-			p->aborted_transactions.n = in->isolation_level == READ_COMMITTED ? 0 : -1;
-			f->parts[part].out = p;
-			if (!ch) {
-				refuse(p, error);
-			} else if (q->partition < 0 || (uint32_t)q->partition >= ch->partitions) {
-				refuse(p, K_UNKNOWN_TOPIC_OR_PARTITION);
-			} else if (ch->policy->codec == CODEC_ZSTD && r->version < 10) {
-				refuse(p, K_UNSUPPORTED_COMPRESSION);
-			} else {
-				wanted[n++] = (struct wanted){
-					.part = part, .channel = ch->id, .partition = (uint32_t)q->partition,
-					.shard = ch->shard, .offset = q->fetch_offset,
-					.max_bytes = q->partition_max_bytes > 0 ? (uint32_t)q->partition_max_bytes : 1,
-				};
-				f->counts[ch->shard]++;
-			}
+			add_part(r, &l, (struct part){ .topic = t->topic, .topic_id = &t->topic_id },
+				 (struct wanted){ .offset = q->fetch_offset, .max_bytes = (uint32_t)q->partition_max_bytes,
+						  .leader_epoch = q->current_leader_epoch }, q->partition);
 		}
 	}
-	return n;
 }
 
 static struct cmd_fetch *new_command(struct request *r, uint16_t shard, uint32_t nitems, uint32_t min_bytes)
@@ -118,10 +163,12 @@ static struct cmd_fetch *new_command(struct request *r, uint16_t shard, uint32_t
 }
 
 /* One command per shard, with the items in the order of the request. */
-static void send_commands(struct request *r, const struct wanted *wanted, uint32_t n, bool wait)
+static void send_commands(struct request *r)
 {
 	const struct fetch_request *in = r->in;
 	struct fetch *f = r->state;
+	const struct wanted *wanted = f->wanted;
+	bool wait = f->nwanted == f->nparts;    /* an error is news enough: then nobody waits */
 	uint16_t shards = r->k->session.host->shards, asked = 0;
 	uint32_t min_bytes = wait && in->min_bytes > 0 ? (uint32_t)in->min_bytes : 0;
 
@@ -136,13 +183,13 @@ static void send_commands(struct request *r, const struct wanted *wanted, uint32
 		if (!f->commands[s])
 			break;
 	}
-	for (uint32_t i = 0; i < n && !r->k->broken; i++) {
+	for (uint32_t i = 0; i < f->nwanted && !r->k->broken; i++) {
 		struct cmd_fetch *c = f->commands[wanted[i].shard];
 
 		f->parts[wanted[i].part].item = &c->items[c->nitems];
 		c->items[c->nitems++] = (struct fetch_item){
 			.channel = wanted[i].channel, .partition = wanted[i].partition, .offset = wanted[i].offset,
-			.max_bytes = wanted[i].max_bytes,
+			.max_bytes = wanted[i].max_bytes, .believed_epoch = believed_epoch(wanted[i].leader_epoch),
 		};
 	}
 	for (uint16_t s = 0; s < shards; s++) {
@@ -236,7 +283,7 @@ static bool list_aborted(struct request *r, const struct fetch_item *item, struc
 
 static void finish_part(struct request *r, struct part *part, uint64_t *room, bool *first)
 {
-	struct fetch_response_partition *p = part->out;
+	struct fetch_response_partition *p = &part->out;
 	const struct fetch_item *item = part->item;
 	int e = item->error ? item->error : translate(part);
 
@@ -291,6 +338,35 @@ static void write_records(struct request *r, struct slice records)
 		write_batch(r->k->session.host, &part->batches[i]);
 }
 
+/* Of whom the client hears, in runs of the same topic. */
+static void put_parts(struct request *r)
+{
+	struct fetch_response *out = r->out;
+	struct fetch *f = r->state;
+	struct fetch_response_partition *room = kafka_alloc(r, f->nparts * sizeof *room);
+	struct fetch_response_topic *t = NULL;
+	const struct part *last = NULL;
+
+	if (!room || !ARRAY(r, out->responses, fetch_response_topic_msg, f->nparts))
+		return;
+	out->responses.n = 0;
+	for (uint32_t i = 0; i < f->nparts; i++) {
+		struct part *part = &f->parts[i];
+
+		if (part->remembered && !fetch_session_told(f->session, part->remembered, &part->out) && f->news)
+			continue;
+		if (!last || !slice_eq(last->topic, part->topic) || memcmp(last->topic_id, part->topic_id, sizeof *part->topic_id) != 0) {
+			t = &out->responses.v[out->responses.n++];
+			t->topic = part->topic;
+			t->topic_id = *part->topic_id;
+			t->partitions.v = room;
+		}
+		t->partitions.n++;
+		*room++ = part->out;
+		last = part;
+	}
+}
+
 static void finish(struct request *r)
 {
 	const struct fetch_request *in = r->in;
@@ -309,50 +385,54 @@ static void finish(struct request *r)
 		if (f->parts[i].item)
 			finish_part(r, &f->parts[i], &room, &first);
 	}
+	put_parts(r);
 	r->write_records = write_records;
 }
 
-static bool prepare(struct request *r, struct wanted **ret_wanted)
+static size_t count_parts(const struct request *r, const struct fetch_session *session)
 {
 	const struct fetch_request *in = r->in;
-	struct fetch_response *out = r->out;
-	uint16_t shards = r->k->session.host->shards;
-	struct fetch *f = kafka_alloc(r, sizeof *f);
 	size_t n = 0;
 
-	if (!f || !ARRAY(r, out->responses, fetch_response_topic_msg, in->topics.n))
-		return false;
+	if (session)
+		return session->by_key.count;
 	for (int32_t i = 0; i < in->topics.n; i++)
 		n += (size_t)in->topics.v[i].partitions.n;
-	f->nparts = (uint32_t)n;
+	return n;
+}
+
+static bool prepare(struct request *r, struct fetch *f)
+{
+	uint16_t shards = r->k->session.host->shards;
+	size_t n = count_parts(r, f->session);
+
 	r->state = f;
 	r->parts.max = (uint32_t)n;
 	return (f->parts = kafka_alloc(r, n * sizeof *f->parts)) &&
+	       (f->wanted = kafka_alloc(r, n * sizeof *f->wanted)) &&
 	       (f->commands = kafka_alloc(r, shards * sizeof *f->commands)) &&
 	       (f->counts = kafka_alloc(r, shards * sizeof *f->counts)) &&
 	       (f->back = kafka_alloc(r, shards * sizeof *f->back)) &&
-	       (r->parts.v = kafka_alloc(r, n * sizeof *r->parts.v)) &&
-	       (*ret_wanted = kafka_alloc(r, n * sizeof **ret_wanted));
+	       (r->parts.v = kafka_alloc(r, n * sizeof *r->parts.v));
 }
 
 void serve_fetch(struct request *r)
 {
-	const struct fetch_request *in = r->in;
 	struct fetch_response *out = r->out;
-	struct fetch *f;
-	struct wanted *wanted;
-	int64_t n;
+	struct fetch *f = kafka_alloc(r, sizeof *f);
 
-	if (in->session_id != 0) {
-		out->error_code = K_FETCH_SESSION_ID_NOT_FOUND; /* we never gave one away */
+	if (!f)
 		return;
-	}
+	out->error_code = fetch_session_of(r, &f->session, &f->news);
+	if (out->error_code || !prepare(r, f))
+		return;
 	r->reply = on_fetched;
 	r->done = finish;
-	if (!prepare(r, &wanted))
-		return;
-	f = r->state;
-	n = list_wanted(r, wanted);
-	if (n > 0)      /* an error is news enough: then nobody waits */
-		send_commands(r, wanted, (uint32_t)n, (uint32_t)n == f->nparts);
+	if (f->session) {
+		out->session_id = f->session->id;
+		list_session(r);
+	} else {
+		list_request(r);
+	}
+	send_commands(r);
 }

@@ -75,10 +75,12 @@ enum kafka_error {
 	K_NON_EMPTY_GROUP = 68,
 	K_GROUP_ID_NOT_FOUND = 69,
 	K_FETCH_SESSION_ID_NOT_FOUND = 70,
+	K_INVALID_FETCH_SESSION_EPOCH = 71,
 	K_UNSUPPORTED_COMPRESSION = 76,
 	K_ELECTION_NOT_NEEDED = 84,
 	K_INVALID_RECORD = 87,
 	K_UNKNOWN_TOPIC_ID = 100,
+	K_FETCH_SESSION_TOPIC_ID_ERROR = 106,
 	K_UNSUPPORTED_ENDPOINT_TYPE = 115,
 	K_REBOOTSTRAP_REQUIRED = 129,
 };
@@ -102,6 +104,9 @@ struct kafka {
 	size_t bytes;                   /* frames of those */
 	bool alone;                     /* one of them suffers no other beside it */
 	bool fetching;                  /* one of them is a Fetch; each may hold FETCH_MAX, so there is only one */
+	struct node sessions;           /* of Fetch: fetch_session.h */
+	uint32_t nsessions;
+	size_t session_bytes;           /* what they take together */
 	bool paused;                    /* the host was told to hold back */
 	bool broken;                    /* the connection is being closed; nothing is written any more */
 	enum phase phase;
@@ -212,6 +217,11 @@ static inline struct topic_rules rules_of(const struct request *r)
 }
 
 bool kafka_allows(const struct request *r, enum operation op, struct slice name);
+/* As commands want it. */
+static inline uint32_t believed_epoch(int32_t current_leader_epoch)
+{
+	return current_leader_epoch < 0 ? 0 : (uint32_t)current_leader_epoch + 1;
+}
 /* The code for an error of the core: 0 for 0.  group_error(): where a group is concerned. */
 int16_t kafka_error(int e);
 int16_t group_error(int e);

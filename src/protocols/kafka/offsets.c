@@ -68,6 +68,7 @@ static void ask_topic(struct request *r, const struct list_offsets_request_topic
 			q->partitions[c->nitems] = p;
 			c->items[c->nitems++] = (struct offset_item){
 				.channel = ch->id, .partition = (uint32_t)from->partition_index, .timestamp = timestamp,
+				.believed_epoch = believed_epoch(from->current_leader_epoch),
 			};
 		}
 	}
@@ -119,8 +120,9 @@ void serve_list_offsets(struct request *r)
 /*
  * ---- OffsetForLeaderEpoch: how far does this epoch go? ----
  *
- * Clients ask in order to find out that a new leader lost records that they have read.  One node never loses what was
- * readable, so every epoch up to the present one goes to the end of the log.
+ * Clients ask in order to find out that a new leader lost records that they have read.  Here that takes a power cut, and a
+ * topic that is acknowledged before it is on disk: then what comes afterwards has a greater epoch, and begins before
+ * the place that they have reached.
  */
 
 static void on_epoch_end(struct request *r, struct cmd *cmd)
@@ -128,17 +130,16 @@ static void on_epoch_end(struct request *r, struct cmd *cmd)
 	const struct offset_item *item = ((const struct cmd_offsets *)cmd)->items;
 	struct offset_for_leader_epoch_response_partition **partitions = r->state;
 	struct offset_for_leader_epoch_response_partition *p = partitions[cmd_index(cmd)];
-	int32_t asked = p->leader_epoch;
 
-	p->leader_epoch = -1;
 	p->error_code = kafka_error(cmd->error ? cmd->error : item->error);
-	if (p->error_code || asked < 0 || item->ret_offset < 0)
+	if (p->error_code || item->ret_offset < 0)
 		return;
-	p->leader_epoch = asked;
+	p->leader_epoch = (int32_t)item->ret_epoch;
 	p->end_offset = item->ret_offset;
 }
 
-static void ask_epoch(struct request *r, const struct channel *ch, int32_t partition, uint32_t index)
+static void ask_epoch(struct request *r, const struct channel *ch, const struct offset_for_leader_epoch_request_partition *q,
+		      uint32_t index)
 {
 	struct cmd_offsets *c = request_ask(r, CMD_OFFSETS, ch->shard, index);
 
@@ -152,7 +153,8 @@ static void ask_epoch(struct request *r, const struct channel *ch, int32_t parti
 	}
 	c->nitems = 1;
 	c->items[0] = (struct offset_item){
-		.channel = ch->id, .partition = (uint32_t)partition, .timestamp = OFFSET_LATEST,
+		.channel = ch->id, .partition = (uint32_t)q->partition, .timestamp = OFFSET_OF_EPOCH,
+		.believed_epoch = believed_epoch(q->current_leader_epoch), .ret_epoch = (uint32_t)q->leader_epoch,
 	};
 	request_send(r, &c->head);
 }
@@ -192,9 +194,10 @@ void serve_offset_for_leader_epoch(struct request *r)
 				p->error_code = K_UNKNOWN_TOPIC_OR_PARTITION;
 				continue;
 			}
-			p->leader_epoch = q->leader_epoch;      /* kept here until the reply */
+			if (q->leader_epoch < 0)
+				continue;               /* of no epoch, there is no end */
 			partitions[n] = p;
-			ask_epoch(r, ch, q->partition, n++);
+			ask_epoch(r, ch, q, n++);
 		}
 	}
 }

@@ -4,7 +4,7 @@
  * A frame is an int32 size and a request.  It is looked at when all of it is there; until then the host keeps it, so a
  * size that somebody merely claims costs nothing.  See kafka.h for what happens to a request.
  */
-#include "protocols/kafka/kafka.h"
+#include "protocols/kafka/fetch_session.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -49,6 +49,7 @@ static struct session *on_open(struct host *host)
 		return NULL;
 	k->session = (struct session){ .protocol = &kafka_protocol, .host = host };
 	list_init(&k->requests);
+	list_init(&k->sessions);
 	/* Without credentials only who the gate lets in; the others must come through SASL. */
 	if (gate_anonymous(host->gate, host->peer->loopback, &k->principal, NULL) < 0)
 		k->principal = (struct principal){ .name = "" };
@@ -64,6 +65,7 @@ static void on_close(struct session *s, bool stopping)
 	LIST_EACH(n, &k->requests)
 		request_free(CONTAINER(struct request, link, n));
 	request_free(k->spare);
+	fetch_sessions_free(k);
 	free(k);
 }
 
