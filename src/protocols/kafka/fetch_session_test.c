@@ -75,8 +75,8 @@ static const char *told(const struct fetch_response *a, int32_t id)
 		const struct fetch_response_topic *t = &a->responses.v[i];
 
 		for (int32_t j = 0; j < t->partitions.n; j++)
-			n += snprintf(text + n, sizeof text - (size_t)n, " %.*s-%d:%d/%d", SLICE_ARGS(t->topic), t->partitions.v[j].partition_index,
-				      t->partitions.v[j].error_code, t->partitions.v[j].records.n > 0);
+			n += snprintf(text + n, sizeof text - (size_t)n, " %.*s-%d:%d/%d", SLICE_ARGS(t->topic),
+				      t->partitions.v[j].partition_index, t->partitions.v[j].error_code, t->partitions.v[j].records.n > 0);
 	}
 	return text;
 }
