@@ -361,6 +361,15 @@ static void free_exchange(struct exchange *x)
 	free(x);
 }
 
+/* Its data is not ours to delete: whoever carries out the change does. */
+static void orphan(struct catalogue *c, const struct exchange *x)
+{
+	const struct entry *e = exchange_has_behind(x->type) ? behind_of(x) : NULL;
+
+	if (e)
+		bytes_add_be32(&c->orphans, e->channel.id);
+}
+
 static void bury(struct catalogue *c, struct exchange *doomed)
 {
 	while (doomed) {
@@ -370,6 +379,7 @@ static void bury(struct catalogue *c, struct exchange *doomed)
 		LIST_EACH(n, &x->from)
 			unbind(c, CONTAINER(struct binding, from, n), &doomed);
 		unbind_all_to(c, &x->bound, &doomed);
+		orphan(c, x);
 		exchange_touch(c, x);
 		map_remove(&x->vhost->exchanges, x->name);
 		c->nexchanges--;
@@ -435,6 +445,7 @@ int add_exchange(struct catalogue *c, struct vhost *v, const struct exchange_inf
 		free_exchange(x);
 		return r;
 	}
+	x->inner = exchange_inner(x->type, x->arguments);
 	x->alternate = exchange_alternate(x->arguments);
 	if (!x->alternate.p)
 		x->alternate = rules_alternate(v, x->name);
@@ -476,14 +487,15 @@ static int add_predeclared(struct catalogue *c, struct vhost *v)
 			return r;
 		x->predeclared = true;
 		if (like.name.n == 0)
-			x->type = EXCHANGE_DEFAULT;
+			x->type = x->inner = EXCHANGE_DEFAULT;
 	}
 	return 0;
 }
 
 void catalogue_init(struct catalogue *c, const struct topic_policy *topic_defaults, uint64_t seed)
 {
-	*c = (struct catalogue){ .topic_defaults = topic_defaults, .seed = seed, .next_channel = 1, .next_partition = 1 };
+	*c = (struct catalogue){ .topic_defaults = topic_defaults, .seed = seed, .next_channel = 1, .next_partition = 1,
+				   .orphans = BYTES_MAX(UINT32_MAX) };
 	map_init(&c->vhosts, seed);
 	decrees_init(&c->decrees, seed);
 }
@@ -544,6 +556,7 @@ void catalogue_clear(struct catalogue *c)
 	map_free(&c->vhosts);
 	map_free(&c->specs);
 	decrees_clear(&c->decrees);
+	bytes_free(&c->orphans);
 }
 
 /* ------------------------------------------------------------------------------------------------ searching ---- */

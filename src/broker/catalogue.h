@@ -74,13 +74,28 @@ bool catalogue_exchange(const struct catalogue *c, struct slice vhost, struct sl
 bool catalogue_bound(const struct catalogue *c, struct slice vhost, struct slice exchange, struct slice destination,
 		     bool to_exchange, struct slice key, struct slice arguments);
 
+/* What routing may go by.  All but the key may be null. */
+struct routing {
+	struct slice key;
+	struct slice headers;           /* the encoded table of an AMQP message's headers */
+	struct slice properties;        /* all its AMQP properties, encoded */
+	bool passed_on;                 /* it has been behind this exchange already */
+};
+
 /*
  * Where does a message go?  Follows exchange-to-exchange bindings and alternate exchanges; each channel once.  Ids of
  * at most `max` channels are written to `ret`; returns how many there are (may be greater than max: call again with
- * room), or -ERR_NO_SUCH_EXCHANGE.  `headers` is the encoded AMQP table of the message (may be null).
+ * room; where chance decides, the answer may be another one), or -ERR_NO_SUCH_EXCHANGE.
  * The default exchange routes to the channel of that name: a queue, or a topic without a queue view.
  */
-int catalogue_route(const struct catalogue *c, struct slice vhost, struct slice exchange, struct slice key,
-		    struct slice headers, uint32_t *ret, int max);
+int catalogue_route(const struct catalogue *c, struct slice vhost, struct slice exchange, const struct routing *routing,
+		    uint32_t *ret, int max);
+/* The queue behind an exchange (exchange_behind.c), or NULL. */
+const struct channel *catalogue_behind(const struct catalogue *c, struct slice vhost, struct slice exchange);
+/* Would an exchange of this type be made with these arguments?  -ERR_UNSUPPORTED: no such type; -ERR_BAD_ARGUMENT. */
+int catalogue_check_exchange(struct slice type, struct slice arguments, struct why *why);
+/* Or bound like this? */
+int catalogue_check_binding(const struct catalogue *c, struct slice vhost, struct slice exchange, struct slice key,
+			    struct slice arguments, struct why *why);
 
 #endif

@@ -42,7 +42,12 @@ enum record_kind {
 	RECORD_CONNECTION_CLOSED = 66,  /* its exclusive queues go */
 };
 
-enum exchange_type { EXCHANGE_DEFAULT, EXCHANGE_DIRECT, EXCHANGE_FANOUT, EXCHANGE_TOPIC, EXCHANGE_HEADERS, EXCHANGE_TYPES };
+enum exchange_type {
+	EXCHANGE_DEFAULT, EXCHANGE_DIRECT, EXCHANGE_FANOUT, EXCHANGE_TOPIC, EXCHANGE_HEADERS,
+	EXCHANGE_HASH, EXCHANGE_MODULUS, EXCHANGE_RANDOM, EXCHANGE_LOCAL_RANDOM,
+	EXCHANGE_DELAYED, EXCHANGE_ONCE, EXCHANGE_HISTORY,
+	EXCHANGE_TYPES
+};
 
 struct vhost {
 	struct slice name;              /* owned */
@@ -83,6 +88,7 @@ struct exchange {
 	struct slice name;
 	struct slice arguments;
 	enum exchange_type type;
+	enum exchange_type inner;       /* how it routes: its type, or what it was declared to delay for */
 	bool durable, auto_delete, internal, predeclared;
 	struct slice alternate;         /* within arguments; null: none */
 	struct node from;               /* struct binding.from: all in the order of binding */
@@ -133,6 +139,7 @@ struct catalogue {
 	struct map exclusive;           /* connection -> struct node list of struct owned_view */
 	uint64_t mark;                  /* of the last route */
 	struct verdict verdict;
+	struct bytes orphans;           /* ids (be32) of channels that were behind exchanges which have gone: to be deleted */
 	struct changes *changes;        /* shard 0: catalogue_change.c */
 	struct log *log;                /* that is told what has changed; NULL: none is */
 };
@@ -186,11 +193,21 @@ void pack_settings(struct setting *to, uint8_t **at, const struct setting *setti
 int  exchange_type_of(struct slice name, enum exchange_type *ret);     /* -ERR_BAD_ARGUMENT */
 struct slice exchange_type_name(enum exchange_type t);
 struct slice exchange_alternate(struct slice arguments);        /* within arguments; null: none */
+int  exchange_check(enum exchange_type t, struct slice arguments, struct why *why);      /* -ERR_BAD_ARGUMENT */
+enum exchange_type exchange_inner(enum exchange_type t, struct slice arguments);
 /* Is this a legal binding for an exchange of this type?  -ERR_BAD_ARGUMENT. */
 int  router_check(enum exchange_type t, struct slice key, struct slice arguments, struct why *why);
 int  router_add(struct exchange *x, struct binding *bind);
 void router_remove(struct exchange *x, struct binding *bind);
 void router_free(struct exchange *x);
+
+/* ---- exchange_behind.c ---- */
+bool exchange_has_behind(enum exchange_type t);
+/* False: the exchange's name is too long for it. */
+bool behind_name(struct slice exchange, char ret[NAME_MAX_BYTES + 1], struct slice *ret_name);
+struct entry *behind_of(const struct exchange *x);      /* NULL: none */
+/* What the queue behind it is declared as; strings are the exchange's. */
+void behind_spec(enum exchange_type t, const struct exchange_info *x, struct queue_spec *ret);
 
 /* ---- catalogue_policy.c ---- */
 /* The virtual host's policies have changed: read them again.  What they mean for queues is set when a view is. */

@@ -174,7 +174,7 @@ struct queue_policy rules_apply(const struct vhost *v, struct slice name, const 
 	const struct decree *policy = find_rule(&v->rules[POLICIES], name, target);
 	const struct decree *operator = find_rule(&v->rules[OPERATORS], name, target);
 
-	if (!policy && !operator)
+	if ((!policy && !operator) || declared->behind)
 		return p;
 	apply_numbers(policy, target, &p);
 	apply_numbers(operator, target, &p);

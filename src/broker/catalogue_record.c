@@ -37,8 +37,7 @@ void view_encode(const struct queue_spec *s, struct bytes *out)
 		.reject_publish = p->reject_publish, .max_receives = p->max_receives, .dead_channel = p->dead_channel,
 		.dead_exchange = p->dead_exchange, .dead_key = p->dead_key, .single_active = p->single_active,
 		.max_priority = p->max_priority, .stream = s->stream, .passes_on = p->passes_on, .dedup_ms = p->dedup_ms,
-		.dedup_keys = p->dedup_keys, .reject_dead = p->reject_dead, .dead_arrives = p->dead_arrives,
-		.lenient_requeue = p->lenient_requeue,
+		.dedup_keys = p->dedup_keys, .reject_dead = p->reject_dead, .dead_arrives = p->dead_arrives, .behind = s->behind,
 	}, out);
 }
 
@@ -55,7 +54,7 @@ int view_decode(struct slice in, struct arena *a, struct queue_spec *ret, struct
 	*ret = (struct queue_spec){
 		.origin = (enum origin)r.origin, .durable = r.durable, .exclusive = r.exclusive, .auto_delete = r.auto_delete,
 		.server_named = r.server_named, .arguments = r.arguments, .settings = (struct setting *)r.settings.v,
-		.nsettings = (uint32_t)r.settings.n, .start = r.start, .stream = r.stream,
+		.nsettings = (uint32_t)r.settings.n, .start = r.start, .stream = r.stream, .behind = r.behind,
 		.policy = {
 			.fifo = r.fifo, .content_dedup = r.content_dedup, .dedup_per_group = r.dedup_per_group,
 			.lease_ms = r.lease_ms, .delay_ms = r.delay_ms, .wait_ms = r.wait_ms, .ttl_ms = r.ttl_ms,
@@ -63,7 +62,7 @@ int view_decode(struct slice in, struct arena *a, struct queue_spec *ret, struct
 			.reject_publish = r.reject_publish, .max_receives = r.max_receives, .dead_channel = r.dead_channel,
 			.dead_exchange = r.dead_exchange, .dead_key = r.dead_key, .single_active = r.single_active,
 			.max_priority = (uint8_t)r.max_priority, .reject_dead = r.reject_dead, .dead_arrives = r.dead_arrives,
-			.lenient_requeue = r.lenient_requeue, .passes_on = r.passes_on, .dedup_ms = r.dedup_ms,
+			.passes_on = r.passes_on, .dedup_ms = r.dedup_ms,
 			.dedup_keys = r.dedup_keys,
 		},
 	};
@@ -202,11 +201,18 @@ static int judge_alter_channel(struct scene *s)
 	return find_entry(s->vhost, s->r->name) ? 0 : no_channel(s, s->r->name);
 }
 
+/* It is its exchange's alone. */
+static bool is_behind(const struct entry *e)
+{
+	return e->channel.queue && e->channel.queue->spec->behind;
+}
+
 static int judge_queue(struct scene *s)
 {
 	const struct entry *e = find_entry(s->vhost, s->r->name);
 
-	if (!e || !e->channel.queue || (s->r->epoch && e->channel.queue->epoch != (uint64_t)s->r->epoch))
+	if (!e || !e->channel.queue || is_behind(e) ||
+	    (s->r->epoch && e->channel.queue->epoch != (uint64_t)s->r->epoch))
 		return no_channel(s, s->r->name);
 	return check_lock(s, e);
 }
@@ -232,14 +238,29 @@ static int judge_delete_channel(struct scene *s)
 {
 	const struct entry *e = find_entry(s->vhost, s->r->name);
 
-	if (!e || (s->r->epoch && (!e->channel.queue || e->channel.queue->epoch != (uint64_t)s->r->epoch)))
+	if (!e || is_behind(e) || (s->r->epoch && (!e->channel.queue || e->channel.queue->epoch != (uint64_t)s->r->epoch)))
 		return no_channel(s, s->r->name);
 	return check_lock(s, e);
+}
+
+/* Is there a name for the queue behind it? */
+static int judge_behind(struct scene *s)
+{
+	char room[NAME_MAX_BYTES + 1];
+	struct slice name;
+
+	if (!behind_name(s->r->name, room, &name))
+		return scene_refuse(s, -ERR_BAD_NAME, "the name of an exchange of this type is at most %d bytes",
+			      NAME_MAX_BYTES - (int)(name.n - s->r->name.n));
+	if (find_entry(s->vhost, name))
+		return scene_refuse(s, -ERR_REFUSED, "there is a queue or topic '%s' already", room);
+	return 0;
 }
 
 static int judge_create_exchange(struct scene *s)
 {
 	enum exchange_type type;
+	struct why why = { "" };
 
 	if (find_exchange(s->vhost, s->r->name))
 		return scene_refuse(s, -ERR_EXISTS, "exchange '%.*s' already exists", SLICE_ARGS(s->r->name));
@@ -247,6 +268,10 @@ static int judge_create_exchange(struct scene *s)
 		return s->verdict->error;
 	if (exchange_type_of(s->r->type, &type) < 0)
 		return scene_refuse(s, -ERR_BAD_ARGUMENT, "unknown exchange type '%.*s'", SLICE_ARGS(s->r->type));
+	if (exchange_check(type, s->r->arguments, &why) < 0)
+		return scene_refuse(s, -ERR_BAD_ARGUMENT, "%s", why.text);
+	if (exchange_has_behind(type) && judge_behind(s) < 0)
+		return s->verdict->error;
 	if (s->c->nexchanges >= EXCHANGES_MAX)
 		return scene_refuse(s, -ERR_OVER_LIMIT, "there are %d exchanges already", EXCHANGES_MAX);
 	return 0;
@@ -272,7 +297,7 @@ static int judge_destination(struct scene *s)
 
 	if (s->r->to_exchange)
 		return find_exchange(s->vhost, s->r->destination) ? 0 : no_exchange(s, s->r->destination);
-	if (!e || !e->channel.queue)
+	if (!e || !e->channel.queue || is_behind(e))
 		return no_channel(s, s->r->destination);
 	return check_lock(s, e);
 }
@@ -500,12 +525,35 @@ static int do_delete_queue(struct scene *s)
 	return 0;
 }
 
+static int create_behind(struct scene *s, enum exchange_type type, const struct exchange_info *x)
+{
+	OWN(bytes) struct bytes view = BYTES_MAX(UINT32_MAX);
+	char room[NAME_MAX_BYTES + 1];
+	struct catalogue_record record = *s->r;
+	struct scene own = *s;
+	struct queue_spec spec;
+
+	behind_name(x->name, room, &record.name);
+	behind_spec(type, x, &spec);
+	view_encode(&spec, &view);
+	if (view.failed)
+		return -ERR_NO_MEMORY;
+	record.queue = bytes_slice(&view);
+	record.origin = ORIGIN_AMQP;
+	own.r = &record;
+	return create_entry(&own, /* partitions = */ 1, /* view_made_it = */ true);
+}
+
 static int do_create_exchange(struct scene *s)
 {
-	return add_exchange(s->c, s->vhost, &(struct exchange_info){
+	const struct exchange_info x = {
 		.name = s->r->name, .type = s->r->type, .arguments = s->r->arguments, .durable = s->r->durable,
 		.auto_delete = s->r->auto_delete, .internal = s->r->internal,
-	}, NULL);
+	};
+	struct exchange *made;
+	int r = add_exchange(s->c, s->vhost, &x, &made);
+
+	return r == 0 && exchange_has_behind(made->type) ? create_behind(s, made->type, &x) : r;
 }
 
 static int do_delete_exchange(struct scene *s)
@@ -607,6 +655,19 @@ int record_judge(struct catalogue *c, const struct catalogue_record *r, struct v
 	return judge(&(struct scene){ .c = c, .r = r, .verdict = ret });
 }
 
+/* What was behind exchanges that have gone.  A queue's end may be an exchange's, so that there are more. */
+static void delete_orphans(struct scene *s)
+{
+	struct bytes *ids = &s->c->orphans;
+
+	for (size_t at = 0; at + 4 <= ids->n; at += 4) {
+		struct entry *e = find_entry_by_id(s->c, get_be32(ids->p + at));
+		if (e)
+			scene_delete_entry(s, e);
+	}
+	ids->n = 0;
+}
+
 static int apply_change(struct broker *b, struct slice in, struct why *why)
 {
 	OWN(arena) struct arena arena = ARENA_MAX(RECORD_ARENA_BYTES);
@@ -630,7 +691,9 @@ static int apply_change(struct broker *b, struct slice in, struct why *why)
 	catalogue_touch_head(b);
 	if (c->appended < c->version)
 		c->appended = c->version;
-	return judge(&scene) < 0 ? 0 : changes[record.kind].carry_out(&scene);
+	r = judge(&scene) < 0 ? 0 : changes[record.kind].carry_out(&scene);
+	delete_orphans(&scene);
+	return r;
 }
 
 int catalogue_apply(struct broker *b, struct slice body, struct why *why)

@@ -155,9 +155,8 @@ struct queue_policy {
 	uint8_t max_priority;           /* 0: no priorities */
 	bool reject_dead;               /* what is refused by reject_publish is dead-lettered */
 	bool dead_arrives;              /* a dead letter stays until some queue has taken its copy, if it takes for ever */
-	bool lenient_requeue;           /* giving a message back by SETTLE_REQUEUE does not count towards max_receives */
-	bool passes_on;                 /* the queue behind an exchange (exchange.c): what is ready goes back to dead_exchange */
-	int64_t dedup_ms;               /* passes_on: a message with the same x-deduplication-header within this time is dropped... */
+	bool passes_on;                 /* behind an exchange: what is ready is routed by dead_exchange, and leaves */
+	int64_t dedup_ms;               /* passes_on: a message whose x-deduplication-header came within this time is dropped... */
 	int32_t dedup_keys;             /* ...if it is one of the last so many; 0: none is */
 };
 
@@ -165,6 +164,7 @@ struct queue_spec {
 	enum origin origin;
 	bool durable, exclusive, auto_delete, server_named;
 	bool stream;                    /* a name for the topic in AMQP: it is read by offset, nothing is leased or settled */
+	bool behind;                    /* it belongs to an exchange: see exchange_behind.c */
 	struct slice arguments;         /* AMQP: the encoded argument table as declared, for equivalence checks */
 	struct setting *settings;       /* SQS: attributes and tags as given */
 	uint32_t nsettings;
@@ -194,7 +194,7 @@ struct cmd_change {
 	struct slice extra;
 	bool only_new;                  /* DECREE: ERR_EXISTS if there is one */
 	/* exchanges and bindings; DECREE: its kind's name */
-	struct slice type;              /* "direct", "fanout", "topic", "headers" */
+	struct slice type;              /* "direct", "fanout", "topic", "headers", "x-..." */
 	bool durable, auto_delete, internal;
 	struct slice arguments;         /* encoded AMQP table */
 	struct slice destination;       /* BIND: queue or exchange */

@@ -19,18 +19,10 @@
 #include "broker/catalogue.h"
 #include "broker/catalogue_parts.h"
 #include "broker/core_mutants.h"
+#include "broker/exchange_parts.h"
 #include "wire/table.h"
 
 enum { TOPIC_HASHES_MAX = 2 };          /* '#' words in a binding key, as in RabbitMQ: each multiplies the work */
-
-struct route {
-	struct catalogue *c;
-	struct slice key, headers;
-	uint32_t *ret;
-	int max, found;
-	struct exchange *work, **tail;
-	bool matched;                   /* this exchange has sent it somewhere */
-};
 
 static void visit(struct route *r, struct exchange *x)
 {
@@ -42,7 +34,7 @@ static void visit(struct route *r, struct exchange *x)
 	r->tail = &x->next;
 }
 
-static void reach(struct route *r, struct entry *e)
+void route_reach(struct route *r, struct entry *e)
 {
 	if (e->mark == r->c->mark && !MUTANT_route_twice)
 		return;
@@ -52,19 +44,19 @@ static void reach(struct route *r, struct entry *e)
 	r->found++;
 }
 
-static void follow(struct route *r, const struct binding *bind)
+void route_follow(struct route *r, const struct binding *bind)
 {
 	r->matched = true;
 	if (bind->to_exchange)
 		visit(r, bind->to_exchange);
 	else
-		reach(r, bind->to_channel);
+		route_reach(r, bind->to_channel);
 }
 
 static void follow_chain(struct route *r, const struct binding *first)
 {
 	for (; first; first = first->next)
-		follow(r, first);
+		route_follow(r, first);
 }
 
 /* ---------------------------------------------------------------------------------------------------- topic ---- */
@@ -275,9 +267,9 @@ static void route_default(struct route *r, struct exchange *x)
 {
 	struct entry *e = find_entry(x->vhost, r->key);
 
-	if (e) {
+	if (e && !(e->channel.queue && e->channel.queue->spec->behind)) {
 		r->matched = true;
-		reach(r, e);
+		route_reach(r, e);
 	}
 }
 
@@ -286,10 +278,10 @@ static void route_direct(struct route *r, struct exchange *x)
 	follow_chain(r, map_get(&x->router.keys, r->key));
 }
 
-static void route_fanout(struct route *r, struct exchange *x)
+void route_fanout(struct route *r, struct exchange *x)
 {
 	LIST_EACH(n, &x->from)
-		follow(r, CONTAINER(struct binding, from, n));
+		route_follow(r, CONTAINER(struct binding, from, n));
 }
 
 static void route_topic(struct route *r, struct exchange *x)
@@ -302,18 +294,33 @@ static void route_headers(struct route *r, struct exchange *x)
 {
 	LIST_EACH(n, &x->from) {
 		const struct binding *bind = CONTAINER(struct binding, from, n);
-		if (headers_match(bind, r->headers))
-			follow(r, bind);
+		if (headers_match(bind, r->routing->headers))
+			route_follow(r, bind);
 	}
 }
 
-static const struct { const char *name; void (*route)(struct route *r, struct exchange *x); } types[EXCHANGE_TYPES] = {
+typedef int check_arguments(struct slice arguments, struct why *why);
+
+static const struct { const char *name; void (*route)(struct route *r, struct exchange *x); check_arguments *check; }
+types[EXCHANGE_TYPES] = {
 	[EXCHANGE_DEFAULT] = { "direct",  route_default },      /* first, so that exchange_type_of() must not find it */
 	[EXCHANGE_DIRECT]  = { "direct",  route_direct },
 	[EXCHANGE_FANOUT]  = { "fanout",  route_fanout },
 	[EXCHANGE_TOPIC]   = { "topic",   route_topic },
 	[EXCHANGE_HEADERS] = { "headers", route_headers },
+	[EXCHANGE_HASH]    = { "x-consistent-hash", route_hash, hash_check_arguments },
+	[EXCHANGE_MODULUS] = { "x-modulus-hash", route_modulus },
+	[EXCHANGE_RANDOM]  = { "x-random", route_random },
+	[EXCHANGE_LOCAL_RANDOM] = { "x-local-random", route_random },
+	[EXCHANGE_DELAYED] = { "x-delayed-message", route_delayed, delayed_check_arguments },
+	[EXCHANGE_ONCE]    = { "x-message-deduplication", route_once, once_check_arguments },
+	[EXCHANGE_HISTORY] = { "x-recent-history", route_history, history_check_arguments },
 };
+
+void route_by(struct route *r, struct exchange *x, enum exchange_type t)
+{
+	types[t].route(r, x);
+}
 
 int exchange_type_of(struct slice name, enum exchange_type *ret)
 {
@@ -329,6 +336,39 @@ int exchange_type_of(struct slice name, enum exchange_type *ret)
 struct slice exchange_type_name(enum exchange_type t)
 {
 	return slice_cstr(types[t].name);
+}
+
+int exchange_check(enum exchange_type t, struct slice arguments, struct why *why)
+{
+	return types[t].check ? types[t].check(arguments, why) : 0;
+}
+
+enum exchange_type exchange_inner(enum exchange_type t, struct slice arguments)
+{
+	enum exchange_type inner = t;
+	struct table_value v;
+
+	if (t == EXCHANGE_DELAYED && table_find(arguments, SLICE("x-delayed-type"), &v) && v.type == 'S')
+		exchange_type_of(v.bytes, &inner);
+	return inner;
+}
+
+int catalogue_check_exchange(struct slice type, struct slice arguments, struct why *why)
+{
+	enum exchange_type t;
+
+	if (exchange_type_of(type, &t) < 0)
+		return fail(why, -ERR_UNSUPPORTED, "unknown exchange type '%.*s'", SLICE_ARGS(type));
+	return exchange_check(t, arguments, why);
+}
+
+int catalogue_check_binding(const struct catalogue *c, struct slice vhost, struct slice exchange, struct slice key,
+			    struct slice arguments, struct why *why)
+{
+	const struct vhost *v = find_vhost(c, vhost);
+	const struct exchange *x = v ? find_exchange(v, exchange) : NULL;
+
+	return x ? router_check(x->inner, key, arguments, why) : -ERR_NO_SUCH_EXCHANGE;
 }
 
 struct slice exchange_alternate(struct slice arguments)
@@ -358,6 +398,8 @@ int router_check(enum exchange_type t, struct slice key, struct slice arguments,
 		return -ERR_BAD_ARGUMENT;
 	if (t == EXCHANGE_TOPIC)
 		return topic_check(key, why);
+	if (t == EXCHANGE_HASH)
+		return hash_check_key(key, why);
 	if (t == EXCHANGE_HEADERS && !match_of(arguments, &match, &with_x))
 		return fail(why, -ERR_BAD_ARGUMENT, "invalid x-match: must be all, any, all-with-x or any-with-x");
 	return 0;
@@ -366,9 +408,9 @@ int router_check(enum exchange_type t, struct slice key, struct slice arguments,
 int router_add(struct exchange *x, struct binding *bind)
 {
 	match_of(bind->arguments, &bind->match, &bind->with_x);
-	if (x->type == EXCHANGE_TOPIC)
+	if (x->inner == EXCHANGE_TOPIC)
 		return topic_add(x, bind);
-	if (x->type != EXCHANGE_DIRECT)
+	if (x->inner != EXCHANGE_DIRECT)
 		return 0;
 
 	bind->next = map_get(&x->router.keys, bind->key);
@@ -377,9 +419,9 @@ int router_add(struct exchange *x, struct binding *bind)
 
 void router_remove(struct exchange *x, struct binding *bind)
 {
-	if (x->type == EXCHANGE_TOPIC) {
+	if (x->inner == EXCHANGE_TOPIC) {
 		topic_remove(x->router.topic, words_of(bind->key), bind);
-	} else if (x->type == EXCHANGE_DIRECT) {
+	} else if (x->inner == EXCHANGE_DIRECT) {
 		struct binding *first = map_get(&x->router.keys, bind->key), *left = first;
 
 		chain_remove(&left, bind);
@@ -392,16 +434,16 @@ void router_remove(struct exchange *x, struct binding *bind)
 
 void router_free(struct exchange *x)
 {
-	if (x->type == EXCHANGE_TOPIC)
+	if (x->inner == EXCHANGE_TOPIC)
 		topic_free(x->router.topic);
-	else if (x->type == EXCHANGE_DIRECT)
+	else if (x->inner == EXCHANGE_DIRECT)
 		map_free(&x->router.keys);
 }
 
 /* ----------------------------------------------------------------------------------------------------- route ---- */
 
-int catalogue_route(const struct catalogue *c, struct slice vhost, struct slice exchange, struct slice key,
-		    struct slice headers, uint32_t *ret, int max)
+int catalogue_route(const struct catalogue *c, struct slice vhost, struct slice exchange, const struct routing *routing,
+		    uint32_t *ret, int max)
 {
 	const struct vhost *v = find_vhost(c, vhost);
 	struct exchange *x = v ? find_exchange(v, exchange) : NULL;
@@ -411,13 +453,14 @@ int catalogue_route(const struct catalogue *c, struct slice vhost, struct slice 
 
 	/* The marks are the only thing that changes in a catalogue that is otherwise const to sessions. */
 	struct route r = {
-		.c = (struct catalogue *)(uintptr_t)c, .key = key.p ? key : SLICE(""), .headers = headers, .ret = ret, .max = max,
+		.c = (struct catalogue *)(uintptr_t)c, .routing = routing, .key = routing->key.p ? routing->key : SLICE(""),
+		.ret = ret, .max = max,
 	};
 	r.c->mark++;
 	r.tail = &r.work;
-	for (visit(&r, x); (x = r.work);) {
+	for (visit(&r, x); (x = r.work); r.followed = true) {
 		r.matched = false;
-		types[x->type].route(&r, x);
+		route_by(&r, x, x->type);
 		if (!r.matched && x->alternate.p) {
 			struct exchange *alternate = find_exchange(x->vhost, x->alternate);
 			if (alternate)
@@ -428,4 +471,13 @@ int catalogue_route(const struct catalogue *c, struct slice vhost, struct slice 
 			r.tail = &r.work;
 	}
 	return r.found;
+}
+
+const struct channel *catalogue_behind(const struct catalogue *c, struct slice vhost, struct slice exchange)
+{
+	const struct vhost *v = find_vhost(c, vhost);
+	const struct exchange *x = v ? find_exchange(v, exchange) : NULL;
+	const struct entry *e = x && exchange_has_behind(x->type) ? behind_of(x) : NULL;
+
+	return e ? &e->channel : NULL;
 }

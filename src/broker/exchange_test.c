@@ -1,3 +1,4 @@
+#include "base/own.h"
 #include "base/test.h"
 #include "broker/catalogue_parts.h"
 #include "broker/catalogue.h"
@@ -80,7 +81,7 @@ static const char *route_with(struct world *w, const char *x, const char *key, s
 {
 	static char text[64];
 	uint32_t ids[16];
-	int n = catalogue_route(&w->c, SLICE("/"), slice_cstr(x), slice_cstr(key), headers, ids, 16);
+	int n = catalogue_route(&w->c, SLICE("/"), slice_cstr(x), &(struct routing){ .key = slice_cstr(key), .headers = headers }, ids, 16);
 
 	text[0] = '\0';
 	if (n < 0)
@@ -297,9 +298,9 @@ TEST(a_route_says_how_much_room_it_needs)
 	bind(&w, "x", "a", "");
 	bind(&w, "x", "b", "");
 	bind(&w, "x", "c", "");
-	CHECK(catalogue_route(&w.c, SLICE("/"), SLICE("x"), SLICE(""), SLICE_NULL, ids, 2) == 3);
+	CHECK(catalogue_route(&w.c, SLICE("/"), SLICE("x"), &(struct routing){ .key = SLICE("") }, ids, 2) == 3);
 	CHECK(ids[0] && ids[1] && !ids[2]);
-	CHECK(catalogue_route(&w.c, SLICE("/"), SLICE("x"), SLICE(""), SLICE_NULL, ids, 3) == 3);
+	CHECK(catalogue_route(&w.c, SLICE("/"), SLICE("x"), &(struct routing){ .key = SLICE("") }, ids, 3) == 3);
 	CHECK(ids[2]);
 	catalogue_clear(&w.c);
 }
@@ -314,4 +315,114 @@ TEST(bindings_that_make_no_sense_are_refused)
 	CHECK(router_check(EXCHANGE_TOPIC, SLICE("#.a.#"), SLICE_NULL, &why) == 0);
 	CHECK(router_check(EXCHANGE_TOPIC, SLICE("#.a.#.#"), SLICE_NULL, &why) == -ERR_BAD_ARGUMENT);
 	bytes_free(&bad);
+}
+
+/* ------------------------------------------------------------------------------------------- one of the bindings ---- */
+
+enum { KEYS = 1000 };
+
+static void own_world(struct world *w)
+{
+	catalogue_clear(&w->c);
+}
+
+/* Where each of many keys goes: the first letter of the queue. */
+static void route_keys(struct world *w, char ret[KEYS])
+{
+	char key[16];
+
+	for (int i = 0; i < KEYS; i++) {
+		snprintf(key, sizeof key, "k%d", i);
+		ret[i] = route(w, "x", key)[0];
+	}
+}
+
+static int count(const char of[KEYS], char letter)
+{
+	int n = 0;
+
+	for (int i = 0; i < KEYS; i++)
+		n += of[i] == letter;
+	return n;
+}
+
+TEST(consistent_hashing_goes_by_weight_and_moves_only_the_share_of_who_comes)
+{
+	OWN(world) struct world w = open_world("x-consistent-hash");
+	char before[KEYS], after[KEYS];
+
+	bind(&w, "x", "a", "1");
+	bind(&w, "x", "b", "2");
+	route_keys(&w, before);
+	CHECK(count(before, 'a') > 250 && count(before, 'b') > 580 && count(before, 'a') + count(before, 'b') == KEYS);
+	bind(&w, "x", "c", "1");
+	route_keys(&w, after);
+	for (int i = 0; i < KEYS; i++)
+		CHECK(after[i] == before[i] || after[i] == 'c');
+	CHECK(count(after, 'c') > 170 && count(after, 'c') < 330);
+}
+
+TEST(consistent_hashing_may_go_by_a_header)
+{
+	OWN(bytes) struct bytes arguments = BYTES_MAX(1000), headers = BYTES_MAX(1000);
+	OWN(world) struct world w = open_world("direct");
+
+	table_put_text(&arguments, SLICE("hash-header"), SLICE("customer"));
+	table_put_text(&headers, SLICE("customer"), SLICE("7"));
+	add_exchange(&w.c, w.v, &(struct exchange_info){ .name = SLICE("y"), .type = SLICE("x-consistent-hash"),
+		.arguments = bytes_slice(&arguments) }, NULL);
+	bind(&w, "y", "a", "1");
+	bind(&w, "y", "b", "1");
+	bind(&w, "y", "c", "1");
+	char first = route_with(&w, "y", "k", bytes_slice(&headers))[0];
+	for (int i = 0; i < 20; i++)
+		CHECK(route_with(&w, "y", i % 2 ? "j" : "l", bytes_slice(&headers))[0] == first);
+}
+
+TEST(chance_and_modulus_reach_every_binding_but_one_at_a_time)
+{
+	static const char *const types[] = { "x-random", "x-local-random", "x-modulus-hash" };
+
+	for (int t = 0; t < 3; t++) {
+		OWN(world) struct world w = open_world(types[t]);
+		char of[KEYS];
+
+		bind(&w, "x", "a", "");
+		bind(&w, "x", "b", "");
+		bind(&w, "x", "c", "");
+		CHECK(strlen(route(&w, "x", "k")) == 1);
+		route_keys(&w, of);
+		CHECK(count(of, 'a') > 200 && count(of, 'b') > 200 && count(of, 'c') > 200);
+	}
+}
+
+TEST(arguments_of_exchanges_are_checked)
+{
+	static const struct { const char *type, *name, *value; int number; const char *why; } rows[] = {
+		{ "x-consistent-hash", "hash-property", "message_id", 0, "" },
+		{ "x-consistent-hash", "hash-property", "user_id", 0, "Unsupported property: user_id" },
+		{ "x-delayed-message", "x-delayed-type", "topic", 0, "" },
+		{ "x-delayed-message", "x-delayed-type", "nonsense", 0, "unknown exchange type 'nonsense'" },
+		{ "x-delayed-message", "other", "topic", 0, "Invalid argument, 'x-delayed-type' must be an existing exchange type" },
+		{ "x-delayed-message", "x-delayed-type", "x-delayed-message", 0,
+		  "Invalid argument, 'x-delayed-message' can't be used for 'x-delayed-type'" },
+		{ "x-recent-history", "x-recent-history-length", NULL, 5, "" },
+		{ "x-recent-history", "x-recent-history-length", NULL, 0,
+		  "Invalid argument 0, 'x-recent-history-length' must be a positive integer" },
+		{ "x-message-deduplication", "x-cache-size", NULL, 5, "" },
+		{ "x-message-deduplication", "x-cache-ttl", NULL, 5,
+		  "Missing or invalid argument, 'x-cache-size' must be an integer greater than 0" },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		OWN(bytes) struct bytes arguments = BYTES_MAX(1000);
+		struct why why = { "" };
+
+		if (rows[i].value)
+			table_put_text(&arguments, slice_cstr(rows[i].name), slice_cstr(rows[i].value));
+		else
+			table_put_integer(&arguments, slice_cstr(rows[i].name), rows[i].number);
+		catalogue_check_exchange(slice_cstr(rows[i].type), bytes_slice(&arguments), &why);
+		CHECK(strcmp(why.text, rows[i].why) == 0);
+	}
 }

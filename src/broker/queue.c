@@ -236,10 +236,12 @@ static int init_contents(struct queue *q, const struct channel *ch)
 
 	ledger_init(&q->ledger, policy->fifo, rng_next(&q->broker->rng));
 	q->ledger.pool = &q->broker->queues->pool;
-	if (policy->fifo && !q->dedup && !(q->dedup = malloc(sizeof *q->dedup)))
+	bool dedups = policy->fifo || policy->dedup_keys > 0;
+
+	if (dedups && !q->dedup && !(q->dedup = malloc(sizeof *q->dedup)))
 		return -ERR_NO_MEMORY;
 	if (q->dedup)
-		dedup_init(q->dedup);
+		dedup_init(q->dedup, policy->fifo ? DEDUP_WINDOW_MS : policy->dedup_ms, (uint32_t)policy->dedup_keys);
 	return 0;
 }
 

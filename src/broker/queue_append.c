@@ -29,13 +29,19 @@ static bool overflows(struct broker *b, const struct queue *q, const struct batc
 static bool dedup_key_of(const struct queue *q, const struct batch *batch, struct facts *facts, struct dedup_key *ret)
 {
 	struct slice records = batch->records;
+	uint8_t room[8];
 	struct record r;
 	struct deaths deaths;
 
 	if (!q->dedup || batch_origin(batch) == ORIGIN_KAFKA || batch->count != 1 || record_next(&records, &r) != 1 ||
-	    deaths_read(r.headers, &deaths))
+	    (deaths_read(r.headers, &deaths) && !q->policy.passes_on))
 		return false;
 	facts_read(batch_origin(batch), &r, facts);
+	if (q->policy.passes_on) {
+		struct slice id = header_identity(&r, "x-deduplication-header", room);
+		*ret = dedup_key(SLICE_NULL, id, SLICE(""));
+		return id.p;
+	}
 	if (!facts->dedup_id.p && !q->policy.content_dedup)
 		return false;
 	*ret = dedup_key(q->policy.dedup_per_group ? facts->group : SLICE_NULL, facts->dedup_id, slice_of(r.value.p, r.value.n));
@@ -50,14 +56,17 @@ int queue_admit(struct broker *b, struct queue *q, const struct batch *batch, st
 
 	if (number >= q->ledger.npartitions)
 		return -ERR_NO_SUCH_PARTITION;
-	if (!c->from_queue && overflows(b, q, batch))
+	if (!c->from_queue && overflows(b, q, batch)) {
+		if (q->policy.reject_dead)
+			queue_bury_refused(q, batch, c->batch);
 		return -ERR_OVERFLOW;
-	if (!q->ledger.fifo)
+	}
+	if (!q->dedup)
 		return 0;
 
 	int64_t offset = log_end(b->log, q->log_ids[number]);
-	c->ret_sequence = sequence_of(offset);
-	if (c->from_queue || !dedup_key_of(q, batch, &facts, &key))
+	c->ret_sequence = q->ledger.fifo ? sequence_of(offset) : 0;
+	if ((c->from_queue && !q->policy.passes_on) || !dedup_key_of(q, batch, &facts, &key))
 		return 0;
 
 	/* What was announced for this offset, or a later one, was not appended after all. */
@@ -83,12 +92,26 @@ bool queue_needs_objects(const struct queue *q, const struct batch *batch)
 	return needs_objects(q) || batch_origin(batch) != ORIGIN_KAFKA;
 }
 
+/* Behind an exchange it lives until it is passed on. */
+static bool birth_behind(const struct record *r, int64_t now_ms, struct birth *ret)
+{
+	int64_t delay_ms = header_number(r, "x-delay");
+
+	*ret = (struct birth){ .expires_ms = LEDGER_NEVER, .ready_ms = delay_ms > 0 ? now_ms + delay_ms : 0 };
+#if MUTANT_forget_x_delay
+	ret->ready_ms = 0;                      /* a delayed message is routed when it comes */
+#endif
+	return delay_ms > 0;
+}
+
 /* What the message is born with; false: it is plain. */
 static bool birth_of(struct queue *q, const struct record *r, enum origin origin, int64_t now_ms, struct birth *ret)
 {
 	struct facts facts;
 	int64_t delay_ms;
 
+	if (q->policy.passes_on)
+		return birth_behind(r, now_ms, ret);
 	facts_read(origin, r, &facts);
 	delay_ms = facts.delay_ms >= 0 && !q->ledger.fifo ? facts.delay_ms : q->policy.delay_ms;
 	*ret = (struct birth){

@@ -134,10 +134,14 @@ bool queues_cancel(struct broker *b, uint16_t shard, uint32_t session, uint64_t 
 
 /* ---- settling ---- */
 
+/* In AMQP a message that has come back too often is gone at once; SQS would give it once more, and sees it then. */
 static void requeue(struct queue *q, struct message *m)
 {
 	lease_release(m);
-	ledger_requeue(&q->ledger, m);
+	if (q->origin == ORIGIN_AMQP && q->policy.max_receives > 0 && m->receives >= (uint32_t)q->policy.max_receives)
+		lease_die(q, m, DEATH_RECEIVES);
+	else
+		ledger_requeue(&q->ledger, m);
 }
 
 static int extend(struct queue *q, struct message *m, int64_t lease_ms)

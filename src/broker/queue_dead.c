@@ -10,9 +10,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/own.h"
 #include "broker/queue_parts.h"
+#include "wire/table.h"
 
-enum { ROUTES_MAX = 256 };
+enum { FEW = 32 };
+
+/* Channels that a copy goes to. */
+struct graves {
+	uint32_t few[FEW], *ids;
+	int n;
+};
+
+static void own_graves(struct graves *g)
+{
+	if (g->ids != g->few)
+		free(g->ids);
+}
 
 /* One message under way: waits for its copies on up to all shards. */
 struct burial {
@@ -21,6 +35,7 @@ struct burial {
 	uint32_t partition;
 	int64_t offset;
 	uint32_t waiting;               /* for so many shards */
+	bool refused;                   /* the message was never here: see queue_bury_refused() */
 	bool must_arrive;               /* a queue that has gone is no reason to drop it (SQS) */
 	int error;
 };
@@ -119,11 +134,34 @@ static struct buf *readdress(const struct record *r, struct slice exchange, stru
 	return NULL;
 }
 
-/* The message as it is, and how it died (NULL: it did not). */
-static struct buf *copy_message(const struct reader_record *r, struct slice key, struct slice exchange, const struct deaths *d)
+/* The native header, with the sign of x-delay turned round, as RabbitMQ's plugin shows that the delay is over. */
+static void turn_delay(const struct record *r, struct slice native, struct bytes *out)
+{
+	static const char types[] = "bsIl";
+	struct amqp_native n;
+	struct table_entry e;
+
+	bytes_add_slice(out, native);
+	if (out->failed || amqp_native_read(r->headers, &n) < 0)
+		return;
+	for (struct slice rest = properties_table(n.properties); table_next(&rest, &e);) {
+		const char *type = strchr(types, e.value.type);
+		if (!slice_is(e.name, "x-delay") || !e.value.type || !type)
+			continue;
+		size_t size = (size_t)1 << (type - types);
+		uint64_t turned = -(uint64_t)e.value.integer;
+		uint8_t *at = out->p + (rest.p - native.p) - size;
+		for (size_t i = 0; i < size; i++)
+			at[i] = (uint8_t)(turned >> 8 * (size - 1 - i));
+	}
+}
+
+/* The message as it is, and how it died (NULL: it did not); `passed_on`: its delay is over. */
+static struct buf *copy_message(const struct reader_record *r, struct slice key, struct slice exchange, const struct deaths *d,
+				bool passed_on)
 {
 	enum { HEADERS_MAX = 1024 };
-	struct bytes death = BYTES_MAX(64 << 10);
+	OWN(bytes) struct bytes death = BYTES_MAX(64 << 10), turned = BYTES_MAX(UINT32_MAX);
 	struct slice at = r->record.headers, name, value, native;
 	int n = at.n ? record_headers(&at) : 0;
 	struct setting *headers = malloc((size_t)(n < 0 || n > HEADERS_MAX ? 1 : n + 1) * sizeof *headers);
@@ -134,56 +172,82 @@ static struct buf *copy_message(const struct reader_record *r, struct slice key,
 	if (exchange.p && r->origin == ORIGIN_AMQP)
 		made = readdress(&r->record, exchange, key, &native);
 	for (int i = 0; headers && i < n && n <= HEADERS_MAX && header_next(&at, &name, &value) == 1; i++) {
-		if (slice_eq(name, DEATH_HEADER))
+		if (!passed_on && slice_eq(name, DEATH_HEADER))
 			continue;
-		if (made && slice_is(name, "h"))
+		if (made && slice_is(name, "h")) {
 			value = native;
+		} else if (passed_on && r->origin == ORIGIN_AMQP && slice_is(name, "h")) {
+			turn_delay(&r->record, value, &turned);
+			value = bytes_slice(&turned);
+		}
 		headers[kept++] = (struct setting){ name, value };
 	}
 	if (d)
 		deaths_write(d, &death);
-	if (headers && !death.failed) {
+	if (headers && !death.failed && !turned.failed) {
 		if (d)
 			headers[kept++] = (struct setting){ DEATH_HEADER, bytes_slice(&death) };
 		batch_begin(&bb, r->origin, SIZE_MAX >> 1);
-		if (d)
+		if (d || (passed_on && r->may_have_died))
 			batch_mark_dead_letter(&bb);
 		batch_add(&bb, r->timestamp_ms, key, r->record.value, headers, kept);
 		result = batch_finish(&bb);
 	}
 	free(headers);
-	bytes_free(&death);
 	buf_unref(made);
 	return result;
 }
 
 /* ---- the way there ---- */
 
-/* Channel ids that the copy goes to; 0: nowhere. */
-static int find_graves(struct queue *q, const struct reader_record *r, struct slice key, const struct deaths *d, uint32_t ret[ROUTES_MAX])
+/* Room for `n` of them. */
+static bool graves_room(struct graves *g, int n)
+{
+	own_graves(g);
+	g->ids = n <= FEW ? g->few : malloc((size_t)n * sizeof *g->ids);
+	return g->ids;
+}
+
+static int route_to_graves(struct queue *q, const struct channel *ch, const struct routing *routing, struct graves *ret)
+{
+	int max = 0, n = FEW;
+
+	while (n > max) {               /* chance may lead to more of them the next time */
+		max = n;
+		if (!graves_room(ret, max))
+			return -ERR_NO_MEMORY;
+		n = catalogue_route(q->broker->catalogue, *ch->vhost, ch->queue->spec->policy.dead_exchange, routing, ret->ids, max);
+	}
+	return n < 0 ? 0 : n;
+}
+
+/* -ERR_NO_MEMORY.  `d`: NULL if it is only passed on. */
+static int find_graves(struct queue *q, const struct reader_record *r, struct slice key, const struct deaths *d, struct graves *ret)
 {
 	const struct channel *ch;
 	const struct queue_policy *policy = policy_now(q, &ch);
+	struct routing routing = { .key = key, .passed_on = policy->passes_on };
 	struct amqp_native native;
-	struct slice table = SLICE_NULL;
 
 	if (policy->dead_channel.p) {
 		const struct channel *to = catalogue_channel(q->broker->catalogue, *ch->vhost, policy->dead_channel);
-		if (!to || !to->queue)
-			return 0;
-		ret[0] = to->id;
-		return 1;
+		if (to && to->queue)
+			ret->ids[ret->n++] = to->id;
+		return 0;
 	}
 	if (!policy->dead_exchange.p)
 		return 0;
-	if (r->origin == ORIGIN_AMQP && amqp_native_read(r->record.headers, &native) == 0)
-		table = properties_table(native.properties);
-	int n = catalogue_route(q->broker->catalogue, *ch->vhost, policy->dead_exchange, key, table, ret, ROUTES_MAX);
-	int kept = 0;
-	for (int i = 0; i < n && i < ROUTES_MAX; i++)
-		if (!goes_round(d, ret[i]))
-			ret[kept++] = ret[i];
-	return kept;
+	if (r->origin == ORIGIN_AMQP && amqp_native_read(r->record.headers, &native) == 0) {
+		routing.properties = native.properties;
+		routing.headers = properties_table(native.properties);
+	}
+	int n = route_to_graves(q, ch, &routing, ret);
+	if (n < 0)
+		return n;
+	for (int i = 0; i < n; i++)
+		if (!d || !goes_round(d, ret->ids[i]))
+			ret->ids[ret->n++] = ret->ids[i];
+	return 0;
 }
 
 static void burial_end(struct burial *g)
@@ -191,13 +255,13 @@ static void burial_end(struct burial *g)
 	struct queue *q = g->queue;
 	struct message *m;
 
-	if (q && ledger_find(&q->ledger, g->partition, g->offset, &m) == KNOWN_OBJECT && m->place == PLACE_DYING) {
+	if (q && !g->refused && ledger_find(&q->ledger, g->partition, g->offset, &m) == KNOWN_OBJECT && m->place == PLACE_DYING) {
 		if (g->error == 0) {
-			bool moved = m->death == DEATH_MOVED;
+			bool moved = m->death == DEATH_MOVED, passed_on = m->death == DEATH_PASSED_ON;
 			ledger_settle(&q->ledger, m);
 			if (moved)
 				queue_moved(q);
-			else
+			else if (!passed_on)
 				q->broker->stats.dead_lettered_total++;
 		} else {
 			list_remove(&m->held);
@@ -263,19 +327,22 @@ static bool shard_has(struct queue *q, uint16_t shard, const uint32_t *ids, int 
 	return false;
 }
 
-/* False: memory was short; it is tried again later. */
+/* `m`: NULL if it was refused.  False: memory was short; it is tried again later. */
 static bool send_copies(struct queue *q, struct message *m, struct buf *copy, const uint32_t *ids, int n, bool must_arrive)
 {
 	struct burial *g = calloc(1, sizeof *g);
 
 	if (!g)
 		return false;
-	*g = (struct burial){ .queue = q, .partition = m->partition, .offset = m->offset, .waiting = 1,
-			      .must_arrive = must_arrive };
+	*g = (struct burial){ .queue = q, .waiting = 1, .must_arrive = must_arrive, .refused = !m };
 	list_push(&q->burials, &g->link);
 	q->nburials++;
-	list_remove(&m->held);
-	list_push(&q->moving, &m->held);
+	if (m) {
+		g->partition = m->partition;
+		g->offset = m->offset;
+		list_remove(&m->held);
+		list_push(&q->moving, &m->held);
+	}
 	for (uint16_t shard = 0; shard < q->broker->options.shards; shard++) {
 		if (!shard_has(q, shard, ids, n))
 			continue;
@@ -314,7 +381,7 @@ static struct buf *moved_message(struct queue *q, const struct reader_record *r)
 		native.message_id = slice_cstr(id);
 		made = batch_from_sqs(&native, r->record.value, q->broker->now_ms, SIZE_MAX >> 1);
 	} else if (r->origin != ORIGIN_SQS) {
-		made = copy_message(r, r->record.key, SLICE_NULL, NULL);
+		made = copy_message(r, r->record.key, SLICE_NULL, NULL, /* passed_on = */ false);
 	}
 	arena_free(&a);
 	return made;
@@ -334,14 +401,29 @@ static bool move(struct queue *q, struct message *m, const struct reader_record 
 	return sent || !id;
 }
 
+/* There is nowhere to go: what must arrive waits for somewhere, anything else is dropped. */
+static bool stay_or_drop(struct queue *q, struct message *m, const struct queue_policy *policy)
+{
+	if (policy->dead_arrives)
+		return false;
+	if (policy->dead_channel.p)
+		ledger_requeue(&q->ledger, m);
+	else
+		ledger_settle(&q->ledger, m);
+	return true;
+}
+
 static bool bury(struct queue *q, struct message *m, const struct reader_record *r)
 {
 	const struct channel *ch;
 	const struct queue_policy *policy = policy_now(q, &ch);
-	uint32_t ids[ROUTES_MAX];
-	struct deaths deaths;
+	OWN(graves) struct graves graves;
+	OWN(buf) struct buf *copy = NULL;
+	struct deaths deaths, *d = &deaths;
 	struct slice key;
 
+	graves.ids = graves.few;
+	graves.n = 0;
 	if (!policy)
 		return false;
 #if MUTANT_drop_dead_letter      /* the original is settled, the copy never sent */
@@ -351,23 +433,54 @@ static bool bury(struct queue *q, struct message *m, const struct reader_record 
 	if (m->death == DEATH_MOVED)
 		return move(q, m, r, *ch->vhost);
 	key = policy->dead_exchange.p && policy->dead_key.p ? policy->dead_key : r->record.key;
-	deaths_read(r->may_have_died ? r->record.headers : SLICE_NULL, &deaths);
-	deaths.receives += m->receives;
-	deaths_add(&deaths, q->channel, ch->name, m->death, q->broker->now_ms, r->origin, &r->record);
-	int n = find_graves(q, r, key, &deaths, ids);
-	if (n == 0) {
-		if (policy->dead_channel.p)
-			ledger_requeue(&q->ledger, m);
-		else
-			ledger_settle(&q->ledger, m);
-		return true;
+	if (policy->passes_on) {
+		d = NULL;
+	} else {
+		deaths_read(r->may_have_died ? r->record.headers : SLICE_NULL, d);
+		d->receives += m->receives;
+		deaths_add(d, q->channel, ch->name, m->death, q->broker->now_ms, r->origin, &r->record);
 	}
-	struct buf *copy = copy_message(r, key, policy->dead_channel.p ? SLICE_NULL : policy->dead_exchange, &deaths);
-	if (!copy)
+	if (find_graves(q, r, key, d, &graves) < 0)
 		return false;
-	bool sent = send_copies(q, m, copy, ids, n, policy->dead_channel.p != NULL);
-	buf_unref(copy);
-	return sent;
+	if (graves.n == 0)
+		return stay_or_drop(q, m, policy);
+	copy = copy_message(r, key, policy->dead_channel.p || !d ? SLICE_NULL : policy->dead_exchange, d, policy->passes_on);
+	return copy && send_copies(q, m, copy, graves.ids, graves.n, policy->dead_channel.p || policy->dead_arrives);
+}
+
+static void bury_refused(struct queue *q, const struct channel *ch, const struct reader_record *r)
+{
+	const struct queue_policy *policy = &ch->queue->spec->policy;
+	struct slice key = policy->dead_key.p ? policy->dead_key : r->record.key;
+	OWN(graves) struct graves graves;
+	OWN(buf) struct buf *copy = NULL;
+	struct deaths deaths;
+
+	graves.ids = graves.few;
+	graves.n = 0;
+	deaths_read(r->may_have_died ? r->record.headers : SLICE_NULL, &deaths);
+	deaths_add(&deaths, q->channel, ch->name, DEATH_MAXLEN, q->broker->now_ms, r->origin, &r->record);
+	if (find_graves(q, r, key, &deaths, &graves) == 0 && graves.n)
+		copy = copy_message(r, key, policy->dead_exchange, &deaths, /* passed_on = */ false);
+	if (copy)
+		send_copies(q, NULL, copy, graves.ids, graves.n, /* must_arrive = */ false);
+}
+
+/* Whoever sent it is told that it was refused: nothing is owed if this fails. */
+void queue_bury_refused(struct queue *q, const struct batch *batch, struct view bytes)
+{
+	enum { OPEN_MAX = 128 << 20 };
+	struct reader_record r = { .origin = batch_origin(batch), .may_have_died = batch_may_have_died(batch) };
+	struct view plain = { 0 };
+	const struct channel *ch;
+
+	if (!policy_now(q, &ch) || !ch->queue->spec->policy.dead_exchange.p || batch_open(batch, bytes, OPEN_MAX, &plain) < 0)
+		return;
+	for (struct slice at = view_slice(plain); record_next(&at, &r.record) == 1;) {
+		r.timestamp_ms = batch->base_timestamp + r.record.timestamp_delta;
+		bury_refused(q, ch, &r);
+	}
+	buf_unref(plain.buf);
 }
 
 static void wake_from_read(void *ctx)

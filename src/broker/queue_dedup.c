@@ -6,9 +6,9 @@
 #include "base/bytes.h"
 #include "base/error.h"
 
-void dedup_init(struct dedup *d)
+void dedup_init(struct dedup *d, int64_t window_ms, uint32_t max)
 {
-	*d = (struct dedup){ 0 };
+	*d = (struct dedup){ .window_ms = window_ms, .max = max };
 	list_init(&d->order);
 }
 
@@ -54,7 +54,7 @@ void dedup_expire(struct dedup *d, int64_t now_ms)
 {
 	while (!list_empty(&d->order)) {
 		struct dedup_entry *e = CONTAINER(struct dedup_entry, link, d->order.next);
-		if (now_ms - e->at_ms < DEDUP_WINDOW_MS)
+		if (now_ms - e->at_ms < d->window_ms)
 			return;
 		drop(d, e);
 	}
@@ -64,7 +64,7 @@ const struct dedup_entry *dedup_find(struct dedup *d, struct dedup_key key, int6
 {
 	const struct dedup_entry *e = map_get_number(&d->entries, key.h[0]);
 
-	if (!e || e->key.h[1] != key.h[1] || now_ms - e->at_ms >= DEDUP_WINDOW_MS)
+	if (!e || e->key.h[1] != key.h[1] || now_ms - e->at_ms >= d->window_ms)
 		return NULL;
 	return e;
 }
@@ -87,6 +87,8 @@ int dedup_add(struct dedup *d, struct dedup_key key, uint32_t partition, int64_t
 	if (e->id_size)
 		memcpy(e->id, id.p, e->id_size);
 	list_push(&d->order, &e->link);
+	if (d->max && d->entries.count > d->max)
+		drop(d, CONTAINER(struct dedup_entry, link, d->order.next));
 	return 0;
 }
 

@@ -1,5 +1,5 @@
 /*
- * queue_dedup.h - a fifo queue's memory of what was sent in the last five minutes.
+ * queue_dedup.h - a queue's memory of what was sent lately: a fifo queue's of five minutes, an exchange's as it was declared.
  *
  * A key is a hash of (group, if the scope is the group; deduplication id, or the SHA-256 of the body).  The memory is
  * rebuilt from the messages themselves: a snapshot has what was applied by then, and replaying the appends adds the rest.
@@ -30,9 +30,11 @@ struct dedup_entry {
 struct dedup {
 	struct map entries;             /* key.h[0] -> entry */
 	struct node order;              /* oldest first */
+	int64_t window_ms;
+	uint32_t max;                   /* entries; 0: no limit */
 };
 
-void dedup_init(struct dedup *d);
+void dedup_init(struct dedup *d, int64_t window_ms, uint32_t max);
 void dedup_free(struct dedup *d);
 
 /* `group`: null if the scope is the queue; `id`: null to use the body. */

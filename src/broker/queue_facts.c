@@ -2,21 +2,21 @@
 
 #include "base/bytes.h"
 #include "broker/queue_ledger.h"
+#include "wire/table.h"
 
 enum { DEATHS_VERSION = 2 };
 
 /* ---- AMQP's property list: flags, then what is present, in this order ---- */
 
 enum property_type { SHORTSTR, TABLE, OCTET, TIMESTAMP };
-enum { P_HEADERS = 2, P_PRIORITY = 4, P_EXPIRATION = 7, PROPERTIES = 14 };
+enum { PROPERTIES = 14 };
 
 static const uint8_t property_types[PROPERTIES] = {
 	SHORTSTR, SHORTSTR, TABLE, OCTET, OCTET, SHORTSTR, SHORTSTR, SHORTSTR, SHORTSTR, TIMESTAMP, SHORTSTR, SHORTSTR,
 	SHORTSTR, SHORTSTR,
 };
 
-/* The value of property `which`, without its length; null if it is absent or the list is malformed. */
-static struct slice property(struct slice in, int which)
+struct slice properties_field(struct slice in, int which)
 {
 	if (in.n < 2)
 		return SLICE_NULL;
@@ -56,7 +56,33 @@ static struct slice property(struct slice in, int which)
 
 struct slice properties_table(struct slice properties)
 {
-	return property(properties, P_HEADERS);
+	return properties_field(properties, PROPERTY_HEADERS);
+}
+
+static bool find_header(const struct record *r, const char *name, struct table_value *ret)
+{
+	struct amqp_native native;
+
+	return amqp_native_read(r->headers, &native) == 0 && table_find(properties_table(native.properties), slice_cstr(name), ret);
+}
+
+int64_t header_number(const struct record *r, const char *name)
+{
+	struct table_value v;
+
+	return find_header(r, name, &v) && strchr("bBsuIilL", v.type) ? v.integer : 0;
+}
+
+struct slice header_identity(const struct record *r, const char *name, uint8_t room[8])
+{
+	struct table_value v;
+
+	if (!find_header(r, name, &v))
+		return SLICE_NULL;
+	if (v.bytes.p)
+		return v.bytes;
+	put_be64(room, (uint64_t)v.integer);
+	return slice_of(room, 8);
 }
 
 static int64_t decimal(struct slice s)
@@ -79,8 +105,8 @@ static void read_amqp(struct slice headers, struct facts *ret)
 
 	if (amqp_native_read(headers, &native) < 0 || !native.properties.p)
 		return;
-	struct slice priority = property(native.properties, P_PRIORITY);
-	struct slice expiration = property(native.properties, P_EXPIRATION);
+	struct slice priority = properties_field(native.properties, PROPERTY_PRIORITY);
+	struct slice expiration = properties_field(native.properties, PROPERTY_EXPIRATION);
 	if (priority.n == 1)
 		ret->priority = priority.p[0];
 	if (expiration.p)
@@ -250,7 +276,7 @@ void deaths_add(struct deaths *d, uint32_t channel, struct slice queue, uint32_t
 	e->exchange = native.exchange;
 	/* What it was published with counts only the first time. */
 	if (d->n == 1)
-		e->expiration = property(native.properties, P_EXPIRATION);
+		e->expiration = properties_field(native.properties, PROPERTY_EXPIRATION);
 }
 
 const char *death_name(uint32_t reason)

@@ -55,7 +55,18 @@ void deaths_add(struct deaths *d, uint32_t channel, struct slice queue, uint32_t
 const char *death_name(uint32_t reason);
 #define DEATH_HEADER SLICE("hawser-death")
 
+/* What an exchange that keeps messages behind it wants to know: the number of a header of an AMQP message, 0 if there is none... */
+int64_t header_number(const struct record *r, const char *name);
+/* ...and its value as bytes that are equal when the values are; null if there is none.  They lie in the record or in `room`. */
+struct slice header_identity(const struct record *r, const char *name, uint8_t room[8]);
+
 /* The headers' table in AMQP properties (as catalogue_route wants it), or null. */
 struct slice properties_table(struct slice properties);
+/* One of them, without its length; null if it is absent. */
+enum {
+	PROPERTY_HEADERS = 2, PROPERTY_PRIORITY = 4, PROPERTY_CORRELATION_ID = 5, PROPERTY_EXPIRATION = 7,
+	PROPERTY_MESSAGE_ID = 8, PROPERTY_TIMESTAMP = 9,
+};
+struct slice properties_field(struct slice properties, int which);
 
 #endif

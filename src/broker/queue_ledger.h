@@ -37,7 +37,10 @@
 #include "broker/queue_runs.h"
 
 enum place { PLACE_READY = 1, PLACE_DELAYED, PLACE_LEASED, PLACE_DYING };       /* on disk: never renumber */
-enum death { DEATH_REJECTED = 1, DEATH_EXPIRED, DEATH_MAXLEN, DEATH_RECEIVES, DEATH_MOVED };     /* on disk */
+enum death {                    /* on disk */
+	DEATH_REJECTED = 1, DEATH_EXPIRED, DEATH_MAXLEN, DEATH_RECEIVES, DEATH_MOVED,
+	DEATH_PASSED_ON,                /* not dead: it has waited behind its exchange, and goes on */
+};
 
 #define LEDGER_NEVER INT64_MAX
 

@@ -37,6 +37,8 @@ void queue_limit(struct queue *q)
 	int left = TURN_MESSAGES;
 	struct spot s;
 
+	for (; left > 0 && q->policy.passes_on && ledger_peek(&q->ledger, NULL, &s); left--)
+		spot_die(q, &s, DEATH_PASSED_ON);
 	for (; left > 0 && too_many(q) && ledger_peek(&q->ledger, NULL, &s); left--)
 		spot_die(q, &s, DEATH_MAXLEN);
 	for (; left > 0 && can_expire(q) && ledger_peek(&q->ledger, NULL, &s) && spot_expired(q, &s, q->broker->now_ms); left--)

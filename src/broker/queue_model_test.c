@@ -561,7 +561,7 @@ TEST(deduplication_remembers_for_five_minutes)
 	struct dedup_key same = dedup_key(SLICE_NULL,
 					  SLICE("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"), SLICE("x"));
 
-	dedup_init(&d);
+	dedup_init(&d, DEDUP_WINDOW_MS, 0);
 	CHECK(a.h[0] != b.h[0] && a.h[0] != c.h[0] && c.h[0] == same.h[0]);
 	CHECK(dedup_add(&d, a, 0, 5, 1000, SLICE("m5")) == 0);
 	CHECK(dedup_find(&d, a, 1000 + DEDUP_WINDOW_MS - 1)->offset == 5);
@@ -589,8 +589,8 @@ TEST(a_snapshot_remembers_only_messages_that_are_in_the_log)
 
 	ledger_init(&l, true, 1);
 	ledger_init(&l2, true, 1);
-	dedup_init(&d);
-	dedup_init(&d2);
+	dedup_init(&d, DEDUP_WINDOW_MS, 0);
+	dedup_init(&d2, DEDUP_WINDOW_MS, 0);
 	CHECK(ledger_grow(&l, 1) == 0 && ledger_append(&l, 0, 0, 0, &b, 1) == 0);
 	CHECK(dedup_add(&d, there, 0, 0, 1, SLICE("m0")) == 0 && dedup_add(&d, coming, 0, 1, 1, SLICE("m1")) == 0);
 	state_snapshot(&l, &d, 7, &out);

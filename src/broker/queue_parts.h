@@ -158,7 +158,7 @@ struct queue {
 	struct node *held;              /* [nheld] lists of struct held; NULL until something is held back */
 	uint32_t nheld;
 	struct ledger ledger;
-	struct dedup *dedup;            /* fifo */
+	struct dedup *dedup;            /* fifo, dedup_keys */
 	struct reader *reader, *dead_reader;
 	struct node consumers, hungry;
 	uint32_t nconsumers;
@@ -247,6 +247,8 @@ void queue_delete_unused(struct queue *q);
 /* The message is to be moved, or dropped if there is nowhere to go. */
 void spot_die(struct queue *q, const struct spot *s, enum death death);
 void lease_die(struct queue *q, struct message *m, enum death death);
+/* It is not taken, but dead-lettered (reject_dead). */
+void queue_bury_refused(struct queue *q, const struct batch *batch, struct view bytes);
 bool queue_has_grave(const struct queue *q);            /* there is somewhere to move the dead to */
 void queue_bury(struct queue *q);
 void queue_burials_forget(struct queue *q);             /* it is about to vanish */

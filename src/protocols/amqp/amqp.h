@@ -83,6 +83,7 @@ struct ask {
 	bool fresh;                     /* declare: the channel is new, so it has no messages */
 	struct name name;               /* of the queue */
 	struct consumer *consumer;
+	uint32_t queue;                 /* history.c: that was bound */
 };
 
 /* Publishes that will be one command. */
@@ -309,6 +310,9 @@ struct slice clean_name(struct slice name, struct name *room);
 struct slice make_name(struct conn *c, const char *prefix, struct name *room);
 /* The queue of that name ("" is the one declared last), which this connection may use; *ret_name is its name. */
 int find_queue(struct conn *c, struct chan *ch, struct slice name, const struct channel **ret, struct slice *ret_name);
+int binding_ok(struct conn *c, struct chan *ch, enum change_kind kind, bool no_wait);
+/* history.c: `q` has been bound; give it the last messages, and then say so. */
+int history_replay(struct conn *c, struct chan *ch, const struct channel *behind, const struct channel *q);
 /* 406 if the received argument differs from the current one: "inequivalent arg ..." */
 int check_same_flag(struct conn *c, const struct thing *t, const char *what, bool received, bool current);
 int check_same_arguments(struct conn *c, const struct thing *t, const char *const *names, size_t n,

@@ -285,7 +285,6 @@ static void read_policy(struct slice table, unsigned type, struct queue_policy *
 		.reject_dead = slice_is(overflow, "reject-publish-dlx"),
 		/* The limit counts returns; the first delivery is not one. */
 		.max_receives = limit < 0 ? 0 : (int32_t)limit + 1,
-		.lenient_requeue = true,
 		.max_priority = (uint8_t)integer_or(table, "x-max-priority", 0),
 		.dead_exchange = text_or_null(table, "x-dead-letter-exchange"),
 		.dead_key = text_or_null(table, "x-dead-letter-routing-key"),

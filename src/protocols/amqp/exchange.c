@@ -97,17 +97,6 @@ int check_same_arguments(struct conn *c, const struct thing *t, const char *cons
 
 /* ----------------------------------------------------------------------------------------------------------- declare ---- */
 
-static const char *const exchange_types[] = { "direct", "fanout", "topic", "headers" };
-
-static bool is_exchange_type(struct slice type)
-{
-	for (size_t i = 0; i < sizeof exchange_types / sizeof *exchange_types; i++) {
-		if (slice_is(type, exchange_types[i]))
-			return true;
-	}
-	return false;
-}
-
 static int refuse_default(struct conn *c)
 {
 	return refuse(c, 403, "operation not permitted on the default exchange");
@@ -193,6 +182,7 @@ int on_exchange_declare(struct conn *c, struct chan *ch, const void *m)
 	struct exchange_info x;
 	struct name room;
 	struct slice name = clean_name(d->exchange, &room);
+	struct why why = { "" };
 	int r;
 
 	if (name.n == 0)
@@ -204,10 +194,10 @@ int on_exchange_declare(struct conn *c, struct chan *ch, const void *m)
 			return refuse_missing(c, "exchange", name);
 		return declare_ok(c, ch, d->no_wait);
 	}
-	if (!is_exchange_type(d->type))
-		return refuse(c, 406, "unknown exchange type '%.*s'", SLICE_ARGS(d->type));
 	if (table_check(d->arguments, NULL) < 0)
 		return refuse(c, 502, "malformed arguments");
+	if (catalogue_check_exchange(d->type, d->arguments, &why) < 0)
+		return refuse(c, 406, "%s", why.text);
 	if (!amqp_allows(c, OP_CONFIGURE, name))
 		return refuse_access(c, OP_CONFIGURE, "exchange", name);
 	if (catalogue_exchange(host_of(c)->catalogue, vhost_of(c), name, &x)) {

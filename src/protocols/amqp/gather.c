@@ -14,7 +14,7 @@ static bool can_gather(const struct channel *q)
 {
 	const struct queue_policy *policy = q->queue ? &q->queue->spec->policy : NULL;
 
-	return q->partitions == 1 && !(policy && (policy->reject_publish || policy->fifo));
+	return q->partitions == 1 && !(policy && (policy->reject_publish || policy->fifo || policy->dedup_keys));
 }
 
 static bool goes_on(const struct gather *g, const struct chan *ch, uint32_t queue)

@@ -229,16 +229,18 @@ static bool routes_room(struct routes *r, int n)
 	return true;
 }
 
-/* Add where `key` leads, each queue once.  -ERR_NO_SUCH_EXCHANGE, -ERR_NO_MEMORY. */
-static int route(struct conn *c, struct slice exchange, struct slice key, struct slice headers, struct routes *r)
+/* Add where it leads, each queue once.  -ERR_NO_SUCH_EXCHANGE, -ERR_NO_MEMORY. */
+static int route(struct conn *c, struct slice exchange, const struct routing *routing, struct routes *r)
 {
+	const struct catalogue *cat = host_of(c)->catalogue;
 	int room = r->ids == r->room ? ROUTES - r->n : 0, old = r->n;
-	int n = catalogue_route(host_of(c)->catalogue, vhost_of(c), exchange, key, headers, r->ids + old, room);
+	int n = catalogue_route(cat, vhost_of(c), exchange, routing, r->ids + old, room);
 
-	if (n > room) {
+	while (n > room) {              /* chance may lead to more of them the next time */
+		room = n;
 		if (!routes_room(r, n))
 			return -ERR_NO_MEMORY;
-		n = catalogue_route(host_of(c)->catalogue, vhost_of(c), exchange, key, headers, r->ids + old, n);
+		n = catalogue_route(cat, vhost_of(c), exchange, routing, r->ids + old, room);
 	}
 	if (n < 0)
 		return n;
@@ -250,26 +252,29 @@ static int route(struct conn *c, struct slice exchange, struct slice key, struct
 	return 0;
 }
 
-static int route_copies(struct conn *c, struct slice exchange, struct slice keys, struct slice headers, struct routes *r)
+static int route_copies(struct conn *c, struct slice exchange, struct slice keys, struct routing routing, struct routes *r)
 {
 	struct table_value key;
 	int e = 0;
 
-	while (e == 0 && array_next(&keys, &key))
-		e = key.type == 'S' ? route(c, exchange, key.bytes, headers, r) : 0;
+	while (e == 0 && array_next(&keys, &key)) {
+		routing.key = key.bytes;
+		e = key.type == 'S' ? route(c, exchange, &routing, r) : 0;
+	}
 	return e;
 }
 
-static int find_routes(struct conn *c, const struct incoming *in, const struct basic_properties *p, const struct copies *copies,
-		       struct routes *r)
+static int find_routes(struct conn *c, const struct incoming *in, const struct basic_properties *p, struct slice properties,
+		       const struct copies *copies, struct routes *r)
 {
 	struct slice exchange = name_slice(&in->exchange);
-	int e = route(c, exchange, name_slice(&in->key), p->headers, r);
+	const struct routing routing = { .key = name_slice(&in->key), .headers = p->headers, .properties = properties };
+	int e = route(c, exchange, &routing, r);
 
 	if (e == 0 && copies->cc.n)
-		e = route_copies(c, exchange, copies->cc, p->headers, r);
+		e = route_copies(c, exchange, copies->cc, routing, r);
 	if (e == 0 && copies->bcc.n)
-		e = route_copies(c, exchange, copies->bcc, p->headers, r);
+		e = route_copies(c, exchange, copies->bcc, routing, r);
 	if (e == -ERR_NO_SUCH_EXCHANGE)
 		return refuse_missing(c, "exchange", exchange);
 	return e < 0 ? refuse(c, 506, "out of memory") : 0;
@@ -451,12 +456,31 @@ void publish_return(struct conn *c, struct chan *ch, const struct cmd_publish *p
 		send_return(c, ch, native.exchange, r.key, native.properties, r.value);
 }
 
+static int send_back(struct conn *c, struct chan *ch, struct slice properties, struct slice body)
+{
+	if (ch->tx)
+		return return_later(c, ch, properties, body);
+	send_return(c, ch, name_slice(&ch->in->exchange), name_slice(&ch->in->key), properties, body);
+	return 0;
+}
+
+/* By an exchange with a history, for queues to come: nobody has it now. */
+static bool is_only_remembered(struct conn *c, const struct routes *r)
+{
+	for (int i = 0; i < r->n; i++) {
+		const struct channel *q = catalogue_channel_by_id(host_of(c)->catalogue, r->ids[i]);
+		if (q && !(q->queue && q->queue->spec->behind && !q->queue->spec->policy.passes_on))
+			return false;
+	}
+	return true;
+}
+
 static int unroutable(struct conn *c, struct chan *ch, struct slice properties, struct slice body)
 {
-	if (ch->in->mandatory && ch->tx)
-		return return_later(c, ch, properties, body);
-	if (ch->in->mandatory)
-		send_return(c, ch, name_slice(&ch->in->exchange), name_slice(&ch->in->key), properties, body);
+	int r = ch->in->mandatory ? send_back(c, ch, properties, body) : 0;
+
+	if (r < 0)
+		return r;
 	if (ch->confirm && !confirms_add(c, ch, 0))
 		return refuse(c, 506, "out of memory");
 	return 0;
@@ -501,7 +525,7 @@ static int publish(struct conn *c, struct chan *ch, struct slice properties, str
 	if (e == 0)
 		e = check_properties(c, ch, properties, &p, &copies);
 	if (e == 0)
-		e = find_routes(c, ch->in, &p, &copies, &r);
+		e = find_routes(c, ch->in, &p, properties, &copies, &r);
 	if (e < 0)
 		return e;
 	if ((copies.bcc.p || slice_eq(p.reply_to, REPLY_TO)) && r.n > 0) {
@@ -509,7 +533,11 @@ static int publish(struct conn *c, struct chan *ch, struct slice properties, str
 			return refuse(c, 506, "out of memory");
 		properties = bytes_slice(&rewritten);
 	}
-	return r.n ? store(c, ch, &r, properties, body) : unroutable(c, ch, properties, body);
+	if (r.n == 0)
+		return unroutable(c, ch, properties, body);
+	if (ch->in->mandatory && is_only_remembered(c, &r))
+		e = send_back(c, ch, properties, body);
+	return e < 0 ? e : store(c, ch, &r, properties, body);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- answers ---- */

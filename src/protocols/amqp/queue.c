@@ -29,7 +29,7 @@ static const struct channel *lookup(struct conn *c, struct slice name)
 {
 	const struct channel *q = catalogue_channel(host_of(c)->catalogue, vhost_of(c), name);
 
-	return q && q->queue ? q : NULL;
+	return q && q->queue && !q->queue->spec->behind ? q : NULL;
 }
 
 static int expand_name(struct conn *c, struct chan *ch, struct slice name, struct slice *ret)
@@ -229,13 +229,20 @@ int on_queue_declare(struct conn *c, struct chan *ch, const void *m)
 
 /* ------------------------------------------------------------------------------------------------- bind and unbind ---- */
 
-static int binding_ok(struct conn *c, struct chan *ch, enum change_kind kind, bool no_wait)
+int binding_ok(struct conn *c, struct chan *ch, enum change_kind kind, bool no_wait)
 {
 	if (kind == CHANGE_UNBIND)
 		send_method(c, ch->number, &queue_unbind_ok_msg, NULL);
 	else if (!no_wait)
 		send_method(c, ch->number, &queue_bind_ok_msg, NULL);
 	return 0;
+}
+
+static bool remembers(struct conn *c, struct slice exchange)
+{
+	struct exchange_info x;
+
+	return catalogue_exchange(host_of(c)->catalogue, vhost_of(c), exchange, &x) && slice_is(x.type, "x-recent-history");
 }
 
 static int queue_bound(struct conn *c, struct chan *ch, struct cmd *cmd)
@@ -248,6 +255,10 @@ static int queue_bound(struct conn *c, struct chan *ch, struct cmd *cmd)
 		return refuse_missing(c, "queue", change->destination);
 	if (cmd->error)
 		return refuse_answer(c, cmd);
+	const struct channel *behind = catalogue_behind(host_of(c)->catalogue, vhost_of(c), change->name);
+	const struct channel *q = lookup(c, change->destination);
+	if (change->change == CHANGE_BIND && behind && q && remembers(c, change->name))
+		return history_replay(c, ch, behind, q);
 	return binding_ok(c, ch, change->change, c->ask.no_wait);
 }
 
@@ -303,6 +314,16 @@ static int check_binding(struct conn *c, const struct queue_bind *b, struct slic
 	return check_headers_match(c, &x, b->arguments);
 }
 
+/* What the type of the exchange asks of a binding. */
+static int check_key(struct conn *c, struct slice exchange, struct slice key, struct slice arguments)
+{
+	struct why why = { "" };
+
+	if (catalogue_check_binding(host_of(c)->catalogue, vhost_of(c), exchange, key, arguments, &why) == -ERR_BAD_ARGUMENT)
+		return refuse(c, 406, "%s", why.text);
+	return 0;
+}
+
 static int bind_or_unbind(struct conn *c, struct chan *ch, enum change_kind kind, const struct queue_bind *b)
 {
 	struct name rooms[2];
@@ -322,7 +343,8 @@ static int bind_or_unbind(struct conn *c, struct chan *ch, enum change_kind kind
 		return refuse(c, 403, "operation not permitted on the default exchange");
 	if (!amqp_allows(c, OP_READ, exchange))
 		return refuse_access(c, OP_READ, "exchange", exchange);
-	if ((r = check_binding(c, b, queue, exchange, key, kind)) < 0)
+	if ((r = check_binding(c, b, queue, exchange, key, kind)) < 0 ||
+	    (kind == CHANGE_BIND && (r = check_key(c, exchange, key, b->arguments)) < 0))
 		return r;
 	bound = catalogue_bound(host_of(c)->catalogue, vhost_of(c), exchange, queue, /* to_exchange = */ false, key, b->arguments);
 	if (bound == (kind == CHANGE_BIND))

@@ -95,8 +95,12 @@ static void amqp_reply(struct session *s, struct cmd *cmd)
 		break;
 	case CMD_OFFSETS:
 	case CMD_FETCH:
-		stream_answered(c, cmd);
-		cmd = NULL;
+		if (cmd->tag) {
+			stream_answered(c, cmd);
+			cmd = NULL;
+		} else {
+			answered(c, cmd);
+		}
 		break;
 	case CMD_UNSUBSCRIBE:
 		consume_unsubscribed(c, (struct cmd_unsubscribe *)cmd);
