@@ -411,6 +411,8 @@ struct cmd_receive {
 	int64_t lease_ms;               /* < 0: held by this session until settled; 0 and more: comes back after this */
 	bool no_ack;
 	struct slice attempt;           /* FIFO ReceiveRequestAttemptId; null */
+	uint32_t in_flight_max;         /* with so many leases out there is nothing: -ERR_OVER_LIMIT if it is not fifo and does not
+					   wait; 0: no limit */
 	/* back */
 	struct delivery *deliveries;
 	uint32_t ndeliveries;

@@ -211,6 +211,7 @@ static int64_t first_owed(struct broker *b, const struct channel *ch, uint32_t n
 static void queue_free(struct queue *q)
 {
 	queue_held_free(q);
+	attempts_free(q);
 	ledger_free(&q->ledger);
 	if (q->dedup)
 		dedup_free(q->dedup);

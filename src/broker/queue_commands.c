@@ -104,8 +104,16 @@ void on_receive(struct broker *b, struct cmd *cmd)
 		core_answer(b, cmd, q ? -ERR_NO_MEMORY : -ERR_NO_SUCH_CHANNEL);
 		return;
 	}
-	/* A repeated ReceiveRequestAttemptId (c->attempt) is not recognised yet: it is a receive like any other. */
 	*w = (struct waiter){ .queue = q, .party = p, .cmd = c, .patient = c->deadline_ms > b->now_ms };
+	if (c->attempt.n && c->lease_ms >= 0 && c->max <= ATTEMPT_MESSAGES) {
+		ledger_expire(&q->ledger, b->now_ms);
+		w->nagain = attempt_find(q, c->attempt, w->again);
+	}
+	/* Enough for all that it got the first time, whatever it asks for now. */
+	if (w->nagain > c->max && !(c->deliveries = cmd_alloc(cmd, w->nagain * sizeof *c->deliveries)))
+		w->nagain = 0;
+	if (w->nagain)
+		c->max = w->nagain;
 	list_push(&q->waiters, &w->in_queue);
 	list_push(&p->waiters, &w->in_party);
 	if (w->patient) {

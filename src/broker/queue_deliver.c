@@ -88,6 +88,10 @@ void waiter_answer(struct waiter *w, int error)
 	struct queue *q = w->queue;
 	struct cmd_receive *c = w->cmd;
 
+	if (c->attempt.n && c->ndeliveries && c->lease_ms >= 0)
+		attempt_note(q, c);
+	if (w->over_limit && !c->deadline_ms && !q->ledger.fifo)
+		error = error ? error : -ERR_OVER_LIMIT;
 	waiter_free(w);
 	c->ret_ready = queue_ready(q);
 	if (c->ndeliveries && !c->no_ack && c->lease_ms >= 0)
@@ -208,6 +212,34 @@ static bool any_broken(const struct queue *q)
 	return false;
 }
 
+/* One of the leases of a receive that is repeated.  False: there is no more to do now. */
+static bool step_again(struct queue *q, struct waiter *w)
+{
+	struct cmd_receive *c = w->cmd;
+	const struct lease_ref *ref = &w->again[c->ndeliveries];
+	struct message *m = lease_of(q, ref);
+	struct reader_record r;
+
+	if (m) {
+		const struct spot s = { m->partition, m->offset, m };
+		enum read_result got = read_spot(q, &s, &r);
+
+		if (got == READ_LATER) {
+			q->reading = true;
+			return false;
+		}
+		m = got == READ_DONE && ledger_extend(&q->ledger, m, q->broker->now_ms + c->lease_ms) == 0 ? m : NULL;
+		if (m)
+			fill(&c->deliveries[c->ndeliveries++], &s, m->receives, m, &r, ledger_append_ms(&q->ledger, &s));
+	}
+	/* One that has gone meanwhile ends it: what it has got is its own, or it is a receive like any other. */
+	if (!m)
+		w->nagain = 0;
+	if (c->ndeliveries && c->ndeliveries >= w->nagain)
+		waiter_answer(w, 0);
+	return true;
+}
+
 /* Give the first taker the first message.  False: there is no more to do now. */
 static bool step(struct queue *q, struct node *served)
 {
@@ -216,10 +248,16 @@ static bool step(struct queue *q, struct node *served)
 	struct reader_record r;
 	struct spot s;
 
+	if (w && w->nagain)
+		return step_again(q, w);
 	if ((!w && !h) || !ledger_peek(&q->ledger, w ? w->lane : h->lane, &s))
 		return false;
 	if (head_dies(q, &s))
 		return true;
+	if (w && w->cmd->in_flight_max && q->ledger.leased >= w->cmd->in_flight_max) {
+		w->over_limit = true;
+		return false;
+	}
 	switch (read_spot(q, &s, &r)) {
 	case READ_LATER:
 		q->reading = true;

@@ -14,6 +14,7 @@
  *   queue_limits.c               expiry, length, unused queues
  *   queue_dead.c                 dead-lettering
  *   queue_move.c                 message move tasks
+ *   queue_attempt.c              receives that are repeated
  *   lease.c                      parties and holders: whose leases they are
  *
  * A queue that may have something to do is *awake*: commands, appends, timers and finished reads wake it.  At the end of
@@ -100,6 +101,13 @@ struct holder {
 	size_t event_bytes;
 };
 
+/* A lease with an end, as it was given. */
+struct lease_ref {
+	uint32_t partition, generation;
+	int64_t offset, until_ms;
+};
+enum { ATTEMPT_MESSAGES = 10 };
+
 /* A receive that has not been answered. */
 struct waiter {
 	struct node in_queue, in_party;
@@ -109,6 +117,9 @@ struct waiter {
 	struct cmd_receive *cmd;
 	bool patient;                   /* it has a deadline that has not come */
 	struct lane *lane;              /* fifo: the group that it drains */
+	bool over_limit;                /* there was something, but too much is in flight */
+	uint32_t nagain;                /* it repeats a receive: these leases are its own... */
+	struct lease_ref again[ATTEMPT_MESSAGES];       /* ...as far as it has not got them yet, the first at ndeliveries */
 };
 
 /* What has come behind an open transaction, and is taken in when that is decided. */
@@ -152,6 +163,7 @@ struct queue {
 	bool expiring;                  /* there have been messages with an expiry of their own */
 	bool forget;                    /* purged: deduplication is to be forgotten with the next record */
 	bool reading;                   /* deliveries wait for the reader */
+	struct attempts *attempts;      /* receives that may be repeated: queue_attempt.c */
 	struct move_task *task;         /* its messages are being moved elsewhere */
 	struct queue_policy policy;     /* its strings are the catalogue's: see queue_policy() */
 	uint32_t *log_ids;              /* of the partitions, in the log */
@@ -253,6 +265,13 @@ bool queue_has_grave(const struct queue *q);            /* there is somewhere to
 void queue_bury(struct queue *q);
 void queue_burials_forget(struct queue *q);             /* it is about to vanish */
 void queue_burial_free(struct node *burial);            /* everything ends */
+
+/* ---- queue_attempt.c ---- */
+/* The leases that were given to a receive with this id, if all of them still run as they were given; else 0. */
+uint32_t attempt_find(struct queue *q, struct slice id, struct lease_ref ret[ATTEMPT_MESSAGES]);
+void attempt_note(struct queue *q, const struct cmd_receive *c);
+void attempts_free(struct queue *q);
+struct message *lease_of(struct queue *q, const struct lease_ref *ref);         /* NULL: it does not run as it was given */
 
 /* ---- queue_move.c ---- */
 struct move_task *moves_active(struct broker *b, uint32_t channel);

@@ -822,3 +822,74 @@ TEST(a_stopping_broker_answers_those_who_wait)
 	cmd_free(&c->head);
 	rig_close(&r);
 }
+
+static struct cmd_receive *attempt(struct rig *r, uint32_t channel, const char *id, uint32_t max)
+{
+	struct cmd_receive *c = (struct cmd_receive *)cmd_new(CMD_RECEIVE);
+
+	c->channel = channel;
+	c->max = max;
+	c->lease_ms = 30000;
+	c->attempt = cmd_copy(&c->head, slice_cstr(id));
+	return (struct cmd_receive *)rig_ask(r, &c->head, 1);
+}
+
+TEST(a_repeated_receive_is_given_the_same_messages_again)
+{
+	struct rig r;
+	struct queue_spec spec = fifo();
+
+	CHECK(rig_open(&r, 31));
+	uint32_t q = rig_queue(&r, "q.fifo", &spec);
+	for (int i = 0; i < 4; i++)
+		CHECK(rig_send_sqs(&r, q, (const char *[]){ "a", "b", "c", "d" }[i], "g", (const char *[]){ "1", "2", "3", "4" }[i]) == i);
+	struct cmd_receive *first = attempt(&r, q, "try-1", 2), *second, *third;
+	CHECK(first->ndeliveries == 2);
+	rig_wait(&r, 20000);
+	second = attempt(&r, q, "try-1", 10);
+	CHECK(second->ndeliveries == 2 && slice_is(second->deliveries[1].value, "b"));
+	CHECK(second->deliveries[0].generation == first->deliveries[0].generation && second->deliveries[0].receives == 1);
+	/* The leases began anew; another id gets nothing of the group. */
+	rig_wait(&r, 20000);
+	third = attempt(&r, q, "try-2", 10);
+	CHECK(third->ndeliveries == 0);
+	cmd_free(&third->head);
+	/* One that was deleted makes it a receive like any other. */
+	CHECK(rig_settle_one(&r, q, 1, &first->deliveries[0], 1, SETTLE_ACK, 0) == 0);
+	third = attempt(&r, q, "try-1", 10);
+	CHECK(third->ndeliveries == 0);
+	cmd_free(&third->head);
+	rig_wait(&r, 30000);
+	third = attempt(&r, q, "try-1", 10);
+	CHECK(third->ndeliveries == 3 && slice_is(third->deliveries[0].value, "b") && third->deliveries[0].receives == 2);
+	cmd_free(&first->head);
+	cmd_free(&second->head);
+	cmd_free(&third->head);
+	rig_close(&r);
+}
+
+TEST(no_more_is_given_out_than_may_be_in_flight)
+{
+	struct rig r;
+	struct queue_spec spec = standard();
+
+	CHECK(rig_open(&r, 32));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	for (int i = 0; i < 3; i++)
+		CHECK(rig_send_sqs(&r, q, "x", NULL, NULL) == i);
+	for (int i = 0; i < 3; i++) {
+		struct cmd_receive *c = (struct cmd_receive *)cmd_new(CMD_RECEIVE);
+		c->channel = q;
+		c->max = 10;
+		c->lease_ms = 30000;
+		c->in_flight_max = 2;
+		c->deadline_ms = i == 2 ? r.now_ms + 1000 : 0;
+		rig_send(&r, &c->head, 1);
+		rig_wait(&r, i == 2 ? 2000 : 0);
+		c = (struct cmd_receive *)rig_take(&r, CMD_RECEIVE, 1);
+		/* Those who wait are not told of a limit. */
+		CHECK(c && c->ndeliveries == (i == 0 ? 2 : 0) && c->head.error == (i == 1 ? -ERR_OVER_LIMIT : 0));
+		cmd_free(&c->head);
+	}
+	rig_close(&r);
+}

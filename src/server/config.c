@@ -41,6 +41,8 @@ static const struct name {
 	{ "sqs.access_key", "", "SQS access key id; when set, requests must be signed with it", TEXT, AT(sqs_access_key), 0, 0 },
 	{ "sqs.secret_key", "", "its secret", TEXT, AT(sqs_secret_key), 0, 0 },
 	{ "sqs.strict", "false", "purges, and creating a queue again, must wait 60 s, as at AWS", YES_NO, AT(sqs_strict), 0, 0 },
+	{ "sqs.in_flight_max", "120000", "messages of a queue that may be with receivers; more are not given out", NUMBER,
+	  AT(sqs_in_flight_max), 1, UINT32_MAX },
 	{ "sqs.region", "us-east-1", "region in ARNs", TEXT, AT(sqs_region), 0, 0 },
 	{ "sqs.account", "000000000000", "12-digit account id in queue URLs and ARNs", ACCOUNT, AT(sqs_account), 0, 0 },
 	{ "kafka.advertised", "", "HOST:PORT that Kafka clients are told; empty: the address they connected to", HOST_PORT,

@@ -53,6 +53,7 @@ struct config {
 	uint64_t transactional_id_expiration_ms;
 	uint64_t journal_file_bytes;
 	bool sqs_strict;
+	uint64_t sqs_in_flight_max;
 	struct config_item items[CONFIG_ITEMS_MAX];     /* in the order in which they were given */
 	unsigned nitems;
 };

@@ -182,6 +182,7 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 		.sqs_region = c->sqs_region,
 		.sqs_account = c->sqs_account,
 		.sqs_strict = c->sqs_strict,
+		.sqs_in_flight_max = (uint32_t)c->sqs_in_flight_max,
 		.group_initial_rebalance_ms = (uint32_t)c->group_initial_rebalance_ms,
 		.group_min_session_ms = (uint32_t)c->group_min_session_ms,
 		.group_max_session_ms = (uint32_t)c->group_max_session_ms,

@@ -105,6 +105,8 @@ void sqs_error_from_cmd(const struct cmd *c, struct sqs_error *e)
 		shape = "InvalidParameterValueException";
 	if (c->error == -ERR_NO_SUCH_CHANNEL || c->error == -ERR_NO_SUCH_PARTITION)
 		text = "The specified queue does not exist.";
+	if (c->error == -ERR_OVER_LIMIT && c->kind == CMD_RECEIVE)
+		text = "Too many messages are in flight: delete some of them, or wait until they are visible again.";
 	if (c->error == -ERR_DELETED_RECENTLY)
 		text = "You must wait 60 seconds after deleting a queue before you can create another with the same name.";
 	sqs_fail(e, shape, "%s", text);

@@ -108,7 +108,7 @@ static bool is_id(struct slice s)
 	return s.n >= 1 && s.n <= ID_BYTES;
 }
 
-static bool check_id(struct slice s, const char *what, struct sqs_error *e)
+bool check_id(struct slice s, const char *what, struct sqs_error *e)
 {
 	if (!s.p || is_id(s))
 		return true;

@@ -192,8 +192,6 @@ static bool choose_system(const struct receive_message_request *in, struct wante
 
 static bool check_numbers(const struct receive_message_request *in, struct sqs_error *e)
 {
-	if (in->receive_request_attempt_id.p)
-		return sqs_fail(e, "UnsupportedOperation", "The parameter ReceiveRequestAttemptId is not supported yet.");
 	if (in->has_max_number_of_messages && (in->max_number_of_messages < 1 || in->max_number_of_messages > 10))
 		return sqs_fail(e, "InvalidParameterValueException", "Value %d for parameter MaxNumberOfMessages is invalid. "
 				"Reason: Must be between 1 and 10, if provided.", in->max_number_of_messages);
@@ -204,6 +202,14 @@ static bool check_numbers(const struct receive_message_request *in, struct sqs_e
 		return sqs_fail(e, "InvalidParameterValueException", "Value %d for parameter VisibilityTimeout is invalid. Reason: Must be "
 				">= 0 and <= 43200, if provided.", in->visibility_timeout);
 	return true;
+}
+
+static bool check_attempt(struct slice id, bool fifo, struct sqs_error *e)
+{
+	if (!id.p || fifo)
+		return check_id(id, "ReceiveRequestAttemptId", e);
+	return sqs_fail(e, "InvalidParameterValueException", "Value %.*s for parameter ReceiveRequestAttemptId is invalid. Reason: The request "
+			"include parameter that is not valid for this queue type.", (int)(id.n < 200 ? id.n : 200), (const char *)id.p);
 }
 
 static int64_t lease_ms(const struct receive_message_request *in, const struct queue_policy *p)
@@ -226,7 +232,8 @@ void sqs_on_receive_message(struct sqs *s, struct request *r)
 		return;
 	policy = &ch->queue->spec->policy;
 	r->state = sqs_alloc(s, sizeof(struct wanted));
-	if (!r->state || !check_numbers(in, &e) || !choose_system(in, r->state, &e)) {
+	if (!r->state || !check_numbers(in, &e) || !check_attempt(in->receive_request_attempt_id, policy->fifo, &e) ||
+	    !choose_system(in, r->state, &e)) {
 		sqs_answer_error(s, &e);
 		return;
 	}
@@ -240,6 +247,8 @@ void sqs_on_receive_message(struct sqs *s, struct request *r)
 	c->max = in->has_max_number_of_messages ? (uint32_t)in->max_number_of_messages : 1;
 	c->deadline_ms = wait_ms > 0 ? host_now(s->session.host) + wait_ms : 0;
 	c->lease_ms = lease_ms(in, policy);
+	c->attempt = cmd_copy(&c->head, in->receive_request_attempt_id);
+	c->in_flight_max = s->session.host->settings->sqs_in_flight_max;
 	r->reply = received;
 	sqs_ask(s, &c->head, ch->shard, 0);
 }

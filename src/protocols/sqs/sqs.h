@@ -150,6 +150,8 @@ struct send_fields {                    /* what SendMessage and a batch entry ha
 };
 bool outgoing_check(struct sqs *s, const struct channel *ch, const struct send_fields *f, bool in_batch,
 		    struct outgoing *ret, struct sqs_error *e);
+/* Null, or 1 to 128 letters, digits and punctuation marks. */
+bool check_id(struct slice s, const char *what, struct sqs_error *e);
 void to_hex(const uint8_t *p, size_t n, char *ret);     /* 2 * n characters and a zero */
 void md5_hex(struct slice s, char ret[33]);
 void md5_attributes(const struct sqs_attribute *a, uint32_t n, char ret[33]);
