@@ -199,7 +199,8 @@ static bool check_numbers(const struct receive_message_request *in, struct sqs_e
 		return sqs_fail(e, "InvalidParameterValueException", "Value %d for parameter WaitTimeSeconds is invalid. "
 				"Reason: Must be >= 0 and <= 20, if provided.", in->wait_time_seconds);
 	if (in->has_visibility_timeout && (in->visibility_timeout < 0 || in->visibility_timeout > 43200))
-		return sqs_fail(e, "InvalidParameterValueException", "Value %d for parameter VisibilityTimeout is invalid. Reason: Must be "
+		return sqs_fail(e, "InvalidParameterValueException", "Value %d for parameter VisibilityTimeout is invalid. "
+		"Reason: Must be "
 				">= 0 and <= 43200, if provided.", in->visibility_timeout);
 	return true;
 }
@@ -208,7 +209,8 @@ static bool check_attempt(struct slice id, bool fifo, struct sqs_error *e)
 {
 	if (!id.p || fifo)
 		return check_id(id, "ReceiveRequestAttemptId", e);
-	return sqs_fail(e, "InvalidParameterValueException", "Value %.*s for parameter ReceiveRequestAttemptId is invalid. Reason: The request "
+	return sqs_fail(e, "InvalidParameterValueException", "Value %.*s for parameter ReceiveRequestAttemptId is invalid. "
+	"Reason: The request "
 			"include parameter that is not valid for this queue type.", (int)(id.n < 200 ? id.n : 200), (const char *)id.p);
 }
 

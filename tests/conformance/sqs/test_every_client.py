@@ -73,7 +73,8 @@ def start(name, server):
     return Driver(command, server.sqs, cwd=folder)
 
 
-@pytest.fixture(params=os.environ.get("HAWSER_TEST_CLIENTS", "").split() or list(COMMANDS))
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name))
+                        for name in os.environ.get("HAWSER_TEST_CLIENTS", "").split() or COMMANDS])
 def client(request, server, drivers):
     """One that a scenario has hung is started again."""
     if request.param not in drivers or not drivers[request.param].alive():
