@@ -4,13 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "admin/api.h"
 #include "admin/parts.h"
 #include "base/utf8.h"
 #include "wire/aws.h"
 #include "wire/base64.h"
 
 enum {
-	BODY_MAX = 64 * 1024, REQUEST_MS = 10000, ARENA_BYTES = 16 << 20, ANSWER_MAX = 8 << 20,
+	REQUEST_MS = 10000, ARENA_BYTES = 16 << 20, ANSWER_MAX = 8 << 20,
 	CREDENTIALS_MAX = 1024,
 };
 
@@ -93,7 +94,10 @@ static void answer_request(struct admin *a)
 {
 	struct admin_request *r = &a->request;
 	struct bytes body = BYTES_MAX(ANSWER_MAX);
+	bool json = r->conclude || r->error || !r->print;
 
+	if (r->conclude)
+		r->conclude(a);
 	if (!r->error && r->print)
 		r->print(a, &body);
 	else if (!r->error)
@@ -110,10 +114,12 @@ static void answer_request(struct admin *a)
 	}
 	if (r->error || !r->print)
 		bytes_add_u8(&body, '\n');
+	if (r->release)
+		r->release(a);
 	r->busy = false;
 	host_timer(a->session.host, host_now(a->session.host) + REQUEST_MS);
-	answer(a, r->keep_alive, r->head, r->error ? status_of(r->error) : 200,
-	       r->error || !r->print ? "application/json" : prometheus, bytes_slice(&body));
+	answer(a, r->keep_alive, r->head, r->error ? status_of(r->error) : r->status ? r->status : 200,
+	       json ? "application/json" : prometheus, bytes_slice(&body));
 	bytes_free(&body);
 	arena_free(&r->arena);
 	a->session.host->calls->pause(a->session.host, false);
@@ -257,7 +263,7 @@ static int check_password(struct admin *a, struct slice given)
 	return e;
 }
 
-/* Who says nothing is let in from this machine only. */
+/* Who says nothing is let in from this machine only, and only as long as nobody has been made a user. */
 static void authenticate(struct admin *a, const struct http_request *r)
 {
 	const struct host *host = a->session.host;
@@ -265,6 +271,8 @@ static void authenticate(struct admin *a, const struct http_request *r)
 
 	if (given.p)
 		a->request.error = check_password(a, given);
+	else if (gate_has_users(host->gate))
+		a->request.error = fail(&a->request.why, -ERR_REFUSED, "say who you are: user and password");
 	else if (!names_this_machine(r))
 		a->request.error = fail(&a->request.why, -ERR_REFUSED, "say who you are, or ask for localhost");
 	else
@@ -315,18 +323,32 @@ static void decode(struct admin *a, const struct http_request *http, const struc
 		r->error = aws_decode_json(r->api->request, slice_of(text, from.n), &r->arena, in, &r->why);
 }
 
+/* Whoever has a tag may look, administrators may do everything. */
+static bool may(struct admin *a, enum operation op)
+{
+	const struct gate *gate = a->session.host->gate;
+
+	return a->principal.administrator || (op == OP_DESCRIBE && (gate_has_tag(gate, &a->principal, "monitoring") ||
+								    gate_has_tag(gate, &a->principal, "management")));
+}
+
+/* Without a route it is one of /api. */
 static void begin(struct admin *a, const struct http_request *http, const struct route *route)
 {
 	struct admin_request *r = &a->request;
 
 	*r = (struct admin_request){
 		.busy = true, .keep_alive = http->keep_alive, .head = slice_is(http->method, "HEAD"),
-		.api = &admin_apis[route->api], .arena = ARENA_MAX(ARENA_BYTES),
+		.api = route ? &admin_apis[route->api] : NULL, .arena = ARENA_MAX(ARENA_BYTES),
 	};
 	a->session.host->calls->pause(a->session.host, true);
 	host_timer(a->session.host, 0);
 	authenticate(a, http);
-	if (!r->error && !gate_allows(a->session.host->gate, &a->principal, route->operation, SLICE("/"), SLICE("")))
+	if (!route) {
+		api_begin(a, http);
+		return;
+	}
+	if (!r->error && !may(a, route->operation))
 		admin_fail(a, -ERR_REFUSED, "user '%s' may not do this", a->principal.name);
 	if (!r->error)
 		decode(a, http, route);
@@ -363,7 +385,7 @@ static void dispatch(struct admin *a, const struct http_request *r)
 
 	if (healthz || metrics)
 		snprintf(a->allowed, sizeof a->allowed, "GET, HEAD");
-	if (route) {
+	if (route || api_is(r->path)) {
 		begin(a, r, route);
 		go_on(a);
 	} else if (*a->allowed && !((healthz || metrics) && is_method(r, "GET"))) {
@@ -386,7 +408,7 @@ static struct session *admin_open(struct host *host)
 	if (!a)
 		return NULL;
 	a->session = (struct session){ .protocol = &admin_protocol, .host = host };
-	a->http.body_max = BODY_MAX;
+	a->http.body_max = API_BODY_MAX;
 	host_timer(host, host_now(host) + REQUEST_MS);
 	return &a->session;
 }

@@ -23,9 +23,17 @@ struct admin_figures {
 	const char *durability;         /* "fsync" or "os" */
 };
 
+struct admin_listener {
+	const char *protocol;           /* "amqp" */
+	char host[64];
+	uint16_t port;
+};
+
 struct admin_source {
 	void (*figures)(void *ctx, struct admin_figures *ret);
 	void *ctx;
+	const struct admin_listener *listeners;
+	uint32_t nlisteners;
 };
 
 extern const struct protocol admin_protocol;

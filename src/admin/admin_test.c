@@ -17,7 +17,7 @@ struct fake {
 	int64_t now_ms, timer_ms;
 	bool closed, paused;
 	struct catalogue catalogue;
-	struct gate *gate;
+	struct gate *configured, *gate;
 	struct node asked;              /* commands that nobody has answered yet */
 };
 
@@ -83,9 +83,9 @@ static struct fake *begin(void)
 	if (!f)
 		abort();
 	f->settings.admin = &source;
-	if (gate_new(&f->gate) < 0 || gate_add_user(f->gate, "ada", "secret", true) < 0)
-		abort();
 	catalogue_init(&f->catalogue, &topic_policy_default, /* seed = */ 1);
+	if (gate_new(&f->configured) < 0 || gate_over(f->configured, catalogue_decrees(&f->catalogue), &f->gate) < 0)
+		abort();
 	catalogue_add_vhost(&f->catalogue, SLICE("/"));
 	list_init(&f->asked);
 	f->peer.loopback = true;
@@ -105,6 +105,7 @@ static void end(struct fake *f)
 	bytes_free(&f->out);
 	catalogue_clear(&f->catalogue);
 	gate_free(f->gate);
+	gate_free(f->configured);
 	free(f);
 }
 
@@ -154,7 +155,7 @@ TEST(a_malformed_request_is_answered_and_ends_the_connection)
 	end(f);
 
 	f = begin();
-	CHECK(says(f, "POST / HTTP/1.1\r\nContent-Length: 65537\r\n\r\n", "HTTP/1.1 413 Content Too Large\r\nContent-Type: text/plain\r\n"
+	CHECK(says(f, "POST / HTTP/1.1\r\nContent-Length: 8388609\r\n\r\n", "HTTP/1.1 413 Content Too Large\r\nContent-Type: text/plain\r\n"
 		   "Content-Length: 25\r\nConnection: close\r\n\r\nthe request is malformed\n") && f->closed);
 	end(f);
 }
@@ -442,6 +443,7 @@ TEST(who_is_not_on_this_machine_must_say_who_he_is)
 
 	f->peer.loopback = false;
 	CHECK(get(f, "/v1/topics") && status_is(f, "401") && strstr((char *)f->out.p, "WWW-Authenticate: Basic"));
+	CHECK(gate_add_user(f->configured, "ada", "secret", true) == 0);
 	CHECK(get_with(f, "/v1/topics", "Authorization: Basic YWRhOnNlY3JldA==\r\n", 0) && status_is(f, "200"));
 	CHECK(get_with(f, "/v1/topics", "Authorization: Basic YWRhOndyb25n\r\n", 0) && status_is(f, "401"));
 	CHECK(get_with(f, "/v1/topics", "Authorization: Basic !\r\n", 0) && status_is(f, "401"));

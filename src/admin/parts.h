@@ -41,6 +41,9 @@ struct admin_request {
 	void (*reply)(struct admin *a, struct cmd *c);  /* `c` is freed behind it */
 	void (*finish)(struct admin *a);
 	void (*print)(struct admin *a, struct bytes *out);      /* the answer is text, for Prometheus; NULL: `out` as JSON */
+	void (*conclude)(struct admin *a);      /* /api: before it is answered */
+	void (*release)(struct admin *a);       /* ...and after that */
+	int status;                     /* if not 200 */
 	void *state;                    /* of the functions above */
 };
 

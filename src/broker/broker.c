@@ -91,6 +91,9 @@ static handler *const handlers[CMD_KINDS] = {
 	[CMD_CANCEL]           = on_cancel,
 	[CMD_SESSION_GONE]     = on_session_gone,
 	[CMD_CLOSE_CONNECTION] = on_close_connection,
+	[CMD_CONNECT]          = on_connect,
+	[CMD_CONNECTIONS]      = on_connections,
+	[CMD_DISCONNECT]       = on_disconnect,
 	[SHARD_CATALOGUE]      = on_shard_catalogue,
 	[SHARD_RESYNC]         = on_shard_resync,
 	[SHARD_INSPECT]        = on_shard_inspect,
@@ -536,6 +539,7 @@ static void broker_free(struct broker *b, void (*close)(struct cluster *c))
 	partitions_free(b);
 	if (b->compaction)
 		compaction_close(b);
+	connections_close(b);
 	catalogue_close(b);
 	close(b->cluster);
 	MAP_EACH(&b->asks, e)

@@ -171,7 +171,8 @@ static void remove_exclusive(struct catalogue *c, struct queue_view *v)
 static bool policy_is(const struct queue_policy *a, const struct queue_policy *b)
 {
 	return a->ttl_ms == b->ttl_ms && a->expires_ms == b->expires_ms && a->max_length == b->max_length &&
-	       a->max_bytes == b->max_bytes && a->reject_publish == b->reject_publish && a->max_receives == b->max_receives &&
+	       a->max_bytes == b->max_bytes && a->reject_publish == b->reject_publish && a->reject_dead == b->reject_dead
+			&& a->max_receives == b->max_receives &&
 	       a->dead_exchange.p == b->dead_exchange.p && a->dead_key.p == b->dead_key.p;
 }
 
@@ -672,6 +673,37 @@ bool catalogue_exchange(const struct catalogue *c, struct slice vhost, struct sl
 		.auto_delete = x->auto_delete, .internal = x->internal, .bindings = x->nbindings,
 	};
 	return true;
+}
+
+bool catalogue_next_vhost(const struct catalogue *c, uint32_t *at, struct slice *ret)
+{
+	const struct map_entry *e = map_next(&c->vhosts, at);
+
+	if (e)
+		*ret = map_key(e);
+	return e;
+}
+
+bool catalogue_next_exchange(const struct catalogue *c, struct slice vhost, uint32_t *at, struct exchange_info *ret)
+{
+	const struct vhost *v = find_vhost(c, vhost);
+	const struct map_entry *e = v ? map_next(&v->exchanges, at) : NULL;
+
+	return e && catalogue_exchange(c, vhost, map_key(e), ret);
+}
+
+bool catalogue_next_binding(const struct catalogue *c, struct slice vhost, uint32_t *at, struct binding_info *ret)
+{
+	const struct vhost *v = find_vhost(c, vhost);
+	const struct map_entry *e = v ? map_next(&v->bindings, at) : NULL;
+	const struct binding *bind = e ? e->value : NULL;
+
+	if (bind)
+		*ret = (struct binding_info){
+			.source = bind->source->name, .key = bind->key, .arguments = bind->arguments, .to_exchange = bind->to_exchange,
+			.destination = bind->to_exchange ? bind->to_exchange->name : bind->to_channel->channel.name,
+		};
+	return bind;
 }
 
 bool catalogue_bound(const struct catalogue *c, struct slice vhost, struct slice exchange, struct slice destination,

@@ -13,7 +13,13 @@
 
 struct catalogue;
 struct exchange;
+struct exchange_info;
 struct decrees;
+
+struct binding_info {
+	struct slice source, destination, key, arguments;
+	bool to_exchange;
+};
 
 struct queue_view {
 	const struct queue_spec *spec;  /* as declared; the catalogue's, and shared by those that are declared alike */
@@ -47,6 +53,10 @@ const struct channel *catalogue_channel_by_uuid(const struct catalogue *c, const
 /* All channels of a virtual host in the order of creation: *at = 0 first; NULL at the end. */
 const struct channel *catalogue_next_channel(const struct catalogue *c, struct slice vhost, uint32_t *at);
 bool catalogue_has_vhost(const struct catalogue *c, struct slice vhost);
+/* All virtual hosts: *at = 0 first; false at the end.  Their exchanges ("" is the default one) and bindings, likewise. */
+bool catalogue_next_vhost(const struct catalogue *c, uint32_t *at, struct slice *ret);
+bool catalogue_next_exchange(const struct catalogue *c, struct slice vhost, uint32_t *at, struct exchange_info *ret);
+bool catalogue_next_binding(const struct catalogue *c, struct slice vhost, uint32_t *at, struct binding_info *ret);
 /* What administrators have said; the pointer is good as long as the catalogue's. */
 const struct decrees *catalogue_decrees(const struct catalogue *c);
 /* The policies that hold for a queue (or exchange), with the operators' or without: "" when there is none. */

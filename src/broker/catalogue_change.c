@@ -326,6 +326,8 @@ void on_change(struct broker *b, struct cmd *c)
 void on_close_connection(struct broker *b, struct cmd *c)
 {
 	const struct catalogue *cat = b->catalogue;
+
+	connections_forget(b, c->connection);
 	struct catalogue_record r = { .kind = RECORD_CONNECTION_CLOSED, .connection = (int64_t)c->connection };
 
 	if (b->options.shard != 0) {

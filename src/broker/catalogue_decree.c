@@ -179,6 +179,8 @@ int do_revoke(struct scene *s)
 		delete_vhost(s);
 	if (name.kind == DECREE_USER)
 		revoke_all(s->c, SLICE_NULL, name.name);
+	if (name.kind == DECREE_USER || name.kind == DECREE_VHOST)
+		connections_revoked(s->b, name.kind == DECREE_VHOST ? name.vhost : SLICE_NULL, name.name);
 	revoke(s->c, name);
 	return is_policy(name.kind) ? follow_policies(s, s->vhost) : 0;
 }

@@ -14,7 +14,7 @@
 enum { POLICIES = 0, OPERATORS = 1 };
 
 /* What a policy may be applied to: "all", "queues"... */
-enum target { CLASSIC = 1, QUORUM = 2, STREAM = 4, EXCHANGE = 8 };
+enum target { NOTHING = 0, CLASSIC = 1, QUORUM = 2, STREAM = 4, EXCHANGE = 8 };
 
 static const struct { const char *name; int targets; } scopes[] = {
 	{ "all", CLASSIC | QUORUM | STREAM | EXCHANGE }, { "queues", CLASSIC | QUORUM | STREAM }, { "exchanges", EXCHANGE },
@@ -98,6 +98,7 @@ int rules_read(struct catalogue *c, struct vhost *v)
 
 /* -------------------------------------------------------------------------------------------------------- applying ---- */
 
+/* None holds for the broker's own queues. */
 static const struct decree *find_rule(const struct rules *rules, struct slice name, enum target target)
 {
 	for (uint32_t i = 0; i < rules->n; i++)
@@ -110,6 +111,8 @@ static enum target target_of(const struct queue_spec *s)
 {
 	struct table_value v;
 
+	if (s->policy.passes_on)
+		return NOTHING;
 	if (s->origin != ORIGIN_AMQP || !table_find(s->arguments, SLICE("x-queue-type"), &v) || v.type != 'S')
 		return CLASSIC;
 	return slice_is(v.bytes, "quorum") ? QUORUM : slice_is(v.bytes, "stream") ? STREAM : CLASSIC;
@@ -159,8 +162,10 @@ static void apply_words(const struct decree *policy, const struct decree *operat
 
 	if (!overflow.p)
 		overflow = text_in(policy, "+overflow");
-	if (overflow.p && !has_argument(s, "x-overflow"))
-		p->reject_publish = slice_is(overflow, "reject-publish");
+	if (overflow.p && !has_argument(s, "x-overflow")) {
+		p->reject_dead = slice_is(overflow, "reject-publish-dlx");
+		p->reject_publish = p->reject_dead || slice_is(overflow, "reject-publish");
+	}
 	if (!p->dead_exchange.p && !p->dead_channel.p)
 		p->dead_exchange = dead;
 	if (!p->dead_key.p && p->dead_exchange.p)

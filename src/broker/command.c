@@ -47,6 +47,10 @@ static const struct { const char *name; size_t size; } kinds[CMD_KINDS] = {
 	[CMD_CANCEL]           = { "cancel", sizeof(struct cmd_cancel) },
 	[CMD_SESSION_GONE]     = { "session-gone", sizeof(struct cmd) },
 	[CMD_CLOSE_CONNECTION] = { "close-connection", sizeof(struct cmd) },
+	[CMD_CONNECT]          = { "connect", sizeof(struct cmd_connect) },
+	[CMD_CONNECTIONS]      = { "connections", sizeof(struct cmd_connections) },
+	[CMD_DISCONNECT]       = { "disconnect", sizeof(struct cmd_disconnect) },
+	[EVENT_CLOSE]          = { "close", sizeof(struct event_close) },
 	[EVENT_DELIVER]        = { "deliver", sizeof(struct event_deliver) },
 	[EVENT_CANCELLED]      = { "cancelled", sizeof(struct event_cancelled) },
 	[SHARD_CATALOGUE]      = { "shard-catalogue", sizeof(struct shard_catalogue) },
@@ -136,7 +140,7 @@ const char *cmd_name(enum cmd_kind kind)
 
 bool cmd_goes_back(const struct cmd *c)
 {
-	return c->answered || c->kind == EVENT_DELIVER || c->kind == EVENT_CANCELLED;
+	return c->answered || c->kind == EVENT_DELIVER || c->kind == EVENT_CANCELLED || c->kind == EVENT_CLOSE;
 }
 
 int cmd_fail(struct cmd *c, int e, const char *format, ...)

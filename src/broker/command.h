@@ -70,9 +70,13 @@ enum cmd_kind {
 	CMD_CANCEL,             /* answer the waiting command of this session with this tag now, with what there is */
 	CMD_SESSION_GONE,       /* requeue what the session holds, drop its consumers and waiting commands; no answer */
 	CMD_CLOSE_CONNECTION,   /* to shard 0: delete the exclusive queues of this connection; answered when done */
+	CMD_CONNECT,            /* to shard 0: this connection is in use: by whom?  Again when that has changed */
+	CMD_CONNECTIONS,        /* to shard 0: which are there? */
+	CMD_DISCONNECT,         /* to shard 0: close some */
 	/* from the broker to a session, unasked */
 	EVENT_DELIVER,
 	EVENT_CANCELLED,        /* the consumer is gone, because its queue is */
+	EVENT_CLOSE,            /* an administrator wants this connection closed */
 	/* between shards (sessions never see them) */
 	SHARD_CATALOGUE,        /* shard 0 tells the others a catalogue change; answered when it is durable there */
 	SHARD_RESYNC,
@@ -203,6 +207,43 @@ struct cmd_change {
 	/* back */
 	uint64_t ret_messages;          /* deletes: messages that were ready; CREATE: as for stats, 0 */
 	uint32_t ret_channel;           /* id of the channel created or found */
+};
+
+/* ---------------------------------------------------------------------------------------------- connections ---- */
+
+struct connection_facts {
+	uint64_t connection;            /* filled by shard 0 */
+	struct slice user, vhost;
+	struct slice name;              /* "127.0.0.1:50112 -> 127.0.0.1:5672" */
+	struct slice protocol;          /* "AMQP 0-9-1" */
+	struct slice product;           /* what the client says it is; null */
+	uint32_t channels;
+	int64_t since_ms;
+};
+
+struct cmd_connect {
+	struct cmd head;                /* -ERR_OVER_LIMIT, -ERR_NO_SUCH_VHOST, with RabbitMQ's reason */
+	struct connection_facts facts;
+	bool unlimited;                 /* limits of users do not count */
+	bool tells;                     /* nobody waits for the answer */
+};
+
+struct cmd_connections {
+	struct cmd head;
+	struct connection_facts *ret;
+	uint32_t ret_n;
+};
+
+struct cmd_disconnect {
+	struct cmd head;
+	struct slice name, vhost, user; /* those for which all of these are so; null: any */
+	struct slice reason;
+	uint32_t ret_n;
+};
+
+struct event_close {
+	struct cmd head;
+	struct slice reason;
 };
 
 /* ------------------------------------------------------------------------------------------------ by offset ---- */

@@ -86,6 +86,7 @@ struct broker {
 	struct groups *groups;
 	struct compaction *compaction;
 	struct transactions *transactions;
+	struct map connections;         /* connections.c: those that have told shard 0 of themselves */
 	struct map enlists;             /* enlist.c: commands that wait for a transaction's coordinator */
 	struct heap timers;             /* struct timer */
 	struct node inbox;              /* commands and answers to this very broker: handled at the next flush */
@@ -186,6 +187,15 @@ int  catalogue_restore(struct broker *b, struct slice in, struct why *why);
 void catalogue_stats(const struct broker *b, struct broker_stats *ret);
 void on_change(struct broker *b, struct cmd *c);
 void on_close_connection(struct broker *b, struct cmd *c);
+
+/* ---- connections.c ---- */
+void connections_close(struct broker *b);
+void on_connect(struct broker *b, struct cmd *c);
+void on_connections(struct broker *b, struct cmd *c);
+void on_disconnect(struct broker *b, struct cmd *c);
+void connections_forget(struct broker *b, uint64_t connection);
+/* A virtual host or (vhost null) a user has been deleted. */
+void connections_revoked(struct broker *b, struct slice vhost, struct slice user);
 void on_shard_catalogue(struct broker *b, struct cmd *c);
 void on_shard_resync(struct broker *b, struct cmd *c);
 void on_shard_inspect(struct broker *b, struct cmd *c);

@@ -199,6 +199,23 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 	};
 }
 
+/* For those who ask the admin listener which there are. */
+static void tell_listeners(const struct runtime_options *o, struct admin_source *source)
+{
+	static struct admin_listener all[sizeof o->listeners / sizeof *o->listeners];
+
+	for (unsigned i = 0; i < o->nlisteners; i++) {
+		const struct listener *l = &o->listeners[i];
+		const char *colon = strrchr(l->address, ':');
+
+		all[i].protocol = l->protocol == &admin_protocol ? "http" : l->protocol->name;
+		all[i].port = colon ? (uint16_t)atoi(colon + 1) : 0;
+		snprintf(all[i].host, sizeof all[i].host, "%.*s", colon ? (int)(colon - l->address) : 0, l->address);
+	}
+	source->listeners = all;
+	source->nlisteners = o->nlisteners;
+}
+
 struct figures {
 	struct runtime *runtime;
 	int64_t started_ms;
@@ -261,7 +278,7 @@ int serve(int argc, char **argv)
 	static struct config config;            /* these live as long as the process */
 	static struct runtime_options options;
 	static struct figures figures;
-	static const struct admin_source source = { .figures = take_figures, .ctx = &figures };
+	static struct admin_source source = { .figures = take_figures, .ctx = &figures };
 	struct runtime *rt = NULL;
 	struct gate *gate = NULL;
 	struct why why = { "" };
@@ -284,6 +301,7 @@ int serve(int argc, char **argv)
 	wire_up(&config, gate, &source, &options);
 	if (open_listeners(&config, gate, &options, &why) < 0)
 		return complain(&why);
+	tell_listeners(&options, &source);
 	if (runtime_start(&options, &rt, &why) < 0) {
 		complain(&why);
 		_exit(EXIT_FAILURE);    /* threads run that exit() would pull the ground from under */

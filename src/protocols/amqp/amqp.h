@@ -103,7 +103,6 @@ struct conn {
 	uint8_t missed;                 /* checks without a byte */
 	bool paused;                    /* what the host was told */
 	bool told_blocked;
-	bool has_exclusive;             /* it may own exclusive queues */
 	bool fence_all;                 /* connection.close waits for the publishes of all channels */
 	bool starved;                   /* consumers wait for credit until the output has drained */
 	bool owes_close_ok;             /* when the exclusive queues are gone */
@@ -114,6 +113,10 @@ struct conn {
 	int64_t beat_ms, check_ms;      /* next heartbeat to send, next check of the peer's; 0: off */
 	struct principal who;
 	struct name vhost;
+	struct name product;            /* what the client says it is */
+	int64_t since_ms;               /* shard 0 has been told of us; 0: it has not */
+	uint16_t opening;               /* the channel that shard 0 was asked for */
+	uint32_t told_channels;         /* what shard 0 knows of them */
 	struct name may_write;          /* the exchange that was written to last: it was allowed... */
 	uint64_t allowed_at;            /* ...by the gate of this version */
 	struct map channels;            /* number -> struct chan */
@@ -248,6 +251,9 @@ void connection_tick(struct conn *c, int64_t now_ms);
 bool connection_must_wait(const struct conn *c);
 void connection_pause(struct conn *c);
 bool amqp_allows(struct conn *c, enum operation op, struct slice name);
+/* Tell shard 0 who we are and how many channels we have, or shall have.  It may refuse: `then` sees the answer. */
+int connection_register(struct conn *c, uint32_t channels, answer *then);
+void connection_tell(struct conn *c);   /* the same when the number of channels has changed, without waiting */
 /* A routing key, if the exchange is of the type topic. */
 bool amqp_allows_topic(struct conn *c, enum operation op, const struct exchange_info *x, struct slice key);
 

@@ -238,14 +238,36 @@ static int closing_method(struct conn *c, struct chan *ch)
 	return 0;
 }
 
+static int open_channel(struct conn *c, uint16_t number)
+{
+	struct chan *ch;
+	int r = channel_new(c, number, &ch);
+
+	if (r == 0)
+		send_method(c, number, &channel_open_ok_msg, &(struct channel_open_ok){ .channel_id = SLICE("") });
+	return r;
+}
+
+static int channel_permitted(struct conn *c, struct chan *ch, struct cmd *cmd)
+{
+	if (cmd->error == -ERR_OVER_LIMIT)
+		return refuse(c, 530, "%s", cmd->reason ? cmd->reason : "too many channels");
+	return cmd->error ? refuse_answer(c, cmd) : open_channel(c, c->opening);
+}
+
+/* Where the user has a limit, shard 0 knows whether there may be one more. */
+static int ask_for_channel(struct conn *c, uint16_t number)
+{
+	if (gate_user_limit(host_of(c)->gate, &c->who, "max-channels") < 0)
+		return open_channel(c, number);
+	c->opening = number;
+	return connection_register(c, c->channels.count + 1, channel_permitted);
+}
+
 static int run(struct conn *c, uint16_t number, struct chan *ch, int at, const void *args)
 {
-	if (c->method == AMQP_CHANNEL_OPEN && !ch) {
-		int r = channel_new(c, number, &ch);
-		if (r == 0)
-			send_method(c, number, &channel_open_ok_msg, &(struct channel_open_ok){ .channel_id = SLICE("") });
-		return r;
-	}
+	if (c->method == AMQP_CHANNEL_OPEN && !ch)
+		return ask_for_channel(c, number);
 	if (!ch)
 		return refuse(c, 504, "expected 'channel.open'");
 	if (methods[at].flags & FENCE && ch->inflight) {

@@ -11,6 +11,7 @@
 #include "protocols/amqp/amqp.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 #include "wire/table.h"
 
@@ -192,6 +193,14 @@ static void read_capabilities(struct conn *c, struct slice properties)
 	c->may_close = capability(v.bytes, "authentication_failure_close");
 }
 
+static void read_product(struct conn *c, struct slice properties)
+{
+	struct table_value v;
+
+	if (table_find(properties, SLICE("product"), &v) && v.type == 'S')
+		name_set(&c->product, v.bytes);
+}
+
 /* PLAIN: [authorisation identity] NUL user NUL password. */
 static bool read_plain(struct slice r, struct slice *user, struct slice *password)
 {
@@ -241,6 +250,7 @@ static int on_start_ok(struct conn *c, const void *m)
 	if (table_check(ok->client_properties, NULL) < 0)
 		return refuse(c, 502, "malformed client properties");
 	read_capabilities(c, ok->client_properties);
+	read_product(c, ok->client_properties);
 
 	if (slice_is(ok->mechanism, "PLAIN"))
 		readable = read_plain(ok->response, &user, &password);
@@ -286,6 +296,60 @@ static int on_tune_ok(struct conn *c, const void *m)
 	return 0;
 }
 
+/* ------------------------------------------------------------------------------------- what shard 0 knows of us ---- */
+
+static struct cmd_connect *describe(struct conn *c, uint32_t channels)
+{
+	struct cmd_connect *cmd = (struct cmd_connect *)cmd_new(CMD_CONNECT);
+	const struct peer *peer = host_of(c)->peer;
+	char name[160];
+
+	if (!cmd)
+		return NULL;
+	snprintf(name, sizeof name, "%s -> %s", peer->address, peer->local);
+	cmd->facts = (struct connection_facts){
+		.user = cmd_copy(&cmd->head, slice_cstr(c->who.name)), .vhost = cmd_copy(&cmd->head, vhost_of(c)),
+		.name = cmd_copy(&cmd->head, slice_cstr(name)), .protocol = SLICE("AMQP 0-9-1"),
+		.product = cmd_copy(&cmd->head, name_slice(&c->product)), .channels = channels, .since_ms = c->since_ms,
+	};
+	cmd->unlimited = c->who.unlimited;
+	c->told_channels = channels;
+	return cmd;
+}
+
+int connection_register(struct conn *c, uint32_t channels, answer *then)
+{
+	struct cmd_connect *cmd = describe(c, channels);
+
+	return ask(c, NULL, cmd ? &cmd->head : NULL, /* shard = */ 0, /* no_wait = */ false, then);
+}
+
+void connection_tell(struct conn *c)
+{
+	struct cmd_connect *cmd = c->phase == OPEN && c->told_channels != c->channels.count ? describe(c, c->channels.count) : NULL;
+
+	if (!cmd)
+		return;
+	cmd->tells = true;
+	cmd->head.to_shard = 0;
+	host_send(host_of(c), &cmd->head);
+}
+
+static int registered(struct conn *c, struct chan *ch, struct cmd *cmd)
+{
+	if (c->phase != OPENING)        /* it was given up meanwhile */
+		return 0;
+	if (cmd->error == -ERR_OVER_LIMIT || cmd->error == -ERR_NO_SUCH_VHOST)
+		return refuse(c, 530, "%s", cmd->reason ? cmd->reason : "the connection is refused");
+	if (cmd->error)
+		return refuse_answer(c, cmd);
+	c->deadline_ms = 0;
+	become(c, OPEN);
+	send_method(c, 0, &connection_open_ok_msg, &(struct connection_open_ok){ .known_hosts = SLICE("") });
+	connection_timer(c);
+	return 0;
+}
+
 static int on_open(struct conn *c, const void *m)
 {
 	const struct connection_open *open = m;
@@ -295,10 +359,8 @@ static int on_open(struct conn *c, const void *m)
 	if (!gate_allows_vhost(host_of(c)->gate, &c->who, open->virtual_host))
 		return refuse(c, 530, "access to vhost '%.*s' refused for user '%s'", SLICE_ARGS(open->virtual_host), c->who.name);
 	name_set(&c->vhost, open->virtual_host);
-	c->deadline_ms = 0;
-	become(c, OPEN);
-	send_method(c, 0, &connection_open_ok_msg, &(struct connection_open_ok){ .known_hosts = SLICE("") });
-	return 0;
+	c->since_ms = host_now(host_of(c));
+	return connection_register(c, 0, registered);
 }
 
 /* The new secret must be this user's password still; nobody is thrown out who was in. */
@@ -364,10 +426,10 @@ static int say_goodbye(struct conn *c, struct chan *ch, struct cmd *cmd)
 	return 0;
 }
 
-/* Exclusive queues are gone before the client sees the end. */
+/* Exclusive queues are gone, and shard 0 has forgotten us, before the client sees the end. */
 static int leave(struct conn *c, bool owes_close_ok)
 {
-	struct cmd *cmd = c->has_exclusive ? cmd_new(CMD_CLOSE_CONNECTION) : NULL;
+	struct cmd *cmd = c->since_ms ? cmd_new(CMD_CLOSE_CONNECTION) : NULL;
 
 	release_channels(c);
 	c->owes_close_ok = owes_close_ok;

@@ -127,8 +127,6 @@ static int queue_declared(struct conn *c, struct chan *ch, struct cmd *cmd)
 
 	if (cmd->error && cmd->error != -ERR_EXISTS)
 		return refuse_answer(c, cmd);
-	if (!cmd->error && change->queue->exclusive)
-		c->has_exclusive = true;
 	if (!cmd->error && c->ask.fresh)
 		return declare_ok(c, ch, 0, 0);
 	if (!q)

@@ -29,7 +29,6 @@ static int reply_queue_made(struct conn *c, struct chan *ch, struct cmd *cmd)
 
 	if (cmd->error)
 		return refuse_answer(c, cmd);
-	c->has_exclusive = true;
 	if (!q)
 		return refuse(c, 541, "the reply queue has gone");
 	return consumer_subscribe(c, c->ask.consumer, q, c->ask.no_wait);

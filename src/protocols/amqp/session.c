@@ -90,6 +90,14 @@ static void amqp_reply(struct session *s, struct cmd *cmd)
 		publish_answered(c, (struct cmd_publish *)cmd);
 		cmd = NULL;
 		break;
+	case CMD_CONNECT:
+		if (!((struct cmd_connect *)cmd)->tells)
+			answered(c, cmd);
+		break;
+	case EVENT_CLOSE:
+		c->method = 0;
+		connection_fail(c, -refuse(c, 320, "%.*s", SLICE_ARGS(((struct event_close *)cmd)->reason)));
+		break;
 	case CMD_SETTLE:
 		settle_answered(c, cmd);
 		break;
@@ -123,6 +131,7 @@ static void amqp_flush(struct session *s)
 
 	settle_flush(c);
 	confirms_send(c);
+	connection_tell(c);
 	streams_flush(c);
 	flush_out(c);
 	connection_pause(c);
