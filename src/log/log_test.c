@@ -63,16 +63,20 @@ TEST(a_journal_file_is_not_used_again_while_a_cold_read_is_on_its_way)
 {
 	static const uint32_t two = 2;
 	struct world w;
+	struct log_stats before, now;
 	struct log_read r = { .partition = 2, .offset = 0, .max_bytes = 1, .done = nothing };
 
 	world_init(&w, 4);
 	w.options.cache_bytes = 1;
+	w.options.bulk_bytes = 1 << 20;         /* it goes through the journal */
 	CHECK_WORLD(&w, world_open(&w) == 0);
 	CHECK_WORLD(&w, world_append_to(&w, LOG_BATCH, &two, 1, 500) == 0);
 	CHECK_WORLD(&w, world_drain(&w));
 	log_read(w.log, &r);
-	for (int i = 0; i < 500; i++) {
-		world_append(&w);
+	log_stats(w.log, &before);
+	/* Until every file of the journal has been used again, but that one. */
+	for (now = before; now.checkpoints < before.checkpoints + 8; log_stats(w.log, &now)) {
+		CHECK_WORLD(&w, world_append(&w) >= 0);
 		log_flush(w.log);
 		while (simdisk_step_queue(w.disk, DISK_WRITER))
 			log_flush(w.log);
