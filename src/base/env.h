@@ -59,6 +59,8 @@ struct disk_calls {
 	/* These bytes will be synced soon: the disk may begin with them.  Only a hint, which promises nothing and does not wait. */
 	void    (*begin_sync)(struct disk *, int file, int64_t at, int64_t n);
 	int     (*sync)(struct disk *, int file);                               /* fdatasync: data and size, not the name */
+	/* Several, at once if the disk can: all are tried, and the error of one that failed is returned. */
+	int     (*sync_all)(struct disk *, const int *files, int n);
 	int     (*sync_dir)(struct disk *, const char *path);                   /* names in a directory; "." is the root */
 	int     (*truncate)(struct disk *, int file, int64_t size);
 	int     (*rename)(struct disk *, const char *from, const char *to);

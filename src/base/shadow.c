@@ -211,6 +211,11 @@ static int shadow_sync(struct disk *d, int file)
 	return 0;
 }
 
+static int shadow_sync_all(struct disk *d, const int *files, int n)
+{
+	return 0;
+}
+
 static int shadow_sync_dir(struct disk *d, const char *path)
 {
 	return 0;
@@ -350,8 +355,8 @@ static void shadow_submit(struct disk *d, struct disk_op *op)
 
 static const struct disk_calls calls = {
 	.open = shadow_open, .close = shadow_close, .share = shadow_share, .size = shadow_size, .read = shadow_read,
-	.write = shadow_write, .begin_sync = shadow_begin_sync, .sync = shadow_sync, .sync_dir = shadow_sync_dir,
-	.truncate = shadow_truncate,
+	.write = shadow_write, .begin_sync = shadow_begin_sync, .sync = shadow_sync, .sync_all = shadow_sync_all,
+	.sync_dir = shadow_sync_dir, .truncate = shadow_truncate,
 	.rename = shadow_rename, .unlink = shadow_unlink, .mkdir = shadow_mkdir, .list = shadow_list,
 	.space = shadow_space, .submit = shadow_submit,
 };

@@ -11,13 +11,13 @@ enum { PIECE_BYTES = 1 << 20 };         /* written at a time */
 /* ---- what goes there ---- */
 
 /*
- * A sync of a segment costs about as much as writing bulk_bytes twice.  A quarter of that is enough for a partition that
- * has a quarter of all that waits: its producers wait for their answers before they send more, and there are few such
- * segments to sync.
+ * A sync of a segment, beside others, costs about as much as writing half of bulk_bytes twice.  A quarter of them is enough
+ * for a partition that has a quarter of all that waits: its producers wait for their answers before they send more, and there
+ * are few such segments to sync.
  */
 static bool is_much(const struct log *log, uint64_t waiting)
 {
-	return waiting >= log->options.bulk_bytes ||
+	return waiting >= log->options.bulk_bytes / 2 ||
 	       (waiting >= log->options.bulk_bytes / 4 && waiting >= log->pending_bytes / 4);
 }
 
@@ -180,33 +180,38 @@ int64_t bulk_write(struct disk *disk, struct bulk *b, bool sync)
 	return r;
 }
 
-/* Also what was written ahead, through another handle. */
-static int64_t sync_write(struct disk *disk, struct bulk *b, struct bulk_write *w)
+/* Also those that were written ahead, through another handle. */
+int64_t bulk_files(struct disk *disk, struct bulk *b, int *files, int *n)
 {
-	if (w->file < 0 && MUTANT_sync_what_is_left)
-		return 0;
-	if (w->file < 0)
-		w->file = segment_open_file(disk, w->s, FILE_SEGMENT, b->log_id, /* create = */ false);
-	return w->file < 0 ? w->file : log_final(disk->calls->sync(disk, w->file));
-}
-
-int64_t bulk_close(struct disk *disk, struct bulk *b, int64_t r, bool sync)
-{
-	bool names = false;
-
-	for (uint32_t i = 0; i < b->nwrites; i++) {
+	for (uint32_t i = 0; i < b->nwrites && !MUTANT_note_before_data; i++) {
 		struct bulk_write *w = &b->writes[i];
 
-		if (r >= 0 && sync && !MUTANT_note_before_data)
-			r = sync_write(disk, b, w);
-		if (w->file >= 0)
-			disk->calls->close(disk, w->file);
-		w->file = -1;
-		names |= w->create;
+		if (w->file < 0 && MUTANT_sync_what_is_left)
+			continue;
+		if (w->file < 0)
+			w->file = segment_open_file(disk, w->s, FILE_SEGMENT, b->log_id, /* create = */ false);
+		if (w->file < 0)
+			return w->file;
+		files[(*n)++] = w->file;
 	}
-	if (r >= 0 && sync && names && !MUTANT_skip_dir_sync)
-		r = log_final(disk->calls->sync_dir(disk, "segments"));
-	return r;
+	return 0;
+}
+
+void bulk_close(struct disk *disk, struct bulk *b)
+{
+	for (uint32_t i = 0; i < b->nwrites; i++) {
+		if (b->writes[i].file >= 0)
+			disk->calls->close(disk, b->writes[i].file);
+		b->writes[i].file = -1;
+	}
+}
+
+bool bulk_makes_files(const struct bulk *b)
+{
+	for (uint32_t i = 0; i < b->nwrites; i++)
+		if (b->writes[i].create)
+			return true;
+	return false;
 }
 
 uint64_t bulk_bytes(const struct bulk *b)

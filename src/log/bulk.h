@@ -4,7 +4,7 @@
  *   segment   ...| batch | batch | batch |            at its end, in one piece
  *   journal   ...| header, note, note, note |         which segment, where, and a checksum
  *
- * Both are written, then both are synced, then the commit is applied: the batches enter the index as extents.  A commit is
+ * Both are written, then all files are synced, then the commit is applied: the batches enter the index as extents.  A commit is
  * valid only with what it notes, so it does not matter which of the two reaches the disk first.  What stands in a segment
  * behind the last valid note was never acknowledged and is overwritten.  So the next commit's batches may be written while
  * the one before is being synced: see commit.c.
@@ -29,7 +29,7 @@ struct bulk_write {
 	struct iovec *v;                /* what has not: two pieces for each batch, its stamped beginning and the rest */
 	int nv, capacity;
 	bool create;
-	int file;                       /* between bulk_write() and bulk_close(); else -1 */
+	int file;                       /* until bulk_close(); -1: it is not open */
 	/* the extent that is being gathered */
 	int64_t last;
 	uint32_t extent, crc;
@@ -51,10 +51,14 @@ bool bulk_goes_ahead(const struct log *log, const struct item *item);
  * checksum.  -1: no memory.
  */
 int bulk_place(struct log *log, struct bulk *b, const struct bulk *before, struct item *item, uint64_t seq);
-/* On a queue of the disk: what is not written yet.  The files stay open until bulk_close(), which returns r, or what goes
-   wrong in it, and syncs everything. */
+/*
+ * On a queue of the disk.  Write what is not written yet; then, for a commit that is to be durable: the files that are to be
+ * synced, in files[0 .. *n), of which there are at most nwrites.  They are closed in the end.
+ */
 int64_t bulk_write(struct disk *disk, struct bulk *b, bool sync);
-int64_t bulk_close(struct disk *disk, struct bulk *b, int64_t r, bool sync);
+int64_t bulk_files(struct disk *disk, struct bulk *b, int *files, int *n);
+void bulk_close(struct disk *disk, struct bulk *b);
+bool bulk_makes_files(const struct bulk *b);    /* whose names are to be made durable, too */
 uint64_t bulk_bytes(const struct bulk *b);
 /* The commit has come back, or will not be. */
 void bulk_end(struct bulk *b, bool written);

@@ -95,7 +95,7 @@ TEST(a_batch_alone_and_one_for_several_partitions_go_through_the_journal)
 	begin(&w, 72);
 	append_together(&w, PARTITION, 1, 2000);
 	append(&w, SHARED, 50, 2000);
-	append_together(&w, PARTITION, 4, 2000);
+	append_together(&w, PARTITION, 2, 2000);
 	for (int i = 0; i < 50; i++)
 		world_append_to(&w, LOG_BATCH, both, 2, 2000);
 	CHECK_WORLD(&w, world_drain(&w));

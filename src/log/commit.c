@@ -46,6 +46,7 @@ struct commit_op {
 	uint64_t at;
 	bool sync;
 	struct unsynced earlier;        /* what is synced with it */
+	int *files;                     /* room for those that are synced */
 	struct iovec *v;
 	int nv;
 	struct buf *echo;               /* at its end */
@@ -188,6 +189,7 @@ static void commit_free(struct commit_op *o)
 	bulk_end(&o->bulk, /* written = */ false);
 	unsynced_free(&o->earlier);
 	free(o->v);
+	free(o->files);
 	free(o);
 }
 
@@ -207,14 +209,17 @@ static bool commit_place(struct commit_op *o)
 	o->recent = (struct recent){ .at = (uint32_t)o->at, .buf = buf_new(n->meta + n->small) };
 	o->recent.big = n->nbig ? calloc(n->nbig, sizeof *o->recent.big) : NULL;
 	o->v = calloc(2 * n->nbig + 3, sizeof *o->v);
-	if (o->recent.buf && o->v && (!n->nbig || o->recent.big) &&
+	o->files = malloc((o->bulk.nwrites + 1) * sizeof *o->files);
+	if (o->recent.buf && o->v && o->files && (!n->nbig || o->recent.big) &&
 	    (!o->sync || unsynced_gather(log, o->f, log->journal.head.seq, &o->earlier) == 0))
 		return true;
 	buf_unref(o->recent.buf);
 	free(o->recent.big);
 	free(o->v);
+	free(o->files);
 	o->recent = (struct recent){ 0 };
 	o->v = NULL;
+	o->files = NULL;
 	return false;
 }
 
@@ -323,7 +328,20 @@ static void commit_seal(struct commit_op *o)
 
 /* ---- written and applied ---- */
 
-/* In which order the two parts reach the disk does not matter: the commit is valid only with what it notes. */
+/* In which order the parts reach the disk does not matter: the commit is valid only with what it notes. */
+static int64_t commit_sync(struct disk *disk, struct commit_op *o)
+{
+	int n = 0;
+	int64_t r = bulk_files(disk, &o->bulk, o->files, &n);
+
+	o->files[n++] = o->f->file;
+	if (r >= 0)
+		r = log_final(disk->calls->sync_all(disk, o->files, n));
+	if (r >= 0 && bulk_makes_files(&o->bulk) && !MUTANT_skip_dir_sync)
+		r = log_final(disk->calls->sync_dir(disk, "segments"));
+	return r;
+}
+
 static int64_t commit_run(struct disk *disk, struct disk_op *op)
 {
 	struct commit_op *o = CONTAINER(struct commit_op, op, op);
@@ -335,11 +353,11 @@ static int64_t commit_run(struct disk *disk, struct disk_op *op)
 		r = disk->calls->write(disk, o->f->file, o->v, o->nv, (int64_t)o->at);
 	if (r >= 0 && sync && o->bulk.nwrites)
 		disk->calls->begin_sync(disk, o->f->file, (int64_t)o->at, o->c.size);
-	r = bulk_close(disk, &o->bulk, r, sync);
 	if (r >= 0 && sync && !MUTANT_forget_unsynced)
 		r = unsynced_sync(disk, &o->earlier);
 	if (r >= 0 && sync)
-		r = log_final(disk->calls->sync(disk, o->f->file));
+		r = commit_sync(disk, o);
+	bulk_close(disk, &o->bulk);
 	return r;
 }
 
@@ -496,9 +514,10 @@ static void commit_begin(struct log *log)
 static int64_t ahead_run(struct disk *disk, struct disk_op *op)
 {
 	struct commit_op *o = CONTAINER(struct commit_op, op, op);
-	bool sync = o->n.strict;
+	int64_t r = bulk_write(disk, &o->bulk, /* sync = */ o->n.strict);
 
-	return bulk_close(disk, &o->bulk, bulk_write(disk, &o->bulk, sync), /* sync = */ false);
+	bulk_close(disk, &o->bulk);
+	return r;
 }
 
 static void ahead_done(struct disk_op *op)

@@ -109,7 +109,7 @@ struct log_options {
 	uint32_t cache_bytes;           /* memory for recent batches; 0: 64 MiB */
 	uint32_t index_bytes;           /* memory for the index of Kafka partitions' segments, about; 0: 64 MiB */
 	uint32_t partition_segment_bytes;       /* size at which a partition's segment is closed; 0: 1 GiB */
-	uint32_t bulk_bytes;            /* about that much waiting for one partition goes straight to its segment; 0: 256 KiB */
+	uint32_t bulk_bytes;            /* half of that waiting for one partition goes straight to its segment; 0: 256 KiB */
 	uint32_t sweep_bytes;           /* what a step of a sweep reads; 0: 4 MiB */
 };
 

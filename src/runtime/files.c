@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/stretch.h"
+#include "runtime/syncs.h"
 
 enum {
 	READERS = 2,                    /* threads: one slow cold read does not hold up all others */
@@ -40,7 +41,8 @@ struct files {
 	struct queue queues[DISK_QUEUES];
 	struct node finished;
 	bool stopping;
-	struct histogram syncs;
+	struct histogram syncs;         /* how long they took */
+	struct syncs together;
 	void (*wake)(void *ctx);
 	void *wake_ctx;
 };
@@ -139,6 +141,16 @@ static int files_sync(struct disk *d, int file)
 
 	histogram_add(&of(d)->syncs, monotonic_ns() - began);
 	return r;
+}
+
+static int sync_one(void *ctx, int file)
+{
+	return files_sync(ctx, file);
+}
+
+static int files_sync_all(struct disk *d, const int *files, int n)
+{
+	return syncs_run(&of(d)->together, files, n);
 }
 
 static int files_sync_dir(struct disk *d, const char *path)
@@ -344,7 +356,8 @@ static void files_submit(struct disk *d, struct disk_op *op)
 static const struct disk_calls calls = {
 	.open = files_file_open, .close = files_file_close, .share = files_share, .size = files_size, .read = files_read,
 	.write = files_write,
-	.begin_sync = files_begin_sync, .sync = files_sync, .sync_dir = files_sync_dir, .truncate = files_truncate, .rename = files_rename,
+	.begin_sync = files_begin_sync, .sync = files_sync, .sync_all = files_sync_all,
+	.sync_dir = files_sync_dir, .truncate = files_truncate, .rename = files_rename,
 	.unlink = files_unlink, .mkdir = files_mkdir, .list = files_list, .space = files_space, .submit = files_submit,
 };
 
@@ -411,6 +424,7 @@ int files_open(const char *path, void (*wake)(void *ctx), void *ctx, struct file
 	f->wake_ctx = ctx;
 	list_init(&f->finished);
 	pthread_mutex_init(&f->lock, NULL);
+	syncs_init(&f->together, sync_one, &f->disk);
 	f->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (f->directory < 0) {
 		fail(why, -ERR_DISK, "open directory %s: %m", path);
@@ -469,6 +483,7 @@ void files_close(struct files *f)
 	for (int i = 0; i < DISK_QUEUES; i++)
 		for (int k = 0; k < threads[i]; k++)
 			pthread_join(f->queues[i].threads[k], NULL);
+	syncs_end(&f->together);
 	close(f->directory);
 	free(f);
 }

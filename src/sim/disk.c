@@ -251,6 +251,19 @@ static int sim_sync(struct disk *disk, int file)
 	return r;
 }
 
+static int sim_sync_all(struct disk *disk, const int *files, int n)
+{
+	int error = 0;
+
+	for (int i = 0; i < n; i++) {
+		int r = sim_sync(disk, files[i]);
+
+		if (r < 0)
+			error = r;
+	}
+	return error;
+}
+
 static int sim_sync_dir(struct disk *disk, const char *path)
 {
 	struct simdisk *d = self(disk);
@@ -380,7 +393,7 @@ static void sim_submit(struct disk *disk, struct disk_op *op)
 
 static const struct disk_calls calls = {
 	.open = sim_open, .close = sim_close, .share = sim_share, .size = sim_size, .read = sim_read, .write = sim_write,
-	.begin_sync = sim_begin_sync, .sync = sim_sync,
+	.begin_sync = sim_begin_sync, .sync = sim_sync, .sync_all = sim_sync_all,
 	.sync_dir = sim_sync_dir, .truncate = sim_truncate, .rename = sim_rename, .unlink = sim_unlink,
 	.mkdir = sim_mkdir, .list = sim_list, .space = sim_space, .submit = sim_submit,
 };
