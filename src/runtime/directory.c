@@ -41,7 +41,18 @@ static int sync_directory(const char *path)
 	return r;
 }
 
-/* The names of the data directory and of the shards' directories in it: before anything in them is acknowledged. */
+int directory_make_shards(const char *data, uint16_t shards, struct why *why)
+{
+	char path[4096];
+
+	for (uint16_t i = 0; i < shards; i++) {
+		snprintf(path, sizeof path, "%s/shard-%u", data, i);
+		if (mkdir(path, 0750) < 0 && errno != EEXIST)
+			return fail(why, -ERR_DISK, "make directory %s: %m", path);
+	}
+	return 0;
+}
+
 int directory_sync(const char *data, struct why *why)
 {
 	char parent[4096];

@@ -24,7 +24,11 @@ int directory_lock(const char *data, bool make, int *ret, struct why *why);
  */
 int directory_shards(const char *data, bool make, uint16_t *shards, struct why *why);
 
-/* Make the names of the data directory and of the shards' directories durable. */
+/*
+ * Make the shards' directories where they are missing; and make their names durable, and that of the data directory: before
+ * anything in them is acknowledged.  ERR_DISK.
+ */
+int directory_make_shards(const char *data, uint16_t shards, struct why *why);
 int directory_sync(const char *data, struct why *why);
 
 #endif

@@ -145,18 +145,21 @@ int runtime_start(const struct runtime_options *o, struct runtime **ret, struct 
 	if (make_shards(rt) < 0)
 		return fail(why, -ERR_NO_MEMORY, "out of memory");
 
+	if (directory_make_shards(rt->options.data, rt->options.shards, why) < 0)
+		return -ERR_DISK;
 	/* On failure from here on the process ends: what was started goes with it. */
 	for (uint16_t i = 0; i < rt->options.shards; i++)
 		if (shard_start(&rt->shards[i]) < 0)
 			return fail(why, -ERR_NO_MEMORY, "cannot start shard %u", i);
+	/* While they sync files of theirs: the file system does both at once. */
+	if (directory_sync(rt->options.data, why) < 0)
+		return -ERR_DISK;
 	if (!wait_for_phase(rt, SHARD_OPEN, OPEN_MS, why))
 		return -ERR_DAMAGED;
 	rt->options.settings.cluster_id = broker_cluster_id(rt->shards[0].broker);
 	wake_all(rt);
 	if (!wait_for_phase(rt, SHARD_READY, OPEN_MS, why))
 		return -ERR_DAMAGED;
-	if (directory_sync(rt->options.data, why) < 0)
-		return -ERR_DISK;
 	*ret = rt;
 	return 0;
 }
