@@ -48,6 +48,7 @@ struct host_settings {
 	uint32_t offset_metadata_max, offsets_check_ms, offsets_retention_minutes, producer_expiration_ms;
 	uint32_t transaction_max_timeout_ms, transactional_id_expiration_ms;
 	uint32_t retention_check_ms, compaction_map_bytes;
+	int64_t amqp_consumer_timeout_ms;       /* for an acknowledgement, where the queue does not say; 0: for ever */
 	const char *amqp_product, *amqp_version;        /* in server-properties; NULL: "Hawser" and ours */
 	const struct admin_source *admin;       /* where /metrics has its figures from: admin/admin.h */
 };

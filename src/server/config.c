@@ -51,6 +51,8 @@ static const struct name {
 	{ "kafka.auto_create_topics", "true", "create a topic when a client asks for it", YES_NO, AT(auto_create_topics), 0, 0 },
 	{ "kafka.group_initial_rebalance_ms", "0", "how long a new group waits for more members", NUMBER,
 	  AT(group_initial_rebalance_ms), 0, 300000 },
+	{ "consumer_timeout", "1800000", "milliseconds in which an AMQP consumer must acknowledge; 0: for ever", NUMBER,
+	  AT(consumer_timeout_ms), 0, INT64_MAX },
 	{ "max_message_size", "16MiB", "largest message or record batch", SIZE, AT(max_message_bytes), 1024, 100 << 20 },
 	{ "cache_size", "64MiB", "memory per shard for recent messages", SIZE, AT(cache_bytes), 1 << 20, UINT32_MAX },
 	{ "index_cache_size", "64MiB", "memory per shard for the index of topics' segments, about; what is more is read from disk when needed",

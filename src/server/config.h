@@ -37,6 +37,7 @@ struct config {
 	char default_user[CONFIG_TEXT], default_pass[CONFIG_TEXT];
 	char sqs_access_key[CONFIG_TEXT], sqs_secret_key[CONFIG_TEXT], sqs_region[CONFIG_TEXT], sqs_account[CONFIG_TEXT];
 	uint64_t max_message_bytes;
+	uint64_t consumer_timeout_ms;           /* AMQP; 0: for ever */
 	uint64_t num_partitions;
 	bool auto_create_topics;
 	uint64_t group_initial_rebalance_ms;

@@ -111,6 +111,8 @@ struct conn {
 	int64_t deadline_ms;            /* handshake, closing: then the connection ends; 0: none */
 	int64_t timer_ms;               /* what the host was told */
 	int64_t beat_ms, check_ms;      /* next heartbeat to send, next check of the peer's; 0: off */
+	int64_t patience_ms;            /* next look for deliveries that wait too long; 0: there are none */
+	int64_t look_ms;                /* how often */
 	struct principal who;
 	struct name vhost;
 	struct name product;            /* what the client says it is */
@@ -169,11 +171,12 @@ struct unacked {
 	uint64_t tag;
 	int64_t offset;
 	uint32_t queue, partition;
+	uint32_t since;                 /* when it was delivered, in ticks: see timeout.c */
 	uint16_t shard;
-	bool live;
-	bool counted;                   /* towards the channel's limit */
-	bool stream;                    /* of a stream: `offset` is its consumer's number */
-	uint8_t deferred;               /* 1 + the outcome that the transaction will give it; 0: none */
+	bool live : 1;
+	bool counted : 1;               /* towards the channel's limit */
+	bool stream : 1;                /* of a stream: `offset` is its consumer's number */
+	uint8_t deferred : 4;           /* 1 + the outcome that the transaction will give it; 0: none */
 };
 
 /* Sorted by tag; the dead are squeezed out when they are the majority, so memory follows what is outstanding. */
@@ -386,6 +389,11 @@ void stream_leave(struct conn *c, struct consumer *k);          /* and forget it
 void stream_free(struct stream *s);                             /* NULL is fine */
 void streams_flush(struct conn *c);                             /* at the end of the turn */
 
+/* timeout.c: deliveries that nobody acknowledges. */
+uint32_t timeout_ticks(int64_t now_ms);
+void timeout_watch(struct conn *c, const struct channel *q);    /* what this queue delivers is to be acknowledged in time */
+void timeout_look(struct conn *c, int64_t now_ms);              /* patience_ms has come */
+
 /* Direct reply-to (reply_to.c): a consumer of "amq.rabbitmq.reply-to" gets a queue of its own behind the scenes. */
 #define REPLY_TO SLICE("amq.rabbitmq.reply-to")
 int reply_consume(struct conn *c, struct chan *ch, const struct basic_consume *b);
@@ -396,7 +404,7 @@ bool reply_exists(struct conn *c, struct slice name);
 int death_properties(const struct delivery *d, struct arena *a, struct slice *properties);
 
 /* Remember a delivery; the tag, or 0 when memory is short. */
-uint64_t outstanding_add(struct chan *ch, const struct delivery *d, uint32_t queue, uint16_t shard, bool counted);
+uint64_t outstanding_add(struct conn *c, struct chan *ch, const struct delivery *d, uint32_t queue, uint16_t shard, bool counted);
 uint64_t outstanding_add_stream(struct chan *ch, uint64_t consumer);
 void settle(struct conn *c, uint32_t queue, uint16_t shard, const struct delivery *d, enum outcome outcome);
 void settle_all(struct conn *c, struct chan *ch, enum outcome outcome);

@@ -554,3 +554,42 @@ TEST(shutdown_is_announced)
 	c->session = NULL;
 	CHECK(heard(c, "0 close 320 (0.0) CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'\n"));
 }
+
+TEST(who_does_not_acknowledge_in_time_loses_the_channel_and_the_message_comes_back)
+{
+	OWN(bytes) struct bytes arguments = BYTES_MAX(1000);
+	OWN(world) struct world *w = world_new(1);
+	struct client *c = client_open(w);
+
+	w->settings.amqp_consumer_timeout_ms = 1800000;
+	table_put_integer(&arguments, SLICE("x-consumer-timeout"), 5000);
+	say(c, 1, &queue_declare_msg, &(struct queue_declare){ .queue = SLICE("q"), .arguments = bytes_slice(&arguments) });
+	publish_text(c, 1, "", "q", "a");
+	consume(c, 1, "q", "t");
+	hear(c);
+	world_wait(w, 4000);
+	CHECK(heard(c, ""));
+	world_wait(w, 3000);
+	CHECK(heard(c, "1 close 406 (0.0) PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used:"
+		       " 5000 ms. This timeout value can be configured, see consumers doc guide to learn more\n"));
+	say(c, 1, &channel_close_ok_msg, NULL);
+	say(c, 1, &channel_open_msg, &(struct channel_open){ .out_of_band = SLICE("") });
+	get(c, 1, "q");
+	CHECK(strstr(hear(c), "redelivered=true"));
+}
+
+TEST(an_acknowledgement_in_time_is_none_too_late)
+{
+	OWN(world) struct world *w = world_new(1);
+	struct client *c = client_open(w);
+
+	w->settings.amqp_consumer_timeout_ms = 10000;
+	declare(c, 1, "q");
+	consume(c, 1, "q", "t");
+	for (uint64_t n = 1; n <= 5; n++) {
+		publish_text(c, 1, "", "q", "a");
+		world_wait(w, 8000);
+		ack(c, 1, n, false);
+		CHECK(!strstr(hear(c), "close"));
+	}
+}

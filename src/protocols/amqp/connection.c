@@ -60,6 +60,7 @@ void connection_timer(struct conn *c)
 	if (c->phase != CLOSED) {
 		earlier(&at, c->beat_ms);
 		earlier(&at, c->check_ms);
+		earlier(&at, c->patience_ms);
 	}
 	if (at == c->timer_ms)
 		return;
@@ -112,6 +113,8 @@ void connection_tick(struct conn *c, int64_t now)
 		beat(c, now);
 	if (c->phase != CLOSED && c->check_ms && c->check_ms <= now)
 		check_peer(c, now);
+	if (c->phase == OPEN && c->patience_ms && c->patience_ms <= now)
+		timeout_look(c, now);
 	connection_timer(c);
 }
 

@@ -140,7 +140,7 @@ static int deliver_one(struct conn *c, struct consumer *k, const struct delivery
 		arena_free(&a);
 		return refuse_message(c, d);
 	}
-	tag = k->no_ack ? ch->next_tag++ : outstanding_add(ch, d, k->queue, k->shard, /* counted = */ true);
+	tag = k->no_ack ? ch->next_tag++ : outstanding_add(c, ch, d, k->queue, k->shard, /* counted = */ true);
 	if (!tag) {
 		arena_free(&a);
 		return refuse(c, 506, "out of memory");
@@ -337,6 +337,8 @@ int consumer_subscribe(struct conn *c, struct consumer *k, const struct channel 
 
 	k->queue = q->id;
 	k->shard = q->shard;
+	if (!k->no_ack)
+		timeout_watch(c, q);
 	name_set(&c->ask.name, q->name);
 	if (s) {
 		s->channel = q->id;
@@ -494,7 +496,7 @@ static int got(struct conn *c, struct chan *ch, struct cmd *cmd)
 		return 0;
 	}
 	e = message_of(d, &a, &msg);
-	tag = e < 0 ? 0 : r->no_ack ? ch->next_tag++ : outstanding_add(ch, d, r->channel, cmd->to_shard, /* counted = */ false);
+	tag = e < 0 ? 0 : r->no_ack ? ch->next_tag++ : outstanding_add(c, ch, d, r->channel, cmd->to_shard, /* counted = */ false);
 	if (!tag) {
 		arena_free(&a);
 		return e < 0 ? refuse_message(c, d) : refuse(c, 506, "out of memory");
@@ -529,6 +531,8 @@ int on_basic_get(struct conn *c, struct chan *ch, const void *m)
 		return refuse_access(c, OP_READ, "queue", name);
 	if (q->queue->spec->stream)
 		return refuse(c, 540, "basic.get not supported by stream queues %s", thing_named(c, "queue", name).text);
+	if (!g->no_ack)
+		timeout_watch(c, q);
 	name_set(&c->ask.name, name);
 	r = (struct cmd_receive *)cmd_new(CMD_RECEIVE);
 	if (r) {

@@ -44,14 +44,14 @@ static bool outstanding_room(struct outstanding *o)
 	return true;
 }
 
-uint64_t outstanding_add(struct chan *ch, const struct delivery *d, uint32_t queue, uint16_t shard, bool counted)
+uint64_t outstanding_add(struct conn *c, struct chan *ch, const struct delivery *d, uint32_t queue, uint16_t shard, bool counted)
 {
 	struct outstanding *o = &ch->outstanding;
 
 	if (!outstanding_room(o))
 		return 0;
 	o->v[o->n++] = (struct unacked){ .tag = ch->next_tag, .offset = d->offset, .queue = queue, .partition = d->partition,
-		.shard = shard, .live = true, .counted = counted };
+		.since = timeout_ticks(host_now(host_of(c))), .shard = shard, .live = true, .counted = counted };
 	o->live++;
 	ch->counted += counted;
 	return ch->next_tag++;
@@ -176,7 +176,7 @@ static void settle_one(struct conn *c, struct chan *ch, struct unacked *u, enum 
 static void settle_or_defer(struct conn *c, struct chan *ch, struct unacked *u, enum outcome outcome)
 {
 	if (ch->tx)
-		u->deferred = (uint8_t)(1 + outcome);
+		u->deferred = (1 + outcome) & 15;
 	else
 		settle_one(c, ch, u, outcome);
 }
