@@ -8,6 +8,8 @@ import warnings
 import kafka
 import pytest
 
+import apache
+
 NEW = int(kafka.__version__.split(".")[0]) >= 3
 
 
@@ -67,6 +69,12 @@ class Kafka:
             with contextlib.suppress(Exception):
                 client.close()
         self.clients = []
+
+
+@pytest.fixture(scope="session")
+def java(tmp_path_factory):
+    """Starts Apache Kafka's programs, and ours that drive its client."""
+    return apache.Java(str(tmp_path_factory.mktemp("java")))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from driver import Driver, Refused
 
 CHAPTER = "Kafka, every client"
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
-TOPIC_ALREADY_EXISTS, UNKNOWN_TOPIC, INVALID_CONFIG, NON_EMPTY_GROUP, TOO_LARGE = 36, 3, 40, 68, 10
+TOPIC_ALREADY_EXISTS, UNKNOWN_TOPIC, INVALID_CONFIG, TOO_LARGE, INVALID_RECORD = 36, 3, 40, 10, 87
 
 
 # -- the broker, and the drivers of the run ---------------------------------
@@ -225,6 +225,12 @@ def test_a_compacted_topic_keeps_the_newest_record_of_each_key(client, fresh, pe
     wait_until(lambda: values(client.read(topic=topic, partition=0, offset=0, count=10)) == newest, "compaction", 20, 0.1)
 
 
+def test_a_record_without_a_key_is_refused_where_the_topic_is_compacted(client, fresh):
+    topic = fresh()
+    client.create(topic=topic, configs={"cleanup.policy": "compact"})
+    refused(INVALID_RECORD, client.produce, topic=topic, records=[{"key": None, "value": "v", "partition": 0}])
+
+
 # -- groups -----------------------------------------------------------------
 
 def test_a_group_resumes_where_it_committed(client, fresh):
@@ -378,6 +384,24 @@ def test_a_second_producer_shuts_out_the_first(client, server, fresh, request):
     with pytest.raises(Refused):
         client.end(id=id, commit=True)
     assert values(client.read(topic=topic, partition=0, offset=0, count=1, committed=True)) == ["of the second"]
+
+
+def test_what_a_transaction_left_open_is_aborted_by_the_next_producer_after_a_kill(client, server, fresh, request):
+    topic, id = fresh(), fresh("tx")
+    patiently(client.create, topic=topic)
+    mortal = start(request.node.callspec.params["client"], server)
+    try:
+        mortal.transactional(id=id)
+        mortal.begin(id=id)
+        mortal.produce(topic=topic, records=some(3, partition=0), transaction=id)
+    finally:
+        mortal.close()
+    server.restart(kill=True)
+    patiently(client.transactional, id=id)
+    client.begin(id=id)
+    client.produce(topic=topic, records=[{"key": "k", "value": "mine", "partition": 0}], transaction=id)
+    client.end(id=id, commit=True)
+    assert values(client.read(topic=topic, partition=0, offset=0, count=1, committed=True)) == ["mine"]
 
 
 # -- a broker that is killed ------------------------------------------------

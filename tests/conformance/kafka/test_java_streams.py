@@ -7,18 +7,18 @@ import re
 import subprocess
 
 import pytest
-from test_java import CHAPTER, HERE, jars  # noqa: F401
 
-VERSION = re.search(r"kafka-streams-([0-9.]+)\.jar", jars())
-CLIENT = "Kafka Streams %s" % (VERSION.group(1) if VERSION else "")
-pytestmark = [pytest.mark.skipif(not VERSION, reason="no Kafka Streams jars"), pytest.mark.timeout(240)]
+import apache
+
+CLIENT = "Kafka Streams " + apache.version()
+CHAPTER = "Kafka"
+pytestmark = [pytest.mark.skipif(not os.path.exists(apache.CLASSPATH), reason="no Kafka jars"), pytest.mark.timeout(240),
+              pytest.mark.xdist_group("streams")]
 
 
-@pytest.mark.parametrize("kills", [0, 3])
-def test_a_word_count_is_exact(server, fresh, tmp_path, kills):
-    subprocess.run(["javac", "-cp", jars(), "-d", str(tmp_path), os.path.join(HERE, "JavaStreams.java")], check=True, timeout=60)
-    process = subprocess.Popen(["java", "-Xmx400m", "-cp", str(tmp_path) + ":" + jars(), "-Dlog4j2.level=OFF", "JavaStreams",
-                                server.kafka, fresh("count"), "3000", str(tmp_path / "state")],
+def test_a_word_count_is_exact_while_the_broker_is_killed(java, server, fresh, tmp_path):
+    kills = 3
+    process = subprocess.Popen(java.command("JavaStreams", server.kafka, fresh("count"), "3000", tmp_path / "state", heap_mb=400),
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         for line in process.stderr:
@@ -30,4 +30,4 @@ def test_a_word_count_is_exact(server, fresh, tmp_path, kills):
         assert process.wait(20) == 0
     finally:
         process.kill()
-    assert said == "counted 3000, wrong 0\n"
+    assert said == "counted 3000, wrong 0\n" and kills == 0

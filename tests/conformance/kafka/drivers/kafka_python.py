@@ -231,7 +231,8 @@ class Driver:
 
 
 def code_of(e):
-    return getattr(e, "errno", None)
+    code = getattr(e, "errno", None)
+    return None if code == -1 else code                     # -1: the library does not know the number that it was sent
 
 
 serve(Driver(), code_of)
