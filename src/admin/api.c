@@ -384,23 +384,39 @@ static bool flag_in(struct slice query, const char *flag)
 	return query.n && memmem(query.p, query.n, flag, strlen(flag));
 }
 
+/* The value of the first parameter that begins so ("vhost="); null: there is none. */
+static struct slice query_value(struct admin *a, struct slice query, const char *name)
+{
+	size_t n = strlen(name);
+
+	while (query.n) {
+		const uint8_t *and = memchr(query.p, '&', query.n);
+		struct slice one = slice_of(query.p, and ? (size_t)(and - query.p) : query.n);
+
+		if (slice_starts(one, slice_cstr(name))) {
+			uint8_t *to = admin_alloc(a, one.n);
+			int64_t used = to ? http_unescape(slice_of(one.p + n, one.n - n), /* plus = */ true, to) : -1;
+
+			return used < 0 ? SLICE_NULL : slice_of(to, (size_t)used);
+		}
+		query = and ? slice_of(and + 1, query.n - one.n - 1) : SLICE_NULL;
+	}
+	return SLICE_NULL;
+}
+
 /* What stands outside of path and body. */
 static void read_rest(struct admin *a, const struct http_request *http, const struct route *route)
 {
 	struct api *api = api_of(a);
 	struct slice query = http->query;
-	uint8_t *to;
-	int64_t n;
 
-	api->reason = admin_copy(a, http_header(http, "x-reason"));
+	api->reason = query_value(a, query, "reason=");
+	if (!api->reason.n)
+		api->reason = admin_copy(a, http_header(http, "x-reason"));
+	api->of_vhost = query_value(a, query, "vhost=");
 	api->if_empty = flag_in(query, "if-empty=true");
 	api->if_unused = flag_in(query, "if-unused=true");
 	api->to_exchange = !strcmp(route->path, "bindings/*/e/*/e/*");
-	if (!query.p || !slice_starts(query, SLICE("vhost=")))
-		return;
-	to = admin_alloc(a, query.n);
-	n = to ? http_unescape(slice_of(query.p + 6, query.n - 6), /* plus = */ true, to) : -1;
-	api->of_vhost = n < 0 ? SLICE_NULL : slice_of(to, (size_t)n);
 }
 
 static void read_body(struct admin *a, const struct http_request *http)

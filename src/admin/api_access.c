@@ -115,7 +115,7 @@ void put_vhost(struct admin *a, struct slice name, const json_t *object)
 		api_bad(a, "default_queue_type must be classic");
 	if (api_flag(object, "tracing"))
 		api_bad(a, "tracing is not supported");
-	if (catalogue_has_vhost(a->session.host->catalogue, name) && !json_object_size(object)) {
+	if (catalogue_has_vhost(a->session.host->catalogue, name) && !fields[0].value.n && !fields[1].value.n) {
 		api_of(a)->status = 204;
 		return;
 	}
@@ -133,7 +133,7 @@ void api_put_vhost(struct admin *a)
 	bool fresh = !catalogue_has_vhost(a->session.host->catalogue, parameter(a, 0));
 
 	put_vhost(a, parameter(a, 0), api_of(a)->in);
-	if (fresh && !a->principal.unlimited)
+	if (fresh && !a->principal.unlimited && !json_is_false(json_object_get(api_of(a)->in, "granted")))
 		api_decree(a, (struct decree_name){ DECREE_PERMISSION, parameter(a, 0), slice_cstr(a->principal.name), SLICE("") }, all, 3);
 }
 

@@ -6,6 +6,7 @@
 
 #include "cli/ask.h"
 #include "cli/fsck.h"
+#include "cli/rabbit.h"
 #include "server/config.h"
 
 static int settings(int argc, char **argv);
@@ -20,6 +21,12 @@ static const struct command {
 	{ "topics",   "list|describe|create|alter|delete ...", "what a running broker has, and how it is kept; hawser topics --help", ask_topics },
 	{ "queues",   "list|describe NAME", "", ask_queues },
 	{ "groups",   "list|describe NAME", "", ask_groups },
+	{ "users",    "list|add|delete|password|tags|check|limit|limits ...", "who may do what; hawser users alone has the words", rabbit_noun },
+	{ "vhosts",   "list|add|delete|limit|limits ...", "", rabbit_noun },
+	{ "permissions", "list|set|clear|of ...", "", rabbit_noun },
+	{ "policies", "list|set|clear ...", "", rabbit_noun },
+	{ "definitions", "export FILE | import [FILE]", "", rabbit_noun },
+	{ "connections", "list|close ...", "", rabbit_noun },
 	{ "stats",    "",            "all figures of a running broker", ask_stats },
 	{ "health",   "",            "", ask_health },
 	{ "fsck",     "[--repair] DIR", "is what is in a data directory whole?  No broker may be running on it", fsck },
@@ -72,6 +79,9 @@ static const struct command *find(const char *name)
 int cli_run(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "help";
+
+	if (rabbit_is(argv[0]))
+		return rabbit_run(argc, argv);
 	const struct command *c = find(name);
 
 	if (!c) {
