@@ -455,6 +455,7 @@ static struct broker *broker_new(struct env *env, const struct broker_options *o
 		b->options.compaction_map_bytes = DEFAULT_COMPACTION_MAP_BYTES;
 	if (!b->options.topic_defaults)
 		b->options.topic_defaults = &topic_policy_default;
+	b->topic_defaults = *b->options.topic_defaults;
 	b->outlet = *outlet;
 	b->env = env;
 	b->rng.state = env_random(env);

@@ -40,7 +40,7 @@ int catalogue_open(struct broker *b)
 	b->catalogue = c;
 	if (!c)
 		return -ERR_NO_MEMORY;
-	catalogue_init(c, b->options.topic_defaults, rng_next(&b->rng));
+	catalogue_init(c, &b->topic_defaults, rng_next(&b->rng));
 	c->changes = calloc(1, sizeof *c->changes);
 	if (!c->changes)
 		return -ERR_NO_MEMORY;
@@ -493,7 +493,7 @@ int catalogue_check(struct broker *b, struct why *why)
 			    c->shards, b->options.shards);
 	if (!c->cluster_id[0] && b->options.shard == 0)
 		make_cluster_id(b, c->cluster_id);
-	return 0;
+	return defaults_follow(b, c);
 }
 
 const char *broker_cluster_id(const struct broker *b)

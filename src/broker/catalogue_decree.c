@@ -8,6 +8,7 @@
 
 #include "base/own.h"
 #include "broker/catalogue_parts.h"
+#include "broker/topic_settings.h"
 
 enum { DECREES_MAX = 1000000, VHOST_NAME_MAX = 255, USER_NAME_MAX = 63 };
 
@@ -48,7 +49,8 @@ static int judge_ends(struct scene *s, enum decree_kind k)
 		return no_user(s, s->r->name);
 	if (k != DECREE_VHOST && s->r->vhost.n && !s->vhost)
 		return no_vhost(s, s->r->vhost);
-	if (k != DECREE_VHOST && k != DECREE_USER && k != DECREE_USER_LIMITS && k != DECREE_GLOBAL && !s->r->vhost.n)
+	if (k != DECREE_VHOST && k != DECREE_USER && k != DECREE_USER_LIMITS && k != DECREE_GLOBAL && k != DECREE_BROKER &&
+	    !s->r->vhost.n)
 		return no_vhost(s, s->r->vhost);
 	return 0;
 }
@@ -74,6 +76,8 @@ int judge_decree(struct scene *s)
 		return s->verdict->error;
 	if (decree_check(k, (struct field *)s->r->settings.v, (uint32_t)s->r->settings.n, &why) < 0)
 		return scene_refuse(s, -ERR_BAD_ARGUMENT, "%s", why.text);
+	if (k == DECREE_BROKER && !topic_defaults_check(NULL, (struct setting *)s->r->settings.v, (uint32_t)s->r->settings.n, &why))
+		return scene_refuse(s, -ERR_BAD_ATTRIBUTE, "%s", why.text);
 	if (s->r->auto_delete && decrees_find(&s->c->decrees, name_in(s->r)))  /* in a decree, it stands for only_new */
 		return scene_refuse(s, -ERR_EXISTS, "%s '%.*s' already exists", decree_kind_name(k),
 				    SLICE_ARGS(k == DECREE_VHOST ? s->r->vhost : s->r->name));
@@ -139,6 +143,8 @@ int do_decree(struct scene *s)
 	decree_touch(s->c, name);
 	if (r == 0 && is_policy(name.kind))
 		r = follow_policies(s, s->vhost);
+	if (r == 0 && name.kind == DECREE_BROKER)
+		r = defaults_follow(s->b, s->c);
 	return r;
 }
 
@@ -182,6 +188,8 @@ int do_revoke(struct scene *s)
 	if (name.kind == DECREE_USER || name.kind == DECREE_VHOST)
 		connections_revoked(s->b, name.kind == DECREE_VHOST ? name.vhost : SLICE_NULL, name.name);
 	revoke(s->c, name);
+	if (name.kind == DECREE_BROKER)
+		return defaults_follow(s->b, s->c);
 	return is_policy(name.kind) ? follow_policies(s, s->vhost) : 0;
 }
 

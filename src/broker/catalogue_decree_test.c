@@ -231,3 +231,61 @@ TEST(the_virtual_host_of_the_beginning_can_go_too)
 	CHECK(create_in(&w, "/", "jobs", -1) == 0);
 	world_close(&w);
 }
+
+#define BROKER(w, scope, ...) DECREE((w), NAME(DECREE_BROKER, SLICE(""), SLICE(scope), SLICE("")), __VA_ARGS__)
+
+static int alter(struct world *w, const char *topic, const struct setting *setting)
+{
+	struct cmd_change *c = world_new(w, CMD_CHANGE);
+
+	c->change = CHANGE_ALTER_CHANNEL;
+	c->vhost = SLICE("/");
+	c->name = slice_cstr(topic);
+	c->settings = (struct setting *)setting;
+	c->nsettings = 1;
+	int e = world_ask(w, &c->head, 0);
+	cmd_free(&c->head);
+	return e;
+}
+
+/* Of every shard's copy: retention.ms of both topics and segment.ms of the one with a setting of its own. */
+static bool hold(struct world *w, int64_t plain, int64_t own, int64_t segment_ms)
+{
+	for (unsigned s = 0; s < w->shards; s++) {
+		const struct catalogue *c = w->b[s]->catalogue;
+		const struct topic_policy *a = catalogue_channel(c, SLICE("/"), SLICE("plain"))->policy;
+		const struct topic_policy *b = catalogue_channel(c, SLICE("/"), SLICE("own"))->policy;
+
+		if (a->retention_ms != plain || b->retention_ms != own || b->segment_ms != segment_ms)
+			return false;
+		if (catalogue_topic_defaults(c)->retention_ms != plain)
+			return false;
+	}
+	return true;
+}
+
+/* The node's word goes before that of all brokers, that before the configuration's, and a topic's own before all of them. */
+TEST(defaults_of_topics_follow_what_is_said_of_the_broker)
+{
+	struct world w;
+	int64_t week = topic_policy_default.segment_ms;
+
+	world_open(&w, SHARDS);
+	CHECK(world_topic(&w, "plain", 1) == 0 && world_topic(&w, "own", 1) == 0);
+	CHECK(alter(&w, "own", &(struct setting)FIELD("retention.ms", "5")) == 0 && hold(&w, -1, 5, week));
+	CHECK(BROKER(&w, "default", FIELD("log.retention.ms", "7"), FIELD("log.roll.ms", "70")) == 0 && hold(&w, 7, 5, 70));
+	CHECK(BROKER(&w, "1", FIELD("log.retention.ms", "8")) == 0 && hold(&w, 8, 5, 70));
+	CHECK(BROKER(&w, "1", FIELD("retention.ms", "9")) == -ERR_BAD_ATTRIBUTE);
+	CHECK(BROKER(&w, "1", FIELD("log.retention.ms", "x")) == -ERR_BAD_ATTRIBUTE);
+	CHECK(BROKER(&w, "1", FIELD("log.preallocate", "false")) == -ERR_BAD_ATTRIBUTE);
+	world_crash(&w, CRASH_POWER);
+	CHECK(hold(&w, 8, 5, 70));
+	world_stop(&w);
+	CHECK(world_start(&w) == 0 && hold(&w, 8, 5, 70));
+	CHECK(alter(&w, "own", &(struct setting){ SLICE("retention.ms"), SLICE_NULL }) == 0 && hold(&w, 8, 8, 70));
+	CHECK(REVOKE(&w, DECREE_BROKER, SLICE(""), SLICE("1"), SLICE("")) == 0 && hold(&w, 7, 7, 70));
+	CHECK(REVOKE(&w, DECREE_BROKER, SLICE(""), SLICE("default"), SLICE("")) == 0 && hold(&w, -1, -1, week));
+	world_crash(&w, CRASH_POWER);
+	CHECK(hold(&w, -1, -1, week));
+	world_close(&w);
+}

@@ -218,6 +218,10 @@ struct queue_policy rules_apply(const struct vhost *v, struct slice name, const 
 struct slice rules_alternate(const struct vhost *v, struct slice exchange);    /* by policy; null: none */
 bool rules_hold(const struct entry *e);         /* is its view as the policies want it? */
 
+/* ---- catalogue_defaults.c ---- */
+/* What topics have that do not say: read it again, and tell all topics. */
+int  defaults_follow(struct broker *b, struct catalogue *c);
+
 /* ---- catalogue_decree.c ---- */
 struct scene;
 struct record_reader;

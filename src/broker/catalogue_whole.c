@@ -326,7 +326,7 @@ int catalogue_replace(struct broker *b, struct slice in, bool decrees, struct wh
 	log_touch_all(b->log);
 	r = open_what_is_new(b, &old, c);
 	catalogue_clear(&old);
-	return r;
+	return r < 0 ? r : defaults_follow(b, c);
 }
 
 int catalogue_restore(struct broker *b, struct slice in, struct why *why)

@@ -28,6 +28,7 @@
 #include "base/rng.h"
 #include "broker/batch.h"
 #include "broker/broker.h"
+#include "broker/topic_policy.h"
 
 enum { SLOT_STATE = 0, SLOT_SHARED = 1, SLOT_DEDICATED = 16 };   /* a dedicated slot is SLOT_DEDICATED + partition id */
 
@@ -69,6 +70,7 @@ struct timer {
 
 struct broker {
 	struct broker_options options;
+	struct topic_policy topic_defaults;      /* options.topic_defaults, and what administrators have said: catalogue_defaults.c */
 	struct outlet outlet;
 	struct env *env;
 	struct cluster *cluster;

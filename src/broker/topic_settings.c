@@ -35,6 +35,17 @@ const struct topic_setting *topic_setting_find(struct slice name)
 	return NULL;
 }
 
+const struct topic_setting *topic_setting_of_broker(struct slice name)
+{
+	for (unsigned i = 0; i < TOPIC_SETTINGS; i++) {
+		const struct topic_setting *s = &table[i];
+
+		if (s->broker && s->rule != RULE_FIXED && slice_is(name, s->broker))
+			return s;
+	}
+	return NULL;
+}
+
 bool legal_topic_name(struct slice name)
 {
 	if (name.n == 0 || name.n > 249 || slice_is(name, ".") || slice_is(name, ".."))
@@ -117,6 +128,9 @@ static bool check_type(const struct topic_setting *s, struct slice value, struct
 	case CONFIG_LONG:    return check_number(s, value, why);
 	case CONFIG_DOUBLE:  return check_ratio(s, value, why);
 	case CONFIG_LIST:    return check_list(s, value, why);
+	case CONFIG_SHORT:
+	case CONFIG_CLASS:
+	case CONFIG_PASSWORD: break;    /* no topic has such a setting */
 	}
 	return false;
 }
@@ -163,10 +177,8 @@ static bool check_level(const struct topic_setting *s, struct slice value, struc
 	return topic_policy_set(&p, slice_cstr(s->name), value) || refuse(s, value, why, "There is no such level");
 }
 
-static bool check_one(struct topic_rules rules, const struct setting *given, bool of_queue, struct why *why)
+static bool check_one(struct topic_rules rules, const struct topic_setting *s, struct slice value, bool of_queue, struct why *why)
 {
-	const struct topic_setting *s = topic_setting_find(given->name);
-	struct slice value = slice_trim(given->value);
 
 	if (!check_type(s, value, why))
 		return false;
@@ -198,13 +210,39 @@ bool topic_settings_check(struct topic_rules rules, const struct setting *settin
 		}
 	}
 	for (uint32_t i = 0; i < n; i++) {
-		if (!check_one(rules, &settings[i], of_queue, why))
+		if (!check_one(rules, topic_setting_find(settings[i].name), slice_trim(settings[i].value), of_queue, why))
 			return false;
 	}
 	p = topic_policy_of(settings, n, rules.defaults);
 	if (p.min_compaction_lag_ms <= p.max_compaction_lag_ms)
 		return true;
 	fail(why, -ERR_BAD_ATTRIBUTE, "conflict topic config setting min.compaction.lag.ms (%lld) > max.compaction.lag.ms (%lld)",
+	     (long long)p.min_compaction_lag_ms, (long long)p.max_compaction_lag_ms);
+	return false;
+}
+
+bool topic_defaults_check(const struct topic_rules *rules, const struct setting *settings, uint32_t n, struct why *why)
+{
+	const struct topic_rules no_limits = { .max_message_bytes = UINT32_MAX };
+	struct topic_policy p = rules ? *rules->defaults : topic_policy_default;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct topic_setting *s = topic_setting_of_broker(settings[i].name);
+		struct topic_setting named;
+
+		if (!s) {
+			fail(why, -ERR_BAD_ATTRIBUTE, "Unknown broker config name: %.*s", SLICE_ARGS(settings[i].name));
+			return false;
+		}
+		named = *s;
+		named.name = s->broker;
+		if (!check_one(rules ? *rules : no_limits, &named, slice_trim(settings[i].value), /* of_queue = */ false, why))
+			return false;
+		topic_policy_set(&p, slice_cstr(s->name), settings[i].value);
+	}
+	if (!rules || p.min_compaction_lag_ms <= p.max_compaction_lag_ms)
+		return true;
+	fail(why, -ERR_BAD_ATTRIBUTE, "log.cleaner.min.compaction.lag.ms (%lld) > log.cleaner.max.compaction.lag.ms (%lld)",
 	     (long long)p.min_compaction_lag_ms, (long long)p.max_compaction_lag_ms);
 	return false;
 }
@@ -236,6 +274,11 @@ static struct slice text_of(struct topic_rules rules, const struct topic_setting
 struct slice topic_setting_default(struct topic_rules rules, const struct topic_setting *s, char text[TOPIC_SETTING_TEXT])
 {
 	return text_of(rules, s, rules.defaults, text);
+}
+
+struct slice topic_setting_configured(struct topic_rules rules, const struct topic_setting *s, char text[TOPIC_SETTING_TEXT])
+{
+	return text_of(rules, s, rules.configured, text);
 }
 
 struct slice topic_setting_builtin(struct topic_rules rules, const struct topic_setting *s, char text[TOPIC_SETTING_TEXT])

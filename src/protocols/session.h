@@ -21,6 +21,7 @@ struct session;
 struct catalogue;
 struct gate;
 struct admin_source;
+struct topic_policy;
 
 /* Why and from where: for logs and for the loopback rules. */
 struct peer {
@@ -36,6 +37,7 @@ struct host_settings {
 	const char *data_dir;           /* NULL: not told */
 	const char *kafka_advertised;   /* "host:port", or NULL: the address that the client connected to */
 	bool kafka_acks1_relaxed;       /* acks=1 is answered when the operating system has the batch */
+	const struct topic_policy *topic_defaults;      /* as the configuration has them; NULL: topic_policy_default */
 	uint32_t max_message_bytes;     /* AMQP and SQS bodies, Kafka batches */
 	uint32_t num_partitions;        /* of topics that are created on first use */
 	bool auto_create_topics;

@@ -15,6 +15,7 @@ static const struct { const char *name, *patterns[4], *numbers[3]; } kinds[DECRE
 	[DECREE_USER]         = { "user" },
 	[DECREE_PARAMETER]    = { "parameter" },
 	[DECREE_GLOBAL]       = { "global" },
+	[DECREE_BROKER]       = { "broker" },
 	[DECREE_PERMISSION]   = { "permission", .patterns = { "configure", "write", "read" } },
 	[DECREE_TOPIC]        = { "topic", .patterns = { "write", "read" } },
 	[DECREE_USER_LIMITS]  = { "user-limits", .numbers = { "max-connections", "max-channels" } },

@@ -15,6 +15,7 @@
  *      DECREE_OPERATOR      v      policy             the same
  *      DECREE_PARAMETER     v      name    component  value: JSON, kept as it is
  *      DECREE_GLOBAL               name               value
+ *      DECREE_BROKER               scope              Kafka's settings of the broker: those that are defaults of topics
  *
  * Some are there from the beginning, without anybody's word: the user guest, and its permission for "/".
  */
@@ -28,7 +29,8 @@
 /* On disk: never renumber. */
 enum decree_kind {
 	DECREE_VHOST = 1, DECREE_USER = 2, DECREE_PERMISSION = 3, DECREE_TOPIC = 4, DECREE_USER_LIMITS = 5, DECREE_VHOST_LIMITS = 6,
-	DECREE_POLICY = 7, DECREE_OPERATOR = 8, DECREE_PARAMETER = 9, DECREE_GLOBAL = 10, DECREE_KINDS
+	DECREE_POLICY = 7, DECREE_OPERATOR = 8, DECREE_PARAMETER = 9, DECREE_GLOBAL = 10,
+	DECREE_BROKER = 11, DECREE_KINDS
 };
 
 struct field {

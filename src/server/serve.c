@@ -176,6 +176,7 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 		.data_dir = c->data,
 		.kafka_advertised = *c->kafka_advertised ? c->kafka_advertised : NULL,
 		.kafka_acks1_relaxed = !c->sync_acks1,
+		.topic_defaults = &defaults,
 		.max_message_bytes = (uint32_t)c->max_message_bytes,
 		.amqp_consumer_timeout_ms = (int64_t)c->consumer_timeout_ms,
 		.num_partitions = (uint32_t)c->num_partitions,

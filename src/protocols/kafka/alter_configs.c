@@ -1,9 +1,11 @@
 /*
- * alter_configs.c - AlterConfigs and IncrementalAlterConfigs: the settings of topics; those of the broker cannot be altered.
+ * alter_configs.c - AlterConfigs and IncrementalAlterConfigs: the settings of topics, and of the broker's those that are
+ * defaults of topics.
  *
  *      what is asked, and what the topic has  ──>  what it would have: checked  ──>  what changes: one CMD_CHANGE
  *
  * AlterConfigs says all that a topic shall have, so what it does not name is removed, as far as Kafka knows of it.
+ * The broker's are a decree (security/decrees.h), which is said anew as a whole.
  */
 #include "protocols/kafka/kafka.h"
 
@@ -60,15 +62,20 @@ static bool has_duplicates(struct alteration *a)
 	return before;
 }
 
-/* The names, with a comma and a blank between them, of all wishes or of those that lack a value. */
-static struct slice names(struct alteration *a, bool without_value)
+static bool lacks_value(const struct wish *w)
+{
+	return !w->value.p && w->operation != OPERATION_DELETE;
+}
+
+/* The names of such wishes, with a comma and a blank between them; null: there are none. */
+static struct slice names(struct alteration *a, bool (*such)(const struct wish *))
 {
 	OWN(bytes) struct bytes out = BYTES_MAX(REQUEST_MEMORY);
 
 	for (uint32_t i = 0; i < a->n; i++) {
 		const struct wish *w = &a->wishes[i];
 
-		if (without_value && (w->value.p || w->operation == OPERATION_DELETE))
+		if (!such(w))
 			continue;
 		if (out.n)
 			bytes_add_slice(&out, SLICE(", "));
@@ -85,7 +92,7 @@ static bool check_wishes(struct alteration *a)
 		refuse(a, K_INVALID_REQUEST, SLICE("Error due to duplicate config keys"));
 		return false;
 	}
-	nulls = names(a, /* without_value = */ true);
+	nulls = names(a, lacks_value);
 	if (nulls.p)
 		refuse(a, K_INVALID_REQUEST, request_printf(a->r, "Null value not supported for : %.*s", SLICE_ARGS(nulls)));
 	return !nulls.p && !a->r->k->broken;
@@ -127,13 +134,11 @@ static struct slice list_of(struct alteration *a, struct slice old, const struct
 	return request_copy(a->r, slice_of(out.p, out.n));
 }
 
-/* What the wish makes of a setting: its new value, or null.  False: refused. */
-static bool value_of(struct alteration *a, const struct channel *ch, const struct wish *w, struct slice *ret)
+/* What the wish makes of a setting (NULL: there is none) that has the value `old` (or null): a value, or null.  False: refused. */
+static bool value_of(struct alteration *a, const struct topic_setting *s, struct slice old, const struct wish *w, struct slice *ret)
 {
 	static const char *const verbs[OPERATIONS] = { "SET", "DELETE", "APPEND", "SUBTRACT" };
-	const struct topic_setting *s = topic_setting_find(w->name);
 	char text[TOPIC_SETTING_TEXT];
-	struct slice old;
 
 	if (w->operation < 0 || w->operation >= OPERATIONS) {
 		refuse(a, K_INVALID_REQUEST, request_printf(a->r, "Unknown operation %d for %.*s", w->operation, SLICE_ARGS(w->name)));
@@ -147,7 +152,6 @@ static bool value_of(struct alteration *a, const struct channel *ch, const struc
 							   verbs[w->operation], SLICE_ARGS(w->name)));
 		return false;
 	}
-	old = topic_setting_given(s, ch->policy->settings, ch->policy->nsettings);
 	*ret = list_of(a, old.p ? old : topic_setting_default(rules_of(a->r), s, text), w);
 	return true;
 }
@@ -190,11 +194,14 @@ static bool find_result(struct alteration *a, const struct channel *ch, struct r
 	for (uint32_t i = 0; i < a->n; i++) {
 		struct setting s = { a->wishes[i].name, SLICE_NULL };
 
-		if (!value_of(a, ch, &a->wishes[i], &s.value))
+		const struct topic_setting *known = topic_setting_find(s.name);
+		struct slice old = known ? topic_setting_given(known, ch->policy->settings, ch->policy->nsettings) : SLICE_NULL;
+
+		if (!value_of(a, known, old, &a->wishes[i], &s.value))
 			return false;
 		if (s.value.p)
 			o->settings[o->n++] = s;
-		if (s.value.p || topic_setting_find(s.name))
+		if (s.value.p || known)
 			o->changes[o->nchanges++] = s;
 	}
 	keep_the_rest(a, ch, o);
@@ -263,6 +270,80 @@ static void alter_topic(struct alteration *a)
 
 /* ---- the broker ---- */
 
+static bool is_not_dynamic(const struct wish *w)
+{
+	return w->operation != OPERATION_DELETE && !topic_setting_of_broker(w->name);
+}
+
+/* What the broker would have: `had` with what is wished, or the wishes alone.  False: refused. */
+static bool find_defaults(struct alteration *a, const struct decree *had, struct result *o)
+{
+	struct topic_rules rules = rules_of(a->r);
+	size_t most = a->n + (had ? had->nfields : 0);
+	struct why why = { "" };
+
+	*o = (struct result){ .settings = kafka_alloc(a->r, (most + 1) * sizeof *o->settings) };
+	if (!o->settings)
+		return false;
+	for (uint32_t i = 0; i < a->n; i++) {
+		struct setting s = { a->wishes[i].name, SLICE_NULL };
+
+		const struct topic_setting *known = topic_setting_of_broker(s.name);
+		struct slice old = known && had ? decree_field(had, known->broker) : SLICE_NULL;
+
+		if (!value_of(a, known, old, &a->wishes[i], &s.value))
+			return false;
+		if (s.value.p)
+			o->settings[o->n++] = s;
+	}
+	for (uint32_t i = 0; had && !a->whole && i < had->nfields; i++) {
+		if (!wish_for(a, had->fields[i].name))
+			o->settings[o->n++] = (struct setting){ had->fields[i].name, had->fields[i].value };
+	}
+	if (topic_defaults_check(&rules, o->settings, o->n, &why))
+		return true;
+	refuse(a, K_INVALID_REQUEST, request_printf(a->r, "%s", why.text));
+	return false;
+}
+
+static void send_decree(struct alteration *a, const char *scope, const struct result *o)
+{
+	struct cmd_change *c = request_ask(a->r, CMD_CHANGE, 0, a->index);
+
+	if (!c)
+		return;
+	c->change = o->n ? CHANGE_DECREE : CHANGE_REVOKE;
+	c->type = slice_cstr(decree_kind_name(DECREE_BROKER));
+	c->name = slice_cstr(scope);
+	c->settings = cmd_alloc(&c->head, (o->n + 1) * sizeof *c->settings);
+	for (uint32_t i = 0; c->settings && i < o->n; i++)
+		c->settings[c->nsettings++] = (struct setting){
+			cmd_copy(&c->head, o->settings[i].name), cmd_copy(&c->head, o->settings[i].value),
+		};
+	if (!c->settings) {
+		cmd_free(&c->head);
+		request_no_memory(a->r);
+		return;
+	}
+	request_send(a->r, &c->head);
+}
+
+static void alter_defaults(struct alteration *a)
+{
+	const char *scope = a->resource.n ? BROKER_SETTINGS_OF_NODE : BROKER_SETTINGS_OF_ALL;
+	const struct decree *had = broker_decree(a->r, scope);
+	struct slice wrong;
+	struct result o;
+
+	if (!check_wishes(a))
+		return;
+	wrong = names(a, is_not_dynamic);
+	if (wrong.p)
+		refuse(a, K_INVALID_REQUEST, request_printf(a->r, "Cannot update these configs dynamically: Set(%.*s)", SLICE_ARGS(wrong)));
+	else if (find_defaults(a, had, &o) && !a->validate_only && (o.n || had))
+		send_decree(a, scope, &o);
+}
+
 static void alter_broker(struct alteration *a)
 {
 	int64_t id;
@@ -275,9 +356,8 @@ static void alter_broker(struct alteration *a)
 	else if (a->resource.n && id != NODE_ID)
 		refuse(a, K_INVALID_REQUEST, request_printf(a->r, "Unexpected broker id, expected %d, but received %lld", NODE_ID,
 							    (long long)id));
-	else if (check_wishes(a) && a->n)
-		refuse(a, K_INVALID_REQUEST, request_printf(a->r, "Cannot update these configs dynamically: Set(%.*s)",
-							    SLICE_ARGS(names(a, /* without_value = */ false))));
+	else
+		alter_defaults(a);
 }
 
 /* ---- requests ---- */

@@ -11,6 +11,7 @@
 #include "broker/catalogue.h"
 #include "protocols/kafka/kafka.gen.h"
 #include "protocols/session.h"
+#include "security/decrees.h"
 #include "security/gate.h"
 
 enum { FAKE_CHANNELS = 32, FAKE_PARTITIONS = 16, FAKE_BATCHES = 64 };
@@ -27,6 +28,8 @@ struct catalogue {
 	struct fake_partition logs[FAKE_CHANNELS][FAKE_PARTITIONS];
 	uint32_t n;
 	struct arena arena;
+	struct decrees decrees;
+	struct topic_policy defaults;
 };
 
 struct fake {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "broker/topic_settings.h"
 
 /* ---- the host ---- */
 
@@ -121,6 +122,7 @@ struct fake *fake_new(uint16_t shards)
 	list_init(&f->commands);
 	f->out = f->in = BYTES_MAX(256 << 20);
 	f->arena = f->catalogue.arena = ARENA_MAX(64 << 20);
+	f->catalogue.defaults = topic_policy_default;
 	f->now_ms = 1700000000000;
 	f->peer = (struct peer){ .address = "127.0.0.1:50112", .local = "127.0.0.1:9092", .loopback = true };
 	f->settings = (struct host_settings){
@@ -161,6 +163,7 @@ void fake_free(struct fake *f)
 	bytes_free(&f->in);
 	arena_free(&f->arena);
 	arena_free(&f->catalogue.arena);
+	decrees_clear(&f->catalogue.decrees);
 	free(f);
 }
 
@@ -228,7 +231,27 @@ bool channel_is_topic(const struct channel *ch)
 
 const struct topic_policy *catalogue_topic_defaults(const struct catalogue *c)
 {
-	return &topic_policy_default;
+	return &c->defaults;
+}
+
+const struct decrees *catalogue_decrees(const struct catalogue *c)
+{
+	return &c->decrees;
+}
+
+/* Only of all brokers: that the node's go before is the catalogue's affair. */
+static void on_decree(struct catalogue *c, const struct cmd_change *d)
+{
+	struct decree_name name = { .kind = DECREE_BROKER, .vhost = SLICE(""), .name = d->name, .extra = SLICE("") };
+
+	c->defaults = topic_policy_default;
+	if (d->change == CHANGE_REVOKE) {
+		decrees_remove(&c->decrees, name);
+		return;
+	}
+	decrees_put(&c->decrees, name, (const struct field *)d->settings, d->nsettings);
+	for (uint32_t i = 0; i < d->nsettings; i++)
+		topic_policy_set(&c->defaults, slice_cstr(topic_setting_of_broker(d->settings[i].name)->name), d->settings[i].value);
 }
 
 void fake_settings(struct fake *f, struct channel *ch, const struct setting *settings, uint32_t n)
@@ -275,7 +298,9 @@ static void on_change(struct fake *f, struct cmd_change *c)
 {
 	struct channel *ch = (struct channel *)(uintptr_t)catalogue_channel(&f->catalogue, c->vhost, c->name);
 
-	if (c->change == CHANGE_CREATE_CHANNEL) {
+	if (c->change == CHANGE_DECREE || c->change == CHANGE_REVOKE) {
+		on_decree(&f->catalogue, c);
+	} else if (c->change == CHANGE_CREATE_CHANNEL) {
 		if (ch) {
 			cmd_fail(&c->head, -ERR_EXISTS, "topic '%.*s' exists", SLICE_ARGS(c->name));
 			return;

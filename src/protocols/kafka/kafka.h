@@ -23,6 +23,7 @@
 #include "broker/topic_settings.h"
 #include "protocols/kafka/kafka.gen.h"
 #include "protocols/session.h"
+#include "security/decrees.h"
 #include "security/gate.h"
 
 enum {
@@ -82,6 +83,7 @@ enum kafka_error {
 	K_UNKNOWN_TOPIC_ID = 100,
 	K_FETCH_SESSION_TOPIC_ID_ERROR = 106,
 	K_UNSUPPORTED_ENDPOINT_TYPE = 115,
+	K_INVALID_REGULAR_EXPRESSION = 128,
 	K_REBOOTSTRAP_REQUIRED = 129,
 };
 
@@ -210,9 +212,12 @@ static inline const struct host_settings *settings_of(const struct request *r)
 
 static inline struct topic_rules rules_of(const struct request *r)
 {
+	const struct topic_policy *configured = settings_of(r)->topic_defaults;
+
 	return (struct topic_rules){
 		.max_message_bytes = settings_of(r)->max_message_bytes,
 		.defaults = catalogue_topic_defaults(r->k->session.host->catalogue),
+		.configured = configured ? configured : &topic_policy_default,
 	};
 }
 
@@ -251,6 +256,27 @@ struct produce_response_partition;
 void keyless_refuse(struct request *r, struct slice topic, const struct batch *b, struct produce_response_partition *p);
 
 enum resource { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4 };
+
+/* Where a value comes from. */
+enum config_source {
+	SOURCE_TOPIC = 1, SOURCE_DYNAMIC_BROKER = 2, SOURCE_DYNAMIC_DEFAULT = 3, SOURCE_STATIC_BROKER = 4, SOURCE_DEFAULT = 5,
+};
+struct describe_configs_request_resource;
+struct describe_configs_response_result;
+struct describe_configs_response_config;
+
+/* What an administrator has said for brokers (broker/topic_settings.h: BROKER_SETTINGS_OF...); NULL: nothing. */
+const struct decree *broker_decree(const struct request *r, const char *scope);
+/* Was it asked for?  No list asks for all. */
+bool config_asked_for(const struct describe_configs_request_resource *q, const char *name);
+/* Room for the values that hold or would hold, from the strongest on, if they were asked for; then each. */
+bool config_room_for_synonyms(struct request *r, struct describe_configs_response_config *c, size_t n);
+void config_add_synonym(struct describe_configs_response_config *c, const char *name, struct slice value, enum config_source source);
+/* The default of a topic's setting: what it is and where it comes from; with synonyms, if there is room for four. */
+enum config_source config_default(struct request *r, const struct topic_setting *s, struct slice *ret_value,
+				  struct describe_configs_response_config *synonyms);
+/* DescribeConfigs of the broker (broker_configs.c). */
+void describe_broker(struct request *r, const struct describe_configs_request_resource *q, struct describe_configs_response_result *to);
 
 /* For CreateTopics' answer: every topic setting as it is for `settings` (configs.c). */
 struct create_topics_response_topic;

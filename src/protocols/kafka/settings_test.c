@@ -171,3 +171,81 @@ TEST(what_cannot_be_altered_is_refused_with_its_code)
 	}
 	fake_free(f);
 }
+
+/* ---- the broker's ---- */
+
+static int alter_broker(struct fake *f, const char *name, int8_t op, const char *value, struct slice *ret_text)
+{
+	struct incremental_alter_configs_request_config c = { slice_cstr(name), op, slice_cstr(value) };
+	struct incremental_alter_configs_request_resource r = { RESOURCE_BROKER, SLICE(""), { 1, &c } };
+	struct incremental_alter_configs_request q = { { 1, &r }, false };
+	const struct incremental_alter_configs_response *a = fake_ask(f, KAFKA_INCREMENTAL_ALTER_CONFIGS, 1, &q);
+
+	*ret_text = a->responses.v[0].error_message;
+	return a->responses.v[0].error_code;
+}
+
+/* One setting of a resource: "value/source/synonyms", with '*' when it may be altered. */
+static const char *described(struct fake *f, int8_t type, const char *resource, const char *name)
+{
+	static char text[200];
+	struct slice key = slice_cstr(name);
+	struct describe_configs_request_resource r = { type, slice_cstr(resource), { 1, &key } };
+	struct describe_configs_request q = { .resources = { 1, &r }, .include_synonyms = true, .include_documentation = true };
+	const struct describe_configs_response *a = fake_ask(f, KAFKA_DESCRIBE_CONFIGS, 4, &q);
+	const struct describe_configs_response_config *c = a->results.v[0].configs.v;
+
+	if (a->results.v[0].configs.n != 1 || !slice_is(c->name, name) || c->documentation.n == 0)
+		return "";
+	snprintf(text, sizeof text, "%.*s/%d/%d%s", SLICE_ARGS(c->value), c->config_source, c->synonyms.n, c->read_only ? "" : "*");
+	return text;
+}
+
+TEST(the_brokers_defaults_of_topics_can_be_altered)
+{
+	struct fake *f = opened();
+	struct channel *ch = fake_topic(f, "t", 1, 0);
+	struct setting own = { SLICE("retention.ms"), SLICE("5") };
+	static const struct { const char *name; int8_t op; const char *value; int code; const char *text; } rows[] = {
+		{ "log.retention.ms", SET, "abc", 42, "Invalid value abc for configuration log.retention.ms: Not a number of type LONG" },
+		{ "log.preallocate", SET, "true", 42, "Cannot update these configs dynamically: Set(log.preallocate)" },
+		{ "retention.ms", SET, "7", 42, "Cannot update these configs dynamically: Set(retention.ms)" },
+		{ "log.retention.ms", SET, NULL, 42, "Null value not supported for : log.retention.ms" },
+		{ "log.cleaner.max.compaction.lag.ms", SET, "7", 0, NULL },
+		{ "log.cleaner.min.compaction.lag.ms", SET, "8", 42,
+		  "log.cleaner.min.compaction.lag.ms (8) > log.cleaner.max.compaction.lag.ms (7)" },
+		{ "log.cleanup.policy", APPEND, "compact", 0, NULL },
+		{ "compression.zstd.level", SET, "99", 42, "Invalid value 99 for configuration compression.zstd.level: There is no such level" },
+		{ "log.retention.ms", SET, "7", 0, NULL },
+	};
+
+	CHECK(!strcmp(described(f, RESOURCE_BROKER, "1", "log.retention.ms"), "-1/5/1*"));
+	CHECK(!strcmp(described(f, RESOURCE_BROKER, "1", "num.partitions"), "3/4/2"));
+	CHECK(!strcmp(described(f, RESOURCE_BROKER, "1", "ssl.key.password"), "/5/0"));
+	CHECK(!strcmp(described(f, RESOURCE_BROKER, "1", "log.preallocate"), "false/5/1"));
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct slice text;
+		int code = alter_broker(f, rows[i].name, rows[i].op, rows[i].value, &text);
+
+		if (code != rows[i].code || !slice_eq(text, slice_cstr(rows[i].text)))
+			fprintf(stderr, "%s=%s: %d %.*s\n", rows[i].name, rows[i].value, code, SLICE_ARGS(text));
+		CHECK(code == rows[i].code && slice_eq(text, slice_cstr(rows[i].text)));
+	}
+	CHECK(!strcmp(described(f, RESOURCE_BROKER, "1", "log.retention.ms"), "7/3/2*"));
+	CHECK(!strcmp(described(f, RESOURCE_BROKER, "", "log.retention.ms"), "7/3/1*"));
+	CHECK(!strcmp(described(f, RESOURCE_BROKER, "", "log.segment.bytes"), ""));
+	CHECK(!strcmp(described(f, RESOURCE_BROKER, "1", "log.cleanup.policy"), "delete,compact/3/2*"));
+	CHECK(!strcmp(described(f, RESOURCE_TOPIC, "t", "retention.ms"), "7/3/2*"));
+	fake_settings(f, ch, &own, 1);
+	CHECK(!strcmp(described(f, RESOURCE_TOPIC, "t", "retention.ms"), "5/1/3*"));
+
+	/* What is taken back is as it was; when all is, nothing is left to be said. */
+	struct slice text;
+	CHECK(alter_broker(f, "log.retention.ms", DELETE, NULL, &text) == 0);
+	CHECK(!strcmp(described(f, RESOURCE_BROKER, "1", "log.retention.ms"), "-1/5/1*"));
+	CHECK(f->catalogue.decrees.map.count == 1);
+	CHECK(alter_broker(f, "log.cleanup.policy", DELETE, NULL, &text) == 0);
+	CHECK(alter_broker(f, "log.cleaner.max.compaction.lag.ms", DELETE, NULL, &text) == 0);
+	CHECK(f->catalogue.decrees.map.count == 0);
+	fake_free(f);
+}

@@ -5,6 +5,9 @@
 
 #include <stdlib.h>
 
+#include "base/bytes.h"
+#include "base/own.h"
+
 /* ---- DescribeTransactions ---- */
 
 static int by_partition(const void *x, const void *y)
@@ -129,14 +132,39 @@ static bool has_producer(const struct list_transactions_request *in, int64_t pro
 	return in->producer_id_filters.n == 0;
 }
 
-static bool is_listed(const struct request *r, const struct transaction_listing *t)
+static bool is_listed(const struct request *r, const struct pattern *pattern, const struct transaction_listing *t)
 {
 	const struct list_transactions_request *in = r->in;
 	int64_t now_ms = host_now(r->k->session.host);
 
+	if (pattern && !pattern_matches(pattern, t->id))
+		return false;
 	if (!has_state(in, t->state) || !has_producer(in, t->producer_id) || !kafka_allows(r, OP_DESCRIBE, t->id))
 		return false;
 	return in->duration_filter <= 0 || now_ms - t->started_ms > in->duration_filter;
+}
+
+static void own_pattern(struct pattern **p)
+{
+	pattern_free(*p);
+}
+
+/* What the ids must match, from end to end; NULL: nothing is asked of them.  False: it is no pattern. */
+static bool read_pattern(struct request *r, struct pattern **ret)
+{
+	const struct list_transactions_request *in = r->in;
+	struct list_transactions_response *out = r->out;
+	OWN(bytes) struct bytes whole = BYTES_MAX(PATTERN_MAX_BYTES);
+	struct slice asked = in->transactional_id_pattern;
+
+	if (!asked.n)
+		return true;
+	bytes_add_slice(&whole, SLICE("\\A(?:"));
+	bytes_add_slice(&whole, asked);
+	bytes_add_slice(&whole, SLICE(")\\z"));
+	if (whole.failed || pattern_new(bytes_slice(&whole), ret, NULL) < 0)
+		out->error_code = K_INVALID_REGULAR_EXPRESSION;
+	return !out->error_code;
 }
 
 static uint32_t transactions_in(const struct cmd *c)
@@ -147,9 +175,10 @@ static uint32_t transactions_in(const struct cmd *c)
 static void finish_transactions(struct request *r)
 {
 	struct list_transactions_response *out = r->out;
+	OWN(pattern) struct pattern *pattern = NULL;
 	int64_t n = request_total(r, transactions_in, &out->error_code);
 
-	if (n < 0 || !ARRAY(r, out->transaction_states, list_transactions_response_transaction_state_msg, n))
+	if (n < 0 || !read_pattern(r, &pattern) || !ARRAY(r, out->transaction_states, list_transactions_response_transaction_state_msg, n))
 		return;
 	out->transaction_states.n = 0;
 	LIST_EACH(node, &r->answers) {
@@ -159,7 +188,7 @@ static void finish_transactions(struct request *r)
 			const struct transaction_listing *t = &c->ret_transactions[i];
 			struct list_transactions_response_transaction_state *s;
 
-			if (!is_listed(r, t))
+			if (!is_listed(r, pattern, t))
 				continue;
 			s = &out->transaction_states.v[out->transaction_states.n++];
 			s->transactional_id = t->id;
@@ -173,6 +202,7 @@ void serve_list_transactions(struct request *r)
 {
 	const struct list_transactions_request *in = r->in;
 	struct list_transactions_response *out = r->out;
+	OWN(pattern) struct pattern *pattern = NULL;    /* only looked at: it may be none */
 
 	out->unknown_state_filters.v = kafka_alloc(r, (size_t)in->state_filters.n * sizeof *out->unknown_state_filters.v);
 	if (!out->unknown_state_filters.v)
@@ -180,6 +210,8 @@ void serve_list_transactions(struct request *r)
 	for (int32_t i = 0; i < in->state_filters.n; i++)
 		if (!is_state(in->state_filters.v[i]))
 			out->unknown_state_filters.v[out->unknown_state_filters.n++] = in->state_filters.v[i];
+	if (!read_pattern(r, &pattern))
+		return;
 	r->done = finish_transactions;
 	request_ask_all(r, CMD_TRANSACTION_LIST);
 }

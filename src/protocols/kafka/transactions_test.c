@@ -234,6 +234,16 @@ TEST(transactions_and_producers_are_shown)
 		CHECK(b && b->transaction_states.n == 2 && slice_is(b->transaction_states.v[0].transactional_id, "copy"));
 	}
 
+	/* From end to end, in Perl's syntax. */
+	static const struct { const char *pattern; int error, n; } rows[] = {
+		{ NULL, 0, 2 }, { "", 0, 2 }, { "co.*", 0, 2 }, { "cop", 0, 0 }, { "x|copy", 0, 2 }, { "(", 128, 0 },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		l.transactional_id_pattern = slice_cstr(rows[i].pattern);
+		const struct list_transactions_response *b = fake_ask(f, KAFKA_LIST_TRANSACTIONS, 2, &l);
+		CHECK(b && b->error_code == rows[i].error && b->transaction_states.n == rows[i].n);
+	}
+
 	const struct describe_producers_response *c = fake_ask(f, KAFKA_DESCRIBE_PRODUCERS, 0, &p);
 	CHECK(c && c->topics.v[0].partitions.v[1].error_code == 3);
 	CHECK(c && c->topics.v[0].partitions.v[0].active_producers.n == 1);
