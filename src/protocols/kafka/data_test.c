@@ -445,8 +445,8 @@ TEST(epochs_end_and_strange_ones_are_refused)
 	struct channel *ch = fake_topic(f, "orders", 1, 0);
 	struct buf *batch = fake_batch(ORIGIN_KAFKA, "hello", 4);
 	static const struct { int32_t partition, current, asked, error, epoch, end; } rows[] = {
-		{ 0, -1, 1, 0, 1, 4 },   { 0, 1, 1, 0, 1, 4 },    { 0, -1, 9, 0, -1, -1 }, { 0, -1, -1, 0, -1, -1 },
-		{ 0, 0, 1, 74, -1, -1 }, { 0, 2, 1, 75, -1, -1 }, { 3, -1, 1, 3, -1, -1 },
+		{ 0, -1, 2, 0, 2, 4 },   { 0, 2, 2, 0, 2, 4 },    { 0, -1, 9, 0, -1, -1 }, { 0, -1, -1, 0, -1, -1 },
+		{ 0, 1, 2, 74, -1, -1 }, { 0, 3, 2, 75, -1, -1 }, { 3, -1, 2, 3, -1, -1 }, { 0, 0, 2, 0, 2, 4 },
 	};
 
 	produce(f, 9, ch, 0, buf_slice(batch));

@@ -342,10 +342,10 @@ static void on_publish(struct fake *f, struct cmd_publish *c)
 	c->ret_append_ms = f->now_ms;
 }
 
-/* Ours is 1. */
+/* Ours is 2: it is the second start. */
 static int check_epoch(uint32_t believed)
 {
-	return believed == 0 || believed == 2 ? 0 : believed < 2 ? -ERR_OLD_EPOCH : -ERR_UNKNOWN_EPOCH;
+	return believed == 0 || believed == 3 ? 0 : believed < 3 ? -ERR_OLD_EPOCH : -ERR_UNKNOWN_EPOCH;
 }
 
 static void serve_fetch(struct fake *f, struct cmd_fetch *c)
@@ -434,10 +434,10 @@ static void on_offsets(struct fake *f, struct cmd_offsets *c)
 
 		item->error = check_epoch(item->believed_epoch);
 		item->ret_offset = item->timestamp == OFFSET_LATEST ? log->end : item->timestamp == OFFSET_EARLIEST ? 0 : -1;
-		if (item->timestamp == OFFSET_OF_EPOCH && item->ret_epoch == 1)
+		if (item->timestamp == OFFSET_OF_EPOCH && item->ret_epoch == 2)
 			item->ret_offset = log->end;
 		item->ret_timestamp = -1;
-		item->ret_epoch = 1;
+		item->ret_epoch = 2;
 	}
 }
 

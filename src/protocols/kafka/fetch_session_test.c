@@ -234,7 +234,7 @@ TEST(a_leader_epoch_that_is_not_ours_is_refused)
 {
 	struct fake *f = opened();
 	struct channel *ch = fake_topic(f, "t", 1, 0);
-	static const struct { int32_t said; int code; } rows[] = { { -1, 0 }, { 1, 0 }, { 0, 74 }, { 2, 75 } };
+	static const struct { int32_t said; int code; } rows[] = { { -1, 0 }, { 0, 0 }, { 1, 74 }, { 2, 0 }, { 3, 75 } };
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct fetch_request_partition p;

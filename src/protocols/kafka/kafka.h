@@ -222,10 +222,10 @@ static inline struct topic_rules rules_of(const struct request *r)
 }
 
 bool kafka_allows(const struct request *r, enum operation op, struct slice name);
-/* As commands want it. */
+/* As commands want it.  Our epochs begin with 1; 0 is what librdkafka says where Metadata told it none. */
 static inline uint32_t believed_epoch(int32_t current_leader_epoch)
 {
-	return current_leader_epoch < 0 ? 0 : (uint32_t)current_leader_epoch + 1;
+	return current_leader_epoch <= 0 ? 0 : (uint32_t)current_leader_epoch + 1;
 }
 /* The code for an error of the core: 0 for 0.  group_error(): where a group is concerned. */
 int16_t kafka_error(int e);
