@@ -61,19 +61,27 @@ static bool is_number(const char *name, const char *end, uint64_t *ret)
 	return stop != name && !strcmp(stop, end);
 }
 
+/* Names come in order, and each of them twice. */
+static void note_checkpoint(struct checking *c, uint64_t number)
+{
+	if (c->ncheckpoints && c->checkpoints[c->ncheckpoints - 1] == number)
+		return;
+	if (c->ncheckpoints == CHECKPOINTS_MAX)
+		memmove(c->checkpoints, c->checkpoints + 1, --c->ncheckpoints * sizeof *c->checkpoints);
+	c->checkpoints[c->ncheckpoints++] = number;
+}
+
 static int look_at_root(void *ctx, const char *name)
 {
 	struct checking *c = ctx;
 	uint64_t number;
 
 	c->check->files++;
-	if (!strcmp(name, "checkpoint.new"))
+	if (!strcmp(name, "checkpoint.new") || !strcmp(name, "checkpoint.new.copy"))
 		leftover(c, name, "left behind by a crash");
-	else if (strncmp(name, "checkpoint-", 11) == 0 && is_number(name + 11, "", &number)) {
-		if (c->ncheckpoints == CHECKPOINTS_MAX)
-			memmove(c->checkpoints, c->checkpoints + 1, --c->ncheckpoints * sizeof *c->checkpoints);
-		c->checkpoints[c->ncheckpoints++] = number;     /* names come in order */
-	} else if (strcmp(name, "journal") && strcmp(name, "segments"))
+	else if (strncmp(name, "checkpoint-", 11) == 0 && (is_number(name + 11, "", &number) || is_number(name + 11, ".copy", &number)))
+		note_checkpoint(c, number);
+	else if (strcmp(name, "journal") && strcmp(name, "segments"))
 		leftover(c, name, "not a file of ours");
 	return 0;
 }
@@ -118,22 +126,49 @@ static int look_at_segments(void *ctx, const char *name)
 
 /* ---- checkpoints ---- */
 
-static int check_checkpoint(struct checking *c, uint64_t number)
+static bool is_there(struct checking *c, const char *path)
+{
+	int file = c->disk->calls->open(c->disk, path, DISK_RDONLY);
+
+	if (file >= 0)
+		c->disk->calls->close(c->disk, file);
+	return file >= 0;
+}
+
+/* One of the two files: as checkpoint_read(). */
+static int check_twin(struct checking *c, uint64_t number, int twin, struct why *reason)
 {
 	OWN(buf) struct buf *b = NULL;
-	struct why reason = { "" };
-	char path[LOG_PATH_SIZE];
 	struct file_header h;
-	int error = checkpoint_read(c->log, number, &b, &h, &reason);
+	int error = checkpoint_read(c->disk, number, twin, c->log->id, &b, &h, reason);
 
 	if (b)
 		c->check->bytes += b->size;
-	if (!error || error == -ERR_DISK || error == -ERR_NO_MEMORY)
-		return error;
-	checkpoint_path(path, number);
-	/* Without it the start takes the one before, if nothing is missing then. */
-	problem_of(c, path, &reason, (struct log_problem){ .trouble = c->lost ? LOG_DAMAGE : LOG_MENDABLE, .slot = -1,
-							   .partition = -1, .first = -1, .last = -1 });
+	return error;
+}
+
+/* Without it the start takes the other one; without both the one before, if nothing is missing then. */
+static int check_checkpoint(struct checking *c, uint64_t number)
+{
+	struct why reasons[TWINS];
+	int errors[TWINS];
+
+	for (int i = 0; i < TWINS; i++) {
+		errors[i] = check_twin(c, number, i, &reasons[i]);
+		if (errors[i] == -ERR_DISK || errors[i] == -ERR_NO_MEMORY)
+			return errors[i];
+	}
+	for (int i = 0; i < TWINS; i++) {
+		char path[LOG_PATH_SIZE];
+		struct log_problem p = { .trouble = errors[!i] && c->lost ? LOG_DAMAGE : LOG_MENDABLE, .slot = -1, .partition = -1,
+					 .first = -1, .last = -1 };
+
+		checkpoint_path(path, number, i);
+		if (!errors[!i] && !is_there(c, path))
+			leftover(c, path, "it is not there, but the other one of the two is");
+		else if (errors[i] && (i == 0 || is_there(c, path)))
+			problem_of(c, path, &reasons[i], p);
+	}
 	return 0;
 }
 
@@ -169,6 +204,13 @@ static void check_segment(struct checking *c, struct segment *s)
 		segment_path(path, s->number, ".seg");
 		p.file = path;
 		p.cause = "its header is damaged, or it was cut off";
+		check_problem(c, p);
+	}
+	if (s->mended) {
+		segment_path(path, s->number, ".seg");
+		p.file = path;
+		p.trouble = LOG_MENDABLE;
+		p.cause = "its header is damaged";
 		check_problem(c, p);
 	}
 	segment_path(path, s->number, ".idx");

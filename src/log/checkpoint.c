@@ -20,9 +20,9 @@
 
 enum { DEDICATED = 1, SEALED = 2, BULK = 4 };
 
-void checkpoint_path(char path[LOG_PATH_SIZE], uint64_t number)
+void checkpoint_path(char path[LOG_PATH_SIZE], uint64_t number, int twin)
 {
-	snprintf(path, LOG_PATH_SIZE, "checkpoint-%08" PRIx64, number);
+	snprintf(path, LOG_PATH_SIZE, "checkpoint-%08" PRIx64 "%s", number, twin ? ".copy" : "");
 }
 
 /* ---- writing ---- */
@@ -284,30 +284,39 @@ static int restore(struct log *log, const struct read *from, struct checkpoint *
 	return 0;
 }
 
-int checkpoint_read(struct log *log, uint64_t number, struct buf **ret, struct file_header *ret_header, struct why *reason)
+/* A file as a whole: its size, and *ret, or -errno. */
+static int64_t read_whole(struct disk *disk, const char *path, struct buf **ret)
+{
+	int file = disk->calls->open(disk, path, DISK_RDONLY);
+	int64_t n = file < 0 ? file : disk->calls->size(disk, file);
+
+	*ret = n >= 0 && n < UINT32_MAX ? buf_new((size_t)n) : NULL;
+	if (n >= 0 && !*ret)
+		n = -ENOMEM;
+	if (n > 0)
+		n = disk->calls->read(disk, file, (*ret)->data, (size_t)n, 0);
+	if (file >= 0)
+		disk->calls->close(disk, file);
+	return n;
+}
+
+int checkpoint_read(struct disk *disk, uint64_t number, int twin, uint64_t log_id, struct buf **ret, struct file_header *ret_header,
+		    struct why *reason)
 {
 	char path[LOG_PATH_SIZE];
 	OWN(buf) struct buf *b = NULL;
 	struct file_header h;
-	int64_t size, got = 0;
-	int file, error;
+	int64_t got;
+	int error;
 
-	checkpoint_path(path, number);
-	file = log->io->open(log->disk, path, DISK_RDONLY);
-	size = file < 0 ? file : log->io->size(log->disk, file);
-	b = size >= 0 && size < UINT32_MAX ? buf_new((size_t)size) : NULL;
-	if (b)
-		got = log->io->read(log->disk, file, b->data, (size_t)size, 0);
-	if (file >= 0)
-		log->io->close(log->disk, file);
-	if (size < 0 || got < 0) {
-		error = disk_error(size < 0 ? size : got);
-		return fail(reason, error, "read %s: %m", path);
-	}
-	if (!b)
-		return fail(reason, -ERR_NO_MEMORY, "read %s", path);
+	checkpoint_path(path, number, twin);
+	got = read_whole(disk, path, &b);
+	if (got == -ENOENT)
+		return fail(reason, -ERR_DAMAGED, "%s: it is not there", path);
+	if (got < 0)
+		return fail(reason, got == -ENOMEM ? -ERR_NO_MEMORY : disk_error(got), "read %s: %m", path);
 	if (got < BLOCK)
-		return fail(reason, -ERR_DAMAGED, "%s: only %" PRId64 " bytes", path, got);
+		return fail(reason, -ERR_DAMAGED, "%s offset 0: only %" PRId64 " bytes", path, got);
 	error = file_header_decode(b->data, FILE_CHECKPOINT, path, &h, reason);
 	if (error)
 		return error;
@@ -316,13 +325,81 @@ int checkpoint_read(struct log *log, uint64_t number, struct buf **ret, struct f
 			    h.checkpoint.size + BLOCK, got);
 	if (crc32c(0, b->data + BLOCK, (size_t)got - BLOCK) != h.checkpoint.crc)
 		return fail(reason, -ERR_DAMAGED, "%s offset %d: the checksum does not match", path, BLOCK);
-	if (log->id && h.log_id != log->id)
+	if (log_id && h.log_id != log_id)
 		return fail(reason, -ERR_DAMAGED, "%s offset 0: belongs to another log", path);
-	log->id = h.log_id;
 	b->size = (uint32_t)got;
 	*ret = TAKE(b);
 	*ret_header = h;
 	return 0;
+}
+
+/* Write one of the two from the other. */
+static int64_t write_twin(struct log *log, uint64_t number, int twin, const struct buf *b)
+{
+	static const char unfinished[] = "checkpoint.new";
+	struct iovec v = { (void *)b->data, b->size };
+	char path[LOG_PATH_SIZE];
+	int64_t r;
+	int file;
+
+	checkpoint_path(path, number, twin);
+	r = log->io->unlink(log->disk, unfinished);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	file = log->io->open(log->disk, unfinished, DISK_RDWR | DISK_CREATE);
+	if (file < 0)
+		return file;
+	r = log->io->write(log->disk, file, &v, 1, 0);
+	if (r >= 0)
+		r = log_final(log->io->sync(log->disk, file));
+	log->io->close(log->disk, file);
+	if (r >= 0)
+		r = log->io->rename(log->disk, unfinished, path);
+	return r < 0 ? r : log_final(log->io->sync_dir(log->disk, "."));
+}
+
+/* Both are to be there.  If there is no room for it, that is left to a later start. */
+static int mend_twin(struct log *log, uint64_t number, int twin, const struct buf *b, struct why *reason)
+{
+	int64_t r = write_twin(log, number, twin, b);
+
+	return r < 0 && !log_is_full(r) ? fail(reason, disk_error(r), "write checkpoint %" PRIu64 " again: %m", number) : 0;
+}
+
+/* Is the copy there, as far as its size says?  It is read only when it is needed. */
+static bool has_copy(struct log *log, uint64_t number, uint32_t size)
+{
+	char path[LOG_PATH_SIZE];
+	int64_t n;
+	int file;
+
+	checkpoint_path(path, number, 1);
+	file = log->io->open(log->disk, path, DISK_RDONLY);
+	if (file < 0)
+		return file != -ENOENT;
+	n = log->io->size(log->disk, file);
+	log->io->close(log->disk, file);
+	return n == size;
+}
+
+/* Whichever of the two is whole; the other one is written again from it.  The reason tells of the first. */
+static int read_either(struct log *log, uint64_t number, struct buf **ret, struct file_header *h, struct why *reason)
+{
+	int error = checkpoint_read(log->disk, number, 0, log->id, ret, h, reason);
+
+	if (error == -ERR_DAMAGED && !MUTANT_one_checkpoint &&
+	    checkpoint_read(log->disk, number, 1, log->id, ret, h, NULL) == 0)
+		error = mend_twin(log, number, 0, *ret, reason);
+	else if (!error && !has_copy(log, number, (*ret)->size))
+		error = mend_twin(log, number, 1, *ret, reason);
+	else if (error)
+		return error;
+	if (error) {
+		buf_unref(*ret);
+		*ret = NULL;
+	}
+	log->id = h->log_id;
+	return error;
 }
 
 /* Each file of a chain says what the checksum of the one before is.  *h is that of the next, and then of this one. */
@@ -330,11 +407,11 @@ static int read_before(struct log *log, uint64_t number, struct file_header *h, 
 {
 	char path[LOG_PATH_SIZE];
 	uint32_t wanted = h->checkpoint.before;
-	int error = checkpoint_read(log, number, ret, h, reason);
+	int error = read_either(log, number, ret, h, reason);
 
 	if (error || h->checkpoint.crc == wanted)
 		return error;
-	checkpoint_path(path, number);
+	checkpoint_path(path, number, 0);
 	buf_unref(*ret);
 	return fail(reason, -ERR_DAMAGED, "%s offset 40: it is not the checkpoint that the next one continues", path);
 }
@@ -347,7 +424,7 @@ static int read_chain(struct log *log, uint64_t number, struct read *ret, struct
 	int error;
 
 	*ret = (struct read){ 0 };
-	error = checkpoint_read(log, number, &ret->files[0], &ret->header, reason);
+	error = read_either(log, number, &ret->files[0], &ret->header, reason);
 	if (error)
 		return error;
 	ret->n = 1;
@@ -392,12 +469,12 @@ static int note_number(void *ctx, const char *name)
 	if (strncmp(name, "checkpoint-", 11) != 0)
 		return 0;
 	number = strtoull(name + 11, &end, 16);
-	if (*end || end == name + 11)
+	if (end == name + 11 || (*end && strcmp(end, ".copy") != 0))
 		return 0;
 	if (number > n->newest) {
 		n->second = n->newest;
 		n->newest = number;
-	} else if (number > n->second) {
+	} else if (number > n->second && number < n->newest) {
 		n->second = number;
 	}
 	return 0;
@@ -481,7 +558,7 @@ static int drop_checkpoint(void *ctx, const char *name)
 	struct numbers n = { 0 };
 
 	note_number(&n, name);
-	if (strcmp(name, "checkpoint.new") != 0 && (!n.newest || n.newest >= t->log->chain.keep))
+	if (strncmp(name, "checkpoint.new", 14) != 0 && (!n.newest || n.newest >= t->log->chain.keep))
 		return 0;
 	return t->log->io->unlink(t->log->disk, name);
 }

@@ -4,7 +4,8 @@
  *      checkpoint 7        8              9              10                        11
  *      everything  <──  changes  <──  changes  <──  7 to 9 merged with changes  <──  changes ...
  *
- * checkpoint.c reads them; checkpoint_write.c makes them; pass.c has the order of things.
+ * Each file is there twice, under its name and as its copy, so that damage to one loses nothing.  checkpoint.c reads them;
+ * checkpoint_write.c makes them; pass.c has the order of things.
  */
 #ifndef LOG_CHECKPOINT_H
 #define LOG_CHECKPOINT_H
@@ -12,7 +13,10 @@
 #include "log/core.h"
 #include "log/pieces.h"
 
-enum { CHAIN_FILES = 32 };              /* at most so many files hold the state */
+enum {
+	CHAIN_FILES = 32,               /* at most so many files hold the state */
+	TWINS = 2,                      /* each of them so often: 0 under its name, 1 its copy */
+};
 
 struct writing {
 	struct file_header header;
@@ -22,15 +26,19 @@ struct writing {
 	struct pieces sources[CHAIN_FILES + 1];
 	int files[CHAIN_FILES];
 	uint32_t nfiles;                /* of the chain, that are merged with our own */
+	int to[TWINS];                  /* handles; -1: not open */
+	uint64_t written;               /* to each of them */
 	bool begun, over;
 };
 
 /* The state as of the last applied entry, as checkpoint `number`.  0 or -ERR_NO_MEMORY. */
 int writing_begin(struct log *log, uint64_t number, const struct checkpoint_place *place, struct writing *w);
 void writing_free(struct writing *w);
-/* Off the shard's thread.  Add to w->out until it has `max` bytes or w->over; what is in there is counted as written. */
-int64_t writing_gather(struct disk *disk, struct writing *w, size_t max);
-void writing_close(struct disk *disk, struct writing *w);       /* the files of the chain */
+/*
+ * Off the shard's thread.  Write a part of it, synced; when w->over, it has its names.  -EBADMSG: a file of the chain is
+ * damaged, so this way there will be none.  After an error nothing stays of it that counts.
+ */
+int64_t writing_step(struct disk *disk, struct writing *w);
 /* It is durable: the chain goes on with it. */
 void writing_done(struct log *log, const struct writing *w);
 #endif

@@ -13,7 +13,12 @@
 #include "log/changed.h"
 #include "log/checkpoint.h"
 
-enum { SMALL = 256 << 10 };     /* a chain is not merged for less */
+enum {
+	SMALL = 256 << 10,              /* a chain is not merged for less */
+	WRITE_BYTES = 512 << 10,        /* of each twin at a time: commits wait no longer than that */
+};
+
+static const char *const unfinished[TWINS] = { "checkpoint.new", "checkpoint.new.copy" };
 
 static bool is_long(const struct chain *c, uint64_t number)
 {
@@ -27,7 +32,7 @@ int writing_begin(struct log *log, uint64_t number, const struct checkpoint_plac
 	const struct chain *c = &log->chain;
 	bool whole = log->whole;
 
-	*w = (struct writing){ .out = BYTES_MAX(UINT32_MAX), .own = BYTES_MAX(UINT32_MAX) };
+	*w = (struct writing){ .out = BYTES_MAX(UINT32_MAX), .own = BYTES_MAX(UINT32_MAX), .to = { -1, -1 } };
 	changed_leave(log, &w->own);
 	if (!whole && is_long(c, number))
 		w->nfiles = (uint32_t)(number - c->base);
@@ -62,7 +67,7 @@ static int64_t open_one(struct disk *disk, struct writing *w, uint32_t i)
 	struct file_header h;
 	int64_t r;
 
-	checkpoint_path(path, w->header.number - w->nfiles + i);
+	checkpoint_path(path, w->header.number - w->nfiles + i, 0);
 	r = w->files[i] = disk->calls->open(disk, path, DISK_RDONLY);
 	if (r >= 0)
 		r = disk->calls->read(disk, w->files[i], block, BLOCK, 0);
@@ -91,7 +96,7 @@ static int64_t open_all(struct disk *disk, struct writing *w)
 	return r;
 }
 
-void writing_close(struct disk *disk, struct writing *w)
+static void close_sources(struct disk *disk, struct writing *w)
 {
 	for (uint32_t i = 0; w->begun && i < w->nfiles; i++) {
 		if (w->files[i] >= 0)
@@ -100,13 +105,14 @@ void writing_close(struct disk *disk, struct writing *w)
 	}
 }
 
-int64_t writing_gather(struct disk *disk, struct writing *w, size_t max)
+/* Add to w->out until it has enough or all is over; what is in there is counted as written. */
+static int64_t gather(struct disk *disk, struct writing *w)
 {
 	int64_t r = w->begun ? 0 : open_all(disk, w);
 	size_t before = w->out.n;
 	struct piece p;
 
-	while (r == 0 && w->out.n < max) {
+	while (r == 0 && w->out.n < WRITE_BYTES) {
 		r = merge_next(&w->merge, &p);
 		if (r == 0)
 			piece_encode(&p, &w->out);
@@ -117,9 +123,81 @@ int64_t writing_gather(struct disk *disk, struct writing *w, size_t max)
 	w->header.checkpoint.size += w->out.n - before;
 	w->header.checkpoint.crc = crc32c(w->header.checkpoint.crc, w->out.p + before, w->out.n - before);
 	w->header.checkpoint.pieces_crc = crc32c(w->header.checkpoint.pieces_crc, w->out.p + before, w->out.n - before);
-	if (r != 0)
-		writing_close(disk, w);
 	return r < 0 ? r : 0;
+}
+
+static int64_t write_both(struct disk *disk, const struct writing *w, struct slice s, uint64_t at)
+{
+	int64_t r = 0;
+
+	for (int i = 0; i < TWINS && r >= 0 && s.n; i++)
+		r = disk->calls->write(disk, w->to[i], &(struct iovec){ (void *)s.p, s.n }, 1, (int64_t)at);
+	for (int i = 0; i < TWINS && r >= 0; i++)
+		r = log_final(disk->calls->sync(disk, w->to[i]));
+	return r;
+}
+
+/* The first block is written when all is known; then the files get their names.  One of them is enough to count. */
+static int64_t finish(struct disk *disk, struct writing *w)
+{
+	char path[LOG_PATH_SIZE];
+	uint8_t block[BLOCK];
+	int64_t r;
+
+	file_header_encode(&w->header, block);
+	r = write_both(disk, w, slice_of(block, BLOCK), 0);
+	for (int i = TWINS; i-- > 0 && r >= 0;) {
+		checkpoint_path(path, w->header.number, i);
+		r = disk->calls->rename(disk, unfinished[i], path);
+	}
+	if (r >= 0 && !MUTANT_skip_dir_sync)
+		r = log_final(disk->calls->sync_dir(disk, "."));
+	return r;
+}
+
+/* Nothing stays of one that was given up. */
+static void take_back(struct disk *disk, const struct writing *w)
+{
+	char path[LOG_PATH_SIZE];
+
+	checkpoint_path(path, w->header.number, 1);
+	disk->calls->unlink(disk, path);
+	for (int i = 0; i < TWINS; i++)
+		disk->calls->unlink(disk, unfinished[i]);
+}
+
+static int64_t create_both(struct disk *disk, struct writing *w)
+{
+	int64_t r = 0;
+
+	for (int i = 0; i < TWINS && r >= 0; i++)
+		r = w->to[i] = disk->calls->open(disk, unfinished[i], DISK_RDWR | DISK_CREATE);
+	return r;
+}
+
+int64_t writing_step(struct disk *disk, struct writing *w)
+{
+	int64_t r = w->written ? 0 : create_both(disk, w);
+
+	if (r >= 0)
+		r = gather(disk, w);
+	if (r >= 0)
+		r = write_both(disk, w, bytes_slice(&w->out), w->written);
+	w->written += w->out.n;
+	w->out.n = 0;
+	if (r >= 0 && w->over)
+		r = finish(disk, w);
+	if (r >= 0 && !w->over)
+		return r;
+	for (int i = 0; i < TWINS; i++) {
+		if (w->to[i] >= 0)
+			disk->calls->close(disk, w->to[i]);
+		w->to[i] = -1;
+	}
+	close_sources(disk, w);
+	if (log_is_full(r) || r == -EBADMSG)
+		take_back(disk, w);
+	return r;
 }
 
 /* ---- afterwards ---- */

@@ -174,7 +174,8 @@ struct segment {
 	bool named;                     /* and its name is durable */
 	bool sealed;                    /* nothing is added any more */
 	bool damaged;                   /* not readable; kept as it is */
-	bool rebuilt;                   /* its index was made again at this start */
+	bool rebuilt;                   /* its index was made again at this start, */
+	bool mended;                    /* or its header, from that of the index */
 	bool swept;                     /* made by a sweep: takes the place of all that is older from `from` to its end */
 	int64_t from;
 	uint64_t size;                  /* bytes in use, header included; durable, or on the list of what is unsynced */
@@ -514,14 +515,18 @@ struct checkpoint {
 	struct checkpoint_place place;
 	struct view snapshot;           /* the client's; a reference of the caller's */
 };
-/* One file as a whole, and its header: 0, -ERR_DAMAGED or -ERR_NEWER_FORMAT with the reason, or another error. */
-int checkpoint_read(struct log *log, uint64_t number, struct buf **ret, struct file_header *ret_header, struct why *reason);
+/*
+ * One file as a whole, and its header: 0, -ERR_DAMAGED (also: it is not there) or -ERR_NEWER_FORMAT with the reason, or another
+ * error.  It must be of that log, unless that is 0.
+ */
+int checkpoint_read(struct disk *disk, uint64_t number, int twin, uint64_t log_id, struct buf **ret, struct file_header *ret_header,
+		    struct why *reason);
 /* Make the state of the newest usable checkpoint, whose journal is among `files`. */
 int checkpoint_load(struct log *log, struct jfile *const *files, uint32_t nfiles, struct checkpoint *ret, struct why *why);
 int checkpoint_tidy(struct log *log, bool fallback, struct why *why);
 /* A block for the header, then what is not in pieces. */
 void checkpoint_encode(struct log *log, const struct checkpoint_place *place, struct bytes *out);
-void checkpoint_path(char path[LOG_PATH_SIZE], uint64_t number);
+void checkpoint_path(char path[LOG_PATH_SIZE], uint64_t number, int twin);      /* 0: by its name; 1: its copy */
 
 /* read.c */
 void reads_free(struct log *log);                                /* those under way; nobody is told */

@@ -241,6 +241,7 @@ TEST(a_flipped_bit_is_never_served)
 	for (unsigned i = 0; i < TYPES; i++)
 		printf("%u flips in %s: %u refused, %u set aside, %u without consequence\n", t[i].flips, types[i], t[i].refused,
 		       t[i].set_aside, t[i].no_matter);
-	/* Whatever is flipped in the journal, it opens. */
-	CHECK(t[0].refused == 0 && t[0].set_aside > 5 && t[1].set_aside > 10 && t[2].flips > 10 && t[3].flips > 10);
+	/* Whatever is flipped, it opens. */
+	CHECK(t[0].refused + t[1].refused + t[2].refused + t[3].refused == 0);
+	CHECK(t[0].set_aside > 5 && t[2].set_aside + t[3].set_aside == 0 && t[1].set_aside > 10 && t[2].flips > 10 && t[3].flips > 10);
 }

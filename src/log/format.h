@@ -38,7 +38,7 @@ enum {
 	JOURNAL_OF_ECHOES = 3,
 	SEGMENT_VERSION = 2,            /* 2: a sweep may have written it */
 	INDEX_VERSION = 1,
-	CHECKPOINT_VERSION = 3,         /* 2: a segment may be one of bulk appends; 3: made of pieces, continues others */
+	CHECKPOINT_VERSION = 4,         /* 2: a segment may be one of bulk appends; 3: made of pieces, continues others; 4: twice */
 	CHECKPOINT_OF_PIECES = 3,
 };
 

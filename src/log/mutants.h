@@ -76,6 +76,9 @@
 #ifndef MUTANT_never_healed
 #define MUTANT_never_healed 0           /* what the next commit says of a damaged one is not listened to */
 #endif
+#ifndef MUTANT_one_checkpoint
+#define MUTANT_one_checkpoint 0         /* the copy of a damaged checkpoint is not looked for */
+#endif
 #ifndef MUTANT_half_healed
 #define MUTANT_half_healed 0            /* a damaged commit gets its description back, but not the broker's state */
 #endif

@@ -113,18 +113,6 @@ void pass_run(struct pass *x, int64_t (*function)(struct disk *, struct disk_op 
 
 /* ---- checkpoint ---- */
 
-static int64_t publish_checkpoint(struct disk *disk, struct pass *x)
-{
-	char path[LOG_PATH_SIZE];
-	int64_t r;
-
-	checkpoint_path(path, x->number);
-	r = disk->calls->rename(disk, "checkpoint.new", path);
-	if (r >= 0 && !MUTANT_skip_dir_sync)
-		r = log_final(disk->calls->sync_dir(disk, "."));
-	return r;
-}
-
 /* What the checkpoint refers to: first what commits have left unsynced, then some indexes at a time. */
 static int64_t write_records(struct disk *disk, const struct pass *x, const struct index_write *w)
 {
@@ -234,66 +222,35 @@ static bool list_indexes(struct pass *x)
 	return true;
 }
 
-/* The first block is written when all is known; then the file gets its name. */
-static int64_t checkpoint_finish(struct disk *disk, struct pass *x)
-{
-	uint8_t block[BLOCK];
-	int64_t r;
-
-	file_header_encode(&x->writing.header, block);
-	r = disk->calls->write(disk, x->file, &(struct iovec){ block, BLOCK }, 1, 0);
-	if (r >= 0)
-		r = log_final(disk->calls->sync(disk, x->file));
-	if (r >= 0)
-		r = publish_checkpoint(disk, x);
-	return r;
-}
-
-/* A part of the file at a time, each synced, so that commits get through between them. */
 static int64_t checkpoint_write(struct disk *disk, struct disk_op *op)
 {
-	struct pass *x = CONTAINER(struct pass, op, op);
-	struct bytes *out = &x->writing.out;
-	int64_t r = 0;
-
-	if (!x->written)
-		r = x->file = disk->calls->open(disk, "checkpoint.new", DISK_RDWR | DISK_CREATE);
-	if (r >= 0)
-		r = writing_gather(disk, &x->writing, STEP_BYTES);
-	if (r >= 0 && out->n)
-		r = disk->calls->write(disk, x->file, &(struct iovec){ out->p, out->n }, 1, (int64_t)x->written);
-	if (r >= 0)
-		r = log_final(disk->calls->sync(disk, x->file));
-	x->written += out->n;
-	out->n = 0;
-	if (r >= 0 && x->writing.over)
-		r = checkpoint_finish(disk, x);
-	if (x->file >= 0 && (r < 0 || x->writing.over)) {
-		disk->calls->close(disk, x->file);
-		x->file = -1;
-		writing_close(disk, &x->writing);
-	}
-	if (log_is_full(r))
-		disk->calls->unlink(disk, "checkpoint.new");
-	return r;
+	return writing_step(disk, &CONTAINER(struct pass, op, op)->writing);
 }
 
 static void checkpoint_written(struct disk_op *op)
 {
 	struct pass *x = CONTAINER(struct pass, op, op);
 	struct log *log = x->log;
+	const struct writing *w = &x->writing;
 
+	if (op->result == -EBADMSG) {
+		/* The chain is damaged since it was read.  All that is in it is in memory, too. */
+		log_done(log);
+		give_up(x);
+		log->whole = true;
+		return;
+	}
 	if (!pass_came_back(x, "write a checkpoint"))
 		return;
-	if (!x->writing.over) {
+	if (!w->over) {
 		pass_run(x, checkpoint_write, checkpoint_written);
 		return;
 	}
 	log->stats.checkpoints++;
-	log->stats.bytes_written += x->written;
+	log->stats.bytes_written += TWINS * w->written;
 	log->checkpoint = x->number;
-	log->checkpoint_bytes = x->writing.header.checkpoint.prefix + x->writing.own.n;
-	writing_done(log, &x->writing);
+	log->checkpoint_bytes = TWINS * (w->header.checkpoint.prefix + w->own.n);
+	writing_done(log, w);
 	drop_tails(x);
 	x->phase = PASS_TIDY;
 	pass_next(x);
@@ -400,7 +357,7 @@ static void tidy_done(struct disk_op *op)
 
 	if (!pass_came_back(x, "delete what is not needed any more"))
 		return;
-	if (MUTANT_trim_early && !x->written) {
+	if (MUTANT_trim_early && !x->writing.written) {
 		pass_run(x, checkpoint_write, checkpoint_written);
 		return;
 	}
@@ -458,11 +415,13 @@ static bool tidy_journal(struct pass *x)
 static bool tidy_checkpoints(struct pass *x)
 {
 	for (uint64_t number = x->keep; number && number < x->log->chain.keep; number++) {
-		char *path = tidy_path(x);
+		for (int i = 0; i < TWINS; i++) {
+			char *path = tidy_path(x);
 
-		if (!path)
-			return false;
-		checkpoint_path(path, number);
+			if (!path)
+				return false;
+			checkpoint_path(path, number, i);
+		}
 	}
 	return true;
 }
@@ -472,7 +431,7 @@ static bool begin_tidying(struct pass *x)
 	x->npaths = x->nfiles = 0;
 	if (!tidy_segments(x))
 		return false;
-	if (MUTANT_trim_early && !x->written) {
+	if (MUTANT_trim_early && !x->writing.written) {
 		pass_run(x, tidy_run, tidy_done);
 		return true;
 	}
@@ -589,7 +548,6 @@ void pass_flush(struct log *log)
 		return;
 	x->log = log;
 	x->through = through;
-	x->file = -1;
 	x->records = BYTES_MAX(UINT32_MAX);
 	list_init(&x->dead);
 	step_reset(&x->step);

@@ -104,8 +104,6 @@ struct pass {
 	struct checkpoint_place place;
 	struct writing writing;
 	uint64_t number, keep;          /* of it; the oldest there is of them */
-	int file;
-	uint64_t written;
 	uint64_t since_checkpoint;      /* log->since_checkpoint before it */
 	struct unsynced unsynced;       /* is durable first */
 	struct index_write *indexes;    /* and so are the records of bulk extents */

@@ -393,7 +393,7 @@ static int check_header(struct log *log, struct segment *s, enum file_kind kind,
 		return fail(why, error, "%s", reason.text);
 	*ret_good = !error && h.log_id == log->id && h.number == s->number && h.segment.slot == s->slot &&
 		    h.segment.dedicated == s->dedicated && (!s->dedicated || h.segment.partition == s->partition);
-	if (*ret_good && kind == FILE_SEGMENT) {
+	if (*ret_good && (kind == FILE_SEGMENT || s->damaged)) {
 		s->swept = h.segment.swept;
 		s->from = h.segment.from;
 	}
@@ -575,7 +575,7 @@ static int scan_segment(struct scan *c)
 static int write_index(struct log *log, const struct segment *s, struct slice records)
 {
 	struct file_header h = { .kind = FILE_INDEX, .log_id = log->id, .number = s->number,
-				 .segment = { s->slot, s->partition, s->dedicated } };
+				 .segment = { s->slot, s->partition, s->dedicated, s->swept, s->from } };
 	uint8_t block[BLOCK];
 	struct iovec v[2] = { { block, BLOCK }, { (void *)records.p, records.n } };
 	char path[LOG_PATH_SIZE];
@@ -620,6 +620,33 @@ static int rebuild_index(struct log *log, struct segment *s, struct why *why)
 	return error;
 }
 
+/* The index says all that the segment's header has said.  A file that was cut off stays damaged. */
+static int mend_header(struct log *log, struct segment *s, struct why *why)
+{
+	struct file_header h = { .kind = FILE_SEGMENT, .log_id = log->id, .number = s->number,
+				 .segment = { s->slot, s->partition, s->dedicated, s->swept, s->from } };
+	char path[LOG_PATH_SIZE];
+	uint8_t block[BLOCK];
+	int64_t r;
+	int file;
+
+	segment_path(path, s->number, ".seg");
+	r = file_size(log, path);
+	if (r < 0 || (uint64_t)r < s->size)
+		return r < 0 ? fail(why, disk_error(r), "open %s: %m", path) : 0;
+	file_header_encode(&h, block);
+	r = file = log->io->open(log->disk, path, DISK_RDWR);
+	if (r >= 0)
+		r = log->io->write(log->disk, file, &(struct iovec){ block, BLOCK }, 1, 0);
+	if (r >= 0)
+		r = log->io->sync(log->disk, file);
+	if (file >= 0)
+		log->io->close(log->disk, file);
+	s->damaged = r < 0;
+	s->mended = r >= 0;
+	return r < 0 ? fail(why, disk_error(r), "write %s: %m", path) : 0;
+}
+
 int segment_load(struct log *log, struct segment *s, uint32_t records, struct why *why)
 {
 	OWN(free) uint8_t *raw = NULL;
@@ -628,6 +655,8 @@ int segment_load(struct log *log, struct segment *s, uint32_t records, struct wh
 	s->created = s->named = true;
 	if (!error)
 		error = read_index(log, s, records, &raw, why);
+	if (!error && raw && s->damaged)
+		error = mend_header(log, s, why);
 	if (error)
 		return error;
 	if (raw)

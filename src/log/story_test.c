@@ -162,6 +162,25 @@ TEST(a_dedicated_segment_is_a_plain_sequence_of_record_batches)
 	world_free(&w);
 }
 
+struct name {
+	char path[64];
+};
+
+static void note_name(void *ctx, const char *path, int64_t size)
+{
+	if (strstr(path, "checkpoint-") && !strstr(path, ".copy"))
+		snprintf(((struct name *)ctx)->path, sizeof(struct name), "%s", path);
+}
+
+/* The newest checkpoint; sum_of() gives its copy. */
+static struct name without_copy(const struct world *w)
+{
+	struct name n = { "" };
+
+	simdisk_files(w->disk, note_name, &n);
+	return n;
+}
+
 /* Write a header of a newer version, whole and with its checksum, into a file. */
 static void make_newer(struct world *w, const char *path)
 {
@@ -190,6 +209,8 @@ TEST(a_directory_written_by_a_newer_version_is_refused)
 		checkpoint(&w);
 		world_close(&w);
 		make_newer(&w, sum_of(&w, suffixes[i]).last);
+		if (i == 3)
+			make_newer(&w, without_copy(&w).path);
 		CHECK_WORLD(&w, world_open(&w) == -ERR_NEWER_FORMAT && strstr(w.why.text, "a newer version"));
 		world_free(&w);
 	}
@@ -281,6 +302,41 @@ TEST(an_earlier_commit_that_is_damaged_is_put_together_again_and_never_cut)
 	world_free(&w);
 }
 
+static void spoil_newest(struct world *w, bool copy_too)
+{
+	simdisk_flip(w->disk, without_copy(w).path, (BLOCK + 10) * 8);
+	if (copy_too)
+		simdisk_flip(w->disk, sum_of(w, "checkpoint-").last, (BLOCK + 10) * 8);
+}
+
+/* Whichever of the two is damaged, or not there, a start takes the other one, and makes it two again. */
+TEST(of_a_checkpoint_one_of_two_files_is_enough)
+{
+	struct world w;
+
+	world_init(&w, 48);
+	CHECK_WORLD(&w, world_open(&w) == 0);
+	append_many(&w, 5, 300, 300);
+	for (int i = 0; i < 4; i++) {
+		checkpoint(&w);
+		append_many(&w, 5, 3, 300);
+		world_crash(&w, i % 2 ? CRASH_POWER : CRASH_PROCESS, 1);
+		if (i == 0)
+			spoil_newest(&w, false);
+		else if (i == 1)
+			simdisk_remove(w.disk, without_copy(&w).path);
+		else if (i == 2)
+			simdisk_remove(w.disk, sum_of(&w, "checkpoint-").last);
+		CHECK_WORLD(&w, world_open(&w) == 0 && world_check(&w));
+		world_crash(&w, CRASH_POWER, 1);
+		/* Now the other one. */
+		if (i != 2)
+			simdisk_flip(w.disk, sum_of(&w, "checkpoint-").last, (BLOCK + 10) * 8);
+		CHECK_WORLD(&w, world_open(&w) == 0 && world_check(&w));
+	}
+	world_free(&w);
+}
+
 TEST(a_damaged_checkpoint_is_replaced_by_the_one_before_only_if_nothing_is_missing)
 {
 	struct world w;
@@ -294,17 +350,16 @@ TEST(a_damaged_checkpoint_is_replaced_by_the_one_before_only_if_nothing_is_missi
 	checkpoint(&w);
 	append_many(&w, 5, 3, 300);
 	s = sum_of(&w, "checkpoint-");
-	CHECK(s.files >= 2);
+	CHECK(s.files >= 4);
 	world_crash(&w, CRASH_PROCESS, 1);
-	simdisk_flip(w.disk, s.last, (BLOCK + 10) * 8);
+	spoil_newest(&w, true);
 	CHECK_WORLD(&w, world_open(&w) == 0 && w.applied == 23);
 	CHECK_WORLD(&w, world_check(&w));
 
 	/* Once the journal has been used again, the older checkpoint is of no use. */
 	append_many(&w, 5, 200, 300);
-	s = sum_of(&w, "checkpoint-");
 	world_crash(&w, CRASH_PROCESS, 1);
-	simdisk_flip(w.disk, s.last, (BLOCK + 10) * 8);
+	spoil_newest(&w, true);
 	CHECK_WORLD(&w, world_open(&w) == -ERR_DAMAGED && strstr(w.why.text, "checkpoint-"));
 	world_free(&w);
 }
