@@ -132,16 +132,23 @@ struct sqs_native {
 /* One-record batches ready to publish; `timestamp_ms` is the append or the producer's time.  NULL: too large or no memory. */
 struct buf *batch_from_amqp(const struct amqp_native *n, struct slice key, struct slice body, int64_t timestamp_ms, size_t max);
 struct buf *batch_from_sqs(const struct sqs_native *n, struct slice body, int64_t timestamp_ms, size_t max);
-/* AMQP messages that come together, in one batch: zeroed, added to until it says no, finished. */
-struct amqp_batch {
+/*
+ * A sheaf of batches, one after the other in one buffer, for AMQP messages that come together.  Zeroed; messages are added to
+ * its last batch until that is closed, or it says no; the next one opens another batch.
+ */
+struct sheaf {
 	struct buf *buf;                /* owned */
-	int32_t count;
+	uint32_t messages;              /* in all batches */
+	uint32_t at;                    /* where the last batch begins */
+	int32_t count;                  /* messages in it, if it is open; else 0 */
 	int64_t base_ms, last_ms;
 };
-/* false: no room for it in this batch (about 64 KiB, 512 messages), or no memory. */
-bool amqp_batch_add(struct amqp_batch *g, const struct amqp_native *n, struct slice key, struct slice body, int64_t timestamp_ms);
-/* The batch, never null if there is a message in it; *g is empty again. */
-struct buf *amqp_batch_finish(struct amqp_batch *g);
+/* false: no room for it (about 64 KiB, 512 messages), or no memory. */
+bool sheaf_add(struct sheaf *s, const struct amqp_native *n, struct slice key, struct slice body, int64_t timestamp_ms);
+/* Close the batch that is open; its size, and in *ret_at where it is. */
+uint32_t sheaf_close(struct sheaf *s, uint32_t *ret_at);
+/* All of it, when the last batch is closed; never NULL if there is one.  *s is empty again. */
+struct buf *sheaf_finish(struct sheaf *s);
 /* From the headers of a delivery or record of that origin; arrays from the arena. */
 int amqp_native_read(struct slice headers, struct amqp_native *ret);
 int sqs_native_read(struct slice headers, struct arena *a, struct sqs_native *ret);

@@ -10,9 +10,9 @@
 
 enum {
 	NATIVE_VERSION = 1,
-	TOGETHER_FIRST = 2048,          /* the buffer for messages that come together grows from here... */
-	TOGETHER_BYTES = 64 << 10,      /* ...to this */
-	TOGETHER_COUNT = 512,
+	SHEAF_FIRST = 512,              /* its buffer grows from here... */
+	SHEAF_BYTES = 64 << 10,         /* ...to this */
+	SHEAF_MESSAGES = 512,
 };
 
 static const struct slice native_key = SLICE("h");
@@ -301,60 +301,73 @@ struct buf *batch_from_amqp(const struct amqp_native *n, struct slice key, struc
 	return one_record(ORIGIN_AMQP, &s, timestamp_ms, max);
 }
 
-static bool together_room(struct amqp_batch *g, size_t n)
+static bool sheaf_room(struct sheaf *s, size_t n)
 {
-	size_t used = g->buf ? g->buf->size : BATCH_HEADER, capacity = g->buf ? g->buf->capacity : TOGETHER_FIRST;
+	size_t used = s->buf ? s->buf->size : 0, capacity = s->buf ? s->buf->capacity : SHEAF_FIRST;
 	struct buf *b;
 
-	if (n > TOGETHER_BYTES - used)
+	if (n > SHEAF_BYTES - used)
 		return false;
-	if (g->buf && n <= capacity - used)
+	if (s->buf && n <= capacity - used)
 		return true;
 	while (capacity - used < n)
-		capacity *= 2;
-	b = buf_new(capacity < TOGETHER_BYTES / 4 || !g->buf ? capacity : TOGETHER_BYTES);
+		capacity *= 4;
+	b = buf_new(capacity < SHEAF_BYTES ? capacity : SHEAF_BYTES);
 	if (!b)
 		return false;
-	if (g->buf)
-		memcpy(b->data, g->buf->data, used);
+	if (used)
+		memcpy(b->data, s->buf->data, used);
 	b->size = (uint32_t)used;
-	buf_unref(g->buf);
-	g->buf = b;
+	buf_unref(s->buf);
+	s->buf = b;
 	return true;
 }
 
-bool amqp_batch_add(struct amqp_batch *g, const struct amqp_native *n, struct slice key, struct slice body, int64_t timestamp_ms)
+bool sheaf_add(struct sheaf *s, const struct amqp_native *n, struct slice key, struct slice body, int64_t timestamp_ms)
 {
 	struct out native = { 0 };
-	struct source s = { .offset_delta = g->count, .key = key, .value = slice_of(body.p, body.n), .native = put_amqp, .message = n };
+	struct source r = { .offset_delta = s->count, .key = key, .value = slice_of(body.p, body.n), .native = put_amqp, .message = n };
 
-	if (g->count == 0)
-		g->base_ms = timestamp_ms;
-	s.timestamp_delta = timestamp_ms - g->base_ms;
+	if (s->count)
+		r.timestamp_delta = timestamp_ms - s->base_ms;
 	put_amqp(&native, n);
-	s.native_size = native.n;
+	r.native_size = native.n;
 
-	size_t inner = body_size(&s), size = varint_size(zigzag((int64_t)inner)) + inner;
-	if (g->count == TOGETHER_COUNT || !together_room(g, size))
+	size_t inner = body_size(&r), size = varint_size(zigzag((int64_t)inner)) + inner, header = s->count ? 0 : BATCH_HEADER;
+	if (s->messages == SHEAF_MESSAGES || !sheaf_room(s, header + size))
 		return false;
-	put_record(&(struct out){ .p = g->buf->data + g->buf->size }, &s, inner);
-	g->buf->size += (uint32_t)size;
-	g->last_ms = timestamp_ms;
-	g->count++;
+	if (!s->count) {
+		s->at = s->buf->size;
+		s->base_ms = timestamp_ms;
+	}
+	put_record(&(struct out){ .p = s->buf->data + s->buf->size + header }, &r, inner);
+	s->buf->size += (uint32_t)(header + size);
+	s->last_ms = timestamp_ms;
+	s->count++;
+	s->messages++;
 	return true;
 }
 
-struct buf *amqp_batch_finish(struct amqp_batch *g)
+uint32_t sheaf_close(struct sheaf *s, uint32_t *ret_at)
 {
-	struct buf *b = g->buf, *fitting = b->size < b->capacity / 2 ? buf_copy(b->data, b->size) : NULL;
+	uint32_t size = s->buf->size - s->at;
+
+	put_header(s->buf->data + s->at, size, attributes_of(ORIGIN_AMQP), s->count, s->count - 1, s->base_ms,
+		   s->last_ms > s->base_ms ? s->last_ms : s->base_ms);
+	*ret_at = s->at;
+	s->count = 0;
+	return size;
+}
+
+struct buf *sheaf_finish(struct sheaf *s)
+{
+	struct buf *b = s->buf, *fitting = b->size < b->capacity / 2 ? buf_copy(b->data, b->size) : NULL;
 
 	if (fitting) {
 		buf_unref(b);
 		b = fitting;
 	}
-	put_header(b->data, b->size, attributes_of(ORIGIN_AMQP), g->count, g->count - 1, g->base_ms,
-		   g->last_ms > g->base_ms ? g->last_ms : g->base_ms);
-	*g = (struct amqp_batch){ 0 };
+	*s = (struct sheaf){ 0 };
 	return b;
 }
 

@@ -251,6 +251,8 @@ struct event_close {
 struct publish_target {
 	uint32_t channel;               /* id; all of one command are owned by to_shard */
 	int32_t partition;              /* -1: by key hash, or in turn when there is no key */
+	uint32_t at, size;              /* of a sheaf: its own batch, in the command's `batch` */
+	uint32_t sequence, messages;    /* the sender's own */
 	/* back */
 	int error;                      /* 0 or -ERR_x, per target */
 	int64_t offset;                 /* of the batch's first record (the original one if it was a duplicate) */
@@ -263,10 +265,10 @@ struct cmd_publish {
 	struct publish_target *targets; /* the payload is stored once for all of them */
 	uint32_t ntargets;
 	struct view batch;              /* one record batch v2, checksum already verified or made by us */
+	bool sheaf;                     /* `batch` is one for each target, one after the other; a target may come again */
 	bool wait_durable;              /* answer when committed; else when accepted in memory */
 	bool relaxed;                   /* committed is when the operating system has it, also if the channel says more */
 	bool from_queue;                /* dead-lettering and moves: not refused by alarms or limits */
-	uint32_t messages;              /* the sender's own: how many it put into the batch */
 	struct slice transaction;       /* a transactional batch's transactional id; it has one target */
 	bool enlists;                   /* the partition may be added to the transaction now; else it must have been */
 	/* back */

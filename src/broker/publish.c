@@ -1,8 +1,10 @@
 /*
- * publish.c - CMD_PUBLISH: one batch, stored once, for one partition or for a thousand queues.
+ * publish.c - CMD_PUBLISH: one batch, stored once, for one partition or for a thousand queues; or a sheaf: one batch for each.
  *
  *      check ──> choose partition ──> producer window ──> queue_admit ──> one log entry ──durable──> publish_apply ──> answer
  *                (per target; what is refused or a repeat drops out)                        queues and fetches are told
+ *
+ * What becomes of a batch in a sheaf is its own; they are answered together, when all are durable.
  *
  * A transactional batch waits until its partition is enlisted (enlist.h), unless the transaction is open there already.
  * A repeat of a batch that is not durable yet must not be answered before the original is: it waits in b->repeats.
@@ -25,7 +27,9 @@ struct publish {
 	struct cmd_publish *cmd;
 	struct node repeats;            /* in b->repeats */
 	uint64_t drops;                 /* b->drops at the time: if it has grown, a target may be gone */
+	uint32_t entries;               /* of the log, not durable yet */
 	bool repeated;                  /* a target had the batch already */
+	/* the entry that is being made */
 	bool strict;                    /* a target's channel wants it on disk */
 	uint32_t n;
 	struct log_target targets[];    /* those that get the batch */
@@ -147,7 +151,10 @@ void publishes_look_again(struct broker *b)
 
 static void durable(struct broker *b, struct pending *pending, const struct log_entry *entry)
 {
-	answer_or_wait(b, CONTAINER(struct publish, errand.pending, pending));
+	struct publish *p = CONTAINER(struct publish, errand.pending, pending);
+
+	if (--p->entries == 0)
+		answer_or_wait(b, p);
 }
 
 static void refuse_all(struct broker *b, struct cmd_publish *c, int error)
@@ -187,7 +194,7 @@ static bool has_keyless(const struct batch *batch)
 	return false;
 }
 
-static int admit(struct broker *b, struct publish *p, const struct batch *batch, struct publish_target *t)
+static int admit(struct broker *b, struct publish *p, const struct batch *batch, struct view bytes, struct publish_target *t)
 {
 	struct cmd_publish *c = p->cmd;
 	struct entry *e = (struct entry *)(uintptr_t)core_channel(b, t->channel);
@@ -195,7 +202,7 @@ static int admit(struct broker *b, struct publish *p, const struct batch *batch,
 	if (!e)
 		return -ERR_NO_SUCH_CHANNEL;
 	if (t->partition < 0)
-		t->partition = (int32_t)choose_partition(e, batch, c->batch);
+		t->partition = (int32_t)choose_partition(e, batch, bytes);
 	struct partition *to = (uint32_t)t->partition < e->channel.partitions ? entry_partition(b, e, (uint32_t)t->partition) : NULL;
 	if (!to)
 		return -ERR_NO_SUCH_PARTITION;
@@ -233,7 +240,8 @@ static void note_producers(struct broker *b, const struct publish *p, const stru
 
 static struct publish *publish_new(struct broker *b, struct cmd_publish *c)
 {
-	struct publish *p = errand_begin(b, sizeof *p + c->ntargets * sizeof *p->targets, &c->head, durable);
+	uint32_t most = c->sheaf ? 1 : c->ntargets;
+	struct publish *p = errand_begin(b, sizeof *p + most * sizeof *p->targets, &c->head, durable);
 
 	if (!p)
 		return NULL;
@@ -249,42 +257,63 @@ static bool is_blocked(const struct broker *b, const struct cmd_publish *c)
 	return !c->from_queue && (b->blocked || b->pending_bytes + c->batch.size > b->options.max_pending_bytes);
 }
 
-static void publish(struct broker *b, struct cmd_publish *c, const struct batch *batch)
+/* One entry of the log: the batch, for those of its targets that take it. */
+static int enter(struct broker *b, struct publish *p, const struct batch *batch, struct view bytes, struct publish_target *t, uint32_t n)
 {
-	struct publish *p;
-
-	if (is_blocked(b, c)) {
-		refuse_all(b, c, -ERR_BLOCKED);
-		return;
-	}
-	p = publish_new(b, c);
-	if (!p) {
-		refuse_all(b, c, -ERR_NO_MEMORY);
-		return;
-	}
+	const struct cmd_publish *c = p->cmd;
+	bool wait = c->wait_durable && !MUTANT_publish_before_durable;
+	int r;
 
 	b->publishes++;
-	c->ret_append_ms = b->now_ms;
-	for (uint32_t i = 0; i < c->ntargets; i++)
-		c->targets[i].error = admit(b, p, batch, &c->targets[i]);
+	p->n = 0;
+	p->strict = false;
+	for (uint32_t i = 0; i < n; i++)
+		t[i].error = admit(b, p, batch, bytes, &t[i]);
+	if (!p->n)
+		return 0;
 
-	bool wait = c->wait_durable && !MUTANT_publish_before_durable;
-	bool relaxed = c->relaxed || !p->strict;
-	int r = p->n ? core_append_batch(b, p->targets, p->n, relaxed, c->batch, wait ? &p->errand.pending : NULL) : 0;
-	if (r < 0) {
-		errand_end(&p->errand);
-		refuse_all(b, c, r);
-		return;
-	}
+	r = core_append_batch(b, p->targets, p->n, c->relaxed || !p->strict, bytes, wait ? &p->errand.pending : NULL);
+	if (r < 0)
+		return r;
+	p->entries += wait;
 	note_producers(b, p, batch);
-	b->stats.published_total += p->n ? (uint64_t)batch->count : 0;
-	if (!p->n || !wait)
-		answer_or_wait(b, p);
+	b->stats.published_total += (uint64_t)batch->count;
+	return 0;
 }
 
-static bool parse(const struct cmd_publish *c, struct batch *ret)
+static bool parse(struct view bytes, struct batch *ret)
 {
-	return batch_parse(view_slice(c->batch), /* check_crc = */ false, ret) == 0 && ret->size == (int64_t)c->batch.size;
+	return batch_parse(view_slice(bytes), /* check_crc = */ false, ret) == 0 && ret->size == (int64_t)bytes.size;
+}
+
+static int enter_one_of_many(struct broker *b, struct publish *p, struct publish_target *t)
+{
+	const struct view all = p->cmd->batch, its = { all.buf, all.offset + t->at, t->size };
+	struct batch batch;
+
+	if ((uint64_t)t->at + t->size > all.size || !parse(its, &batch) || batch_is_transactional(&batch))
+		return -ERR_BAD_RECORD;
+	int r = enter(b, p, &batch, its, t, 1);
+	return r < 0 ? r : t->error;
+}
+
+/* `batch` is NULL for a sheaf. */
+static void publish(struct broker *b, struct cmd_publish *c, const struct batch *batch)
+{
+	struct publish *p = is_blocked(b, c) ? NULL : publish_new(b, c);
+	int r = p ? 0 : is_blocked(b, c) ? -ERR_BLOCKED : -ERR_NO_MEMORY;
+
+	c->ret_append_ms = b->now_ms;
+	for (uint32_t i = 0; p && c->sheaf && i < c->ntargets; i++)
+		c->targets[i].error = enter_one_of_many(b, p, &c->targets[i]);
+	if (p && !c->sheaf)
+		r = enter(b, p, batch, c->batch, c->targets, c->ntargets);
+	if (p && r < 0)
+		errand_end(&p->errand);
+	if (r < 0)
+		refuse_all(b, c, r);
+	else if (!p->entries)
+		answer_or_wait(b, p);
 }
 
 static bool is_open(struct broker *b, const struct cmd *cmd)
@@ -294,7 +323,7 @@ static bool is_open(struct broker *b, const struct cmd *cmd)
 	struct batch batch;
 
 	/* What is gone is refused by admit(). */
-	return !p || (parse(c, &batch) && producer_is_open(p, batch.producer_id, batch.producer_epoch));
+	return !p || (parse(c->batch, &batch) && producer_is_open(p, batch.producer_id, batch.producer_epoch));
 }
 
 static void enlisted(struct broker *b, struct cmd *cmd, int error)
@@ -304,7 +333,7 @@ static void enlisted(struct broker *b, struct cmd *cmd, int error)
 
 	if (error == -ERR_FENCED_PRODUCER)      /* as Kafka says it to who produces: it may abort and go on */
 		error = -ERR_OLD_PRODUCER;
-	if (error == 0 && parse(c, &batch))
+	if (error == 0 && parse(c->batch, &batch))
 		publish(b, c, &batch);
 	else
 		refuse_all(b, c, error);
@@ -325,8 +354,13 @@ void on_publish(struct broker *b, struct cmd *cmd)
 {
 	struct cmd_publish *c = (struct cmd_publish *)cmd;
 	struct batch batch;
-	int r = parse(c, &batch) ? 0 : -ERR_BAD_RECORD;
+	int r;
 
+	if (c->sheaf) {
+		publish(b, c, NULL);
+		return;
+	}
+	r = parse(c->batch, &batch) ? 0 : -ERR_BAD_RECORD;
 	if (r == 0 && batch_is_transactional(&batch))
 		r = join_transaction(b, c, &batch);
 	if (r < 0)

@@ -88,10 +88,10 @@ struct ask {
 
 /* Publishes that will be one command. */
 struct gather {
-	struct amqp_batch batch;
-	uint32_t queue;
-	uint16_t shard, channel, generation;
-	uint64_t sequence;              /* of the first, if they are to be confirmed */
+	struct cmd_publish *cmd;        /* NULL: nothing is gathered */
+	struct sheaf sheaf;
+	uint32_t room;                  /* targets that the command has room for */
+	uint16_t channel, generation;
 };
 
 struct conn {

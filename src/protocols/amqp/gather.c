@@ -1,14 +1,17 @@
 /*
- * gather.c - messages of one input for one queue become one batch and one command.
+ * gather.c - messages of one input become one command: a sheaf, with a batch for each run of messages for the same queue.
  *
- *      publish publish publish │ anything else, or the end of the input
- *      └──────── batch ────────┘ CMD_PUBLISH, confirms of the first and those that follow
+ *      publish publish publish │ publish publish │ anything else, or the end of the input
+ *      └── to q1: a batch ───┘   └── to q2 ────┘   CMD_PUBLISH, confirms of the first and those that follow
  *
- * A command, a log entry and its way back cost more than a small message.  Nobody waits for this: what is gathered leaves
- * before the session does anything else.  It is accepted or refused as a whole, so messages whose fate may differ go alone:
- * to queues that refuse when they are full, to those that deduplicate, to topics where the key chooses the partition.
+ * A command and its way back cost more than a small message, and so does an entry of the log.  Nobody waits for this: what
+ * is gathered leaves before the session does anything else.  A batch is accepted or refused as a whole, so messages whose
+ * fate may differ go alone: to queues that refuse when they are full, to those that deduplicate, to topics where the key
+ * chooses the partition.
  */
 #include "protocols/amqp/amqp.h"
+
+enum { FIRST_TARGETS = 4 };
 
 static bool can_gather(const struct channel *q)
 {
@@ -17,84 +20,127 @@ static bool can_gather(const struct channel *q)
 	return q->partitions == 1 && !(policy && (policy->reject_publish || policy->fifo || policy->dedup_keys));
 }
 
-static bool goes_on(const struct gather *g, const struct chan *ch, uint32_t queue)
+static bool goes_on(const struct gather *g, const struct chan *ch, uint16_t shard)
 {
-	return g->queue == queue && g->channel == ch->number && g->generation == ch->generation &&
-	       (!ch->confirm || ch->confirms.next == g->sequence + (uint64_t)g->batch.count);
+	return g->channel == ch->number && g->generation == ch->generation && g->cmd->head.to_shard == shard;
 }
 
-static bool begin(struct conn *c, const struct chan *ch, uint32_t queue)
-{
-	const struct channel *q = catalogue_channel_by_id(host_of(c)->catalogue, queue);
-
-	if (!q || !can_gather(q))
-		return false;
-	c->gather = (struct gather){ .queue = queue, .shard = q->shard, .channel = ch->number, .generation = ch->generation,
-				     .sequence = ch->confirm ? ch->confirms.next : 0 };
-	return true;
-}
-
-static bool add(struct conn *c, struct chan *ch, const struct amqp_native *n, struct slice body)
-{
-	return amqp_batch_add(&c->gather.batch, n, name_slice(&ch->in->key), body, host_now(host_of(c)));
-}
-
-bool gather_add(struct conn *c, struct chan *ch, uint32_t queue, const struct amqp_native *n, struct slice body)
-{
-	struct gather *g = &c->gather;
-
-	if (ch->confirm && !confirms_room(ch))
-		return false;
-	if (g->batch.count && (!goes_on(g, ch, queue) || !add(c, ch, n, body)))
-		gather_send(c);
-	else if (g->batch.count)
-		return !ch->confirm || confirms_add(c, ch, 1);
-	if (!begin(c, ch, queue) || !add(c, ch, n, body))
-		return false;
-	return !ch->confirm || confirms_add(c, ch, 1);
-}
-
-static struct cmd_publish *new_command(struct gather *g)
+static bool begin(struct gather *g, const struct chan *ch, uint16_t shard)
 {
 	struct cmd_publish *p = (struct cmd_publish *)cmd_new(CMD_PUBLISH);
 
 	if (!p)
-		return NULL;
-	p->targets = cmd_alloc(&p->head, sizeof *p->targets);
-	if (!p->targets) {
-		cmd_free(&p->head);
-		return NULL;
+		return false;
+	p->head.to_shard = shard;
+	p->wait_durable = p->sheaf = true;
+	*g = (struct gather){ .cmd = p, .channel = ch->number, .generation = ch->generation };
+	return true;
+}
+
+/* ---- targets: each is a batch ---- */
+
+static struct publish_target *last(const struct gather *g)
+{
+	return g->cmd->ntargets ? &g->cmd->targets[g->cmd->ntargets - 1] : NULL;
+}
+
+static void close_batch(struct gather *g)
+{
+	struct publish_target *t = last(g);
+
+	if (g->sheaf.count)
+		t->size = sheaf_close(&g->sheaf, &t->at);
+}
+
+static bool more_targets(struct gather *g)
+{
+	uint32_t room = g->room ? 2 * g->room : FIRST_TARGETS;
+	struct publish_target *targets = cmd_alloc(&g->cmd->head, room * sizeof *targets);
+
+	if (!targets)
+		return false;
+	if (g->room)
+		memcpy(targets, g->cmd->targets, g->room * sizeof *targets);
+	g->cmd->targets = targets;
+	g->room = room;
+	return true;
+}
+
+static bool open_batch(struct gather *g, const struct chan *ch, uint32_t queue)
+{
+	close_batch(g);
+	if (g->cmd->ntargets == g->room && !more_targets(g))
+		return false;
+	g->cmd->targets[g->cmd->ntargets++] = (struct publish_target){
+		.channel = queue, .partition = -1, .sequence = ch->confirm ? (uint32_t)ch->confirms.next : 0,
+	};
+	return true;
+}
+
+static bool fits_last(const struct gather *g, const struct chan *ch, uint32_t queue)
+{
+	const struct publish_target *t = last(g);
+
+	return t && t->channel == queue && (!ch->confirm || (uint32_t)ch->confirms.next == t->sequence + t->messages);
+}
+
+/* ---- messages ---- */
+
+static bool add(struct conn *c, const struct chan *ch, uint32_t queue, const struct amqp_native *n, struct slice body)
+{
+	struct gather *g = &c->gather;
+	bool opened = !fits_last(g, ch, queue);
+
+	if (opened && !open_batch(g, ch, queue))
+		return false;
+	if (sheaf_add(&g->sheaf, n, name_slice(&ch->in->key), body, host_now(host_of(c)))) {
+		last(g)->messages++;
+		return true;
 	}
-	p->targets[p->ntargets++] = (struct publish_target){ .channel = g->queue, .partition = -1 };
-	p->head.to_shard = g->shard;
-	p->wait_durable = true;
-	p->messages = (uint32_t)g->batch.count;
-	struct buf *batch = amqp_batch_finish(&g->batch);
-	p->batch = (struct view){ .buf = batch, .size = batch->size };
-	return p;
+	g->cmd->ntargets -= opened;
+	return false;
+}
+
+bool gather_add(struct conn *c, struct chan *ch, uint32_t queue, const struct amqp_native *n, struct slice body)
+{
+	const struct channel *q = catalogue_channel_by_id(host_of(c)->catalogue, queue);
+	struct gather *g = &c->gather;
+
+	if (!q || !can_gather(q) || (ch->confirm && !confirms_room(ch)))
+		return false;
+	if (g->cmd && !goes_on(g, ch, q->shard))
+		gather_send(c);
+	if (!g->cmd || !add(c, ch, queue, n, body)) {
+		gather_send(c);
+		if (!begin(g, ch, q->shard) || !add(c, ch, queue, n, body))
+			return false;
+	}
+	return !ch->confirm || confirms_add(c, ch, 1);
 }
 
 void gather_send(struct conn *c)
 {
 	struct gather g = c->gather;
-	struct cmd_publish *p;
 	struct chan *ch;
 
-	if (!g.batch.count)
+	if (!g.cmd)
 		return;
 	c->gather = (struct gather){ 0 };
-	ch = channel_find(c, g.channel);
-	p = new_command(&g);
-	if (!p) {
-		buf_unref(g.batch.buf);
-		connection_fail(c, -refuse(c, 506, "out of memory"));
+	if (!g.sheaf.messages) {
+		cmd_free(&g.cmd->head);
 		return;
 	}
+	close_batch(&g);
+	struct buf *batches = sheaf_finish(&g.sheaf);
+	g.cmd->batch = (struct view){ .buf = batches, .size = batches->size };
+	ch = channel_find(c, g.channel);
 	/* A channel that has gone is sent no confirm, but its messages were published. */
-	publish_send(c, ch && ch->generation == g.generation ? ch : NULL, p, g.sequence);
+	publish_send(c, ch && ch->generation == g.generation ? ch : NULL, g.cmd, 0);
 }
 
 void gather_free(struct conn *c)
 {
-	buf_unref(c->gather.batch.buf);
+	if (c->gather.cmd)
+		cmd_free(&c->gather.cmd->head);
+	buf_unref(c->gather.sheaf.buf);
 }

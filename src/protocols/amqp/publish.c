@@ -324,7 +324,7 @@ static void send_return(struct conn *c, struct chan *ch, struct slice exchange, 
 
 static uint32_t charge(const struct cmd_publish *p)
 {
-	return p->batch.size + PUBLISH_CHARGE;
+	return p->batch.size + (p->sheaf ? p->ntargets : 1) * PUBLISH_CHARGE;
 }
 
 void publish_send(struct conn *c, struct chan *ch, struct cmd_publish *p, uint64_t sequence)
@@ -543,16 +543,32 @@ static int publish(struct conn *c, struct chan *ch, struct slice properties, str
 /* ----------------------------------------------------------------------------------------------------------- answers ---- */
 
 /* A queue that has been deleted meanwhile took the message with it; any other error means that it is not stored. */
+static bool is_refused_by(const struct publish_target *t)
+{
+	return t->error && t->error != -ERR_NO_SUCH_CHANNEL;
+}
+
 static bool is_refused(const struct cmd_publish *p)
 {
 	if (p->head.error)
 		return true;
 	for (uint32_t i = 0; i < p->ntargets; i++) {
-		int e = p->targets[i].error;
-		if (e && e != -ERR_NO_SUCH_CHANNEL)
+		if (is_refused_by(&p->targets[i]))
 			return true;
 	}
 	return false;
+}
+
+static void confirm(struct conn *c, struct chan *ch, const struct cmd_publish *p)
+{
+	if (!p->sheaf) {
+		confirms_done(c, ch, (uint32_t)p->head.tag, 1, is_refused(p));
+		return;
+	}
+	for (uint32_t i = 0; i < p->ntargets; i++) {
+		const struct publish_target *t = &p->targets[i];
+		confirms_done(c, ch, t->sequence, t->messages, p->head.error || is_refused_by(t));
+	}
 }
 
 static bool is_blocked(const struct cmd_publish *p)
@@ -603,7 +619,7 @@ void publish_answered(struct conn *c, struct cmd_publish *p)
 	if (ch && ch->generation == (uint16_t)(p->head.tag >> 32)) {
 		ch->inflight--;
 		if (ch->confirm)
-			confirms_done(c, ch, (uint32_t)p->head.tag, p->messages ? p->messages : 1, is_refused(p));
+			confirm(c, ch, p);
 		if (ch->tx)
 			ch->tx->refused |= is_refused(p);
 	}
