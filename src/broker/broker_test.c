@@ -409,6 +409,52 @@ TEST(a_snapshot_tells_nothing_of_producers_that_a_crash_could_undo)
 	world_close(&w);
 }
 
+static struct publish_target part(struct world *w, const char *channel, struct bytes *all, struct view batch)
+{
+	struct publish_target t = { .partition = -1, .at = (uint32_t)all->n, .size = batch.size };
+
+	t.channel = world_channel(w, channel) ? world_channel(w, channel)->id : 12345;
+	bytes_add_slice(all, view_slice(batch));
+	buf_unref(batch.buf);
+	return t;
+}
+
+/* One answer, when all that were taken are durable; what was not taken is said of it alone. */
+TEST(a_sheaf_is_answered_when_all_of_it_is_durable)
+{
+	struct world w;
+	struct bytes all = BYTES_MAX(4096);
+
+	CHECK(world_open(&w, 1) == 0);
+	CHECK(world_queue(&w, "a", ORIGIN_AMQP) == 0 && world_queue(&w, "b", ORIGIN_AMQP) == 0);
+	struct cmd_publish *c = world_new(&w, CMD_PUBLISH);
+	c->targets = cmd_alloc(&c->head, 5 * sizeof *c->targets);
+	c->targets[c->ntargets++] = part(&w, "a", &all, world_batch("k", "1", 2, 0, -1, 0, 0));
+	c->targets[c->ntargets++] = part(&w, "gone", &all, world_batch("k", "2", 1, 0, -1, 0, 0));
+	c->targets[c->ntargets++] = part(&w, "b", &all, world_batch("k", "3", 1, 0, -1, 0, 0));
+	c->targets[c->ntargets++] = part(&w, "a", &all, world_batch("k", "4", 1, 0, -1, 0, 0));
+	c->targets[c->ntargets++] = (struct publish_target){ .channel = c->targets[0].channel, .partition = -1, .at = 1, .size = 4096 };
+	c->batch.buf = buf_copy(all.p, all.n);
+	c->batch.size = (uint32_t)all.n;
+	bytes_free(&all);
+	c->sheaf = c->wait_durable = true;
+	broker_handle(w.b[0], &c->head, w.now_ms);
+	CHECK(!world_answer(&w));
+	world_run(&w);
+	CHECK(world_answer(&w) == &c->head && c->head.error == 0);
+	CHECK(c->targets[0].error == 0 && c->targets[0].offset == 0);
+	CHECK(c->targets[1].error == -ERR_NO_SUCH_CHANNEL);
+	CHECK(c->targets[2].error == 0 && c->targets[2].offset == 0);
+	CHECK(c->targets[3].error == 0 && c->targets[3].offset == 2);
+	CHECK(c->targets[4].error == -ERR_BAD_RECORD);
+	cmd_free(&c->head);
+	CHECK(world_count(&w, "a", 0, 0) == 3 && world_count(&w, "b", 0, 0) == 1);
+
+	world_crash(&w, CRASH_POWER);
+	CHECK(world_count(&w, "a", 0, 0) == 3 && world_count(&w, "b", 0, 0) == 1);
+	world_close(&w);
+}
+
 TEST(producer_ids_are_never_given_out_twice)
 {
 	struct world w;

@@ -406,7 +406,7 @@ static void commit_apply(struct commit_op *o)
 		if (log_apply(log, item, o->f, o->c.seq, payload_at, NULL) != 0)
 			log_fail(log, -ERR_NO_MEMORY, "apply entry %" PRIu64, log->last_entry);
 		payload_at += item->noted ? 0 : size;
-		item_free(item);
+		item_keep(log, item);
 	}
 	buf_unref(buf);
 }

@@ -312,6 +312,8 @@ struct log {
 	uint32_t nkept;
 	struct node pending;            /* struct item: waiting for a commit */
 	uint64_t pending_bytes;         /* of these and the ones in commits that are not applied yet */
+	struct node spare_items;        /* of one target, to be used again in their order: neighbours in memory stay so */
+	uint32_t nspare_items;
 
 	struct log_stats stats;
 };
@@ -328,6 +330,7 @@ int log_index(struct log *log, const struct item *item, struct jfile *f, uint64_
 int log_apply(struct log *log, struct item *item, struct jfile *f, uint64_t seq, uint64_t payload_at, struct why *why);
 struct item *item_new(uint32_t ntargets, uint32_t ngroups);
 void item_free(struct item *item);
+void item_keep(struct log *log, struct item *item);              /* frees it, or keeps its memory for the next one */
 /*
  * A full disk is no failure: what was to be written in the background is given up, and tried again after a rest.
  * log_final(): what a sync has returned.  A sync that failed is final, whatever its reason: never "full".

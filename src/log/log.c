@@ -12,6 +12,7 @@ enum {
 	MAX_TARGETS = 1 << 20,
 	MAX_PAYLOAD = 1 << 30,
 	REST_TURNS = 64,
+	SPARE_ITEMS = 16384,            /* 4 MB at most */
 };
 
 /* ---- failure ---- */
@@ -83,18 +84,25 @@ struct slot *log_slot(struct log *log, uint32_t number)
 	return s;
 }
 
-struct item *item_new(uint32_t ntargets, uint32_t ngroups)
+static void item_init(struct item *item, uint32_t ntargets, uint32_t ngroups)
 {
 	size_t targets = ntargets * sizeof(struct log_target);
-	struct item *item = calloc(1, sizeof *item + targets + ngroups * sizeof *item->groups);
 
-	if (!item)
-		return NULL;
+	memset(item, 0, sizeof *item + targets + ngroups * sizeof *item->groups);
 	item->entry.targets = item->targets;
 	item->entry.ntargets = ntargets;
 	item->ngroups = ngroups;
 	item->groups = (struct entry_group *)((uint8_t *)item->targets + targets);
 	item->meta_size = ENTRY_HEADER + (size_t)ngroups * ENTRY_GROUP + (size_t)ntargets * ENTRY_TARGET;
+}
+
+struct item *item_new(uint32_t ntargets, uint32_t ngroups)
+{
+	size_t targets = ntargets * sizeof(struct log_target);
+	struct item *item = malloc(sizeof *item + targets + ngroups * sizeof *item->groups);
+
+	if (item)
+		item_init(item, ntargets, ngroups);
 	return item;
 }
 
@@ -102,6 +110,34 @@ void item_free(struct item *item)
 {
 	buf_unref(item->entry.payload.buf);
 	free(item);
+}
+
+static bool item_is_usual(const struct item *item)
+{
+	return item->entry.ntargets == 1 && item->ngroups == 1;
+}
+
+void item_keep(struct log *log, struct item *item)
+{
+	if (!item_is_usual(item) || log->nspare_items == SPARE_ITEMS) {
+		item_free(item);
+		return;
+	}
+	buf_unref(item->entry.payload.buf);
+	list_push(&log->spare_items, &item->link);
+	log->nspare_items++;
+}
+
+static struct item *item_again(struct log *log)
+{
+	struct node *n = list_pop(&log->spare_items);
+	struct item *item = CONTAINER(struct item, link, n);
+
+	if (!n)
+		return NULL;
+	log->nspare_items--;
+	item_init(item, 1, 1);
+	return item;
 }
 
 /* The slots of the targets, each once, in the order of their first target. */
@@ -136,7 +172,7 @@ static void copy_targets(struct item *item, const struct log_entry *entry, const
 	}
 }
 
-static struct item *item_of(const struct log *log, const struct log_entry *entry)
+static struct item *item_of(struct log *log, const struct log_entry *entry)
 {
 	uint32_t few[16], ngroups;
 	uint32_t *slots = entry->ntargets <= 16 ? few : malloc(entry->ntargets * sizeof *slots);
@@ -144,7 +180,8 @@ static struct item *item_of(const struct log *log, const struct log_entry *entry
 
 	if (slots) {
 		ngroups = find_groups(entry, slots);
-		if (ngroups <= UINT16_MAX)
+		item = entry->ntargets == 1 ? item_again(log) : NULL;
+		if (!item && ngroups <= UINT16_MAX)
 			item = item_new(entry->ntargets, ngroups);
 	}
 	if (item) {
@@ -367,6 +404,8 @@ void log_free(struct log *log, bool close_files)
 {
 	for (struct node *n; (n = list_pop(&log->pending));)
 		item_free(CONTAINER(struct item, link, n));
+	for (struct node *n; (n = list_pop(&log->spare_items));)
+		free(CONTAINER(struct item, link, n));
 	pass_free(log);
 	sweep_free(log);
 	RADIX_EACH(struct partition, p, &log->partitions)
@@ -398,6 +437,7 @@ struct log *log_blank(struct disk *disk, const struct log_options *options)
 	set_defaults(&log->options);
 	log->recents.budget = log->options.cache_bytes;
 	list_init(&log->pending);
+	list_init(&log->spare_items);
 	list_init(&log->reads);
 	list_init(&log->parked);
 	list_init(&log->fetches);

@@ -4,7 +4,7 @@
  * Times need not ascend.  So each extent says what the greatest time up to its end is (`top`): tops ascend, and the
  * first extent that has a time as late as wanted is the first whose top is.  References come and go at the ends of a ring
  * all the time: each block of 64 of the ring has a top, which may be too great when some of its references have gone; then
- * the block is looked at in vain.
+ * the block is looked at in vain.  A ring of one block has none: it is looked at at once.
  */
 #include <stdlib.h>
 
@@ -54,14 +54,32 @@ static uint32_t place_of(const struct partition *p, uint32_t i)
 
 size_t times_blocks(uint32_t refs_capacity)
 {
-	return (refs_capacity + TOPS_BLOCK - 1) >> TOPS_SHIFT;
+	return refs_capacity > TOPS_BLOCK ? refs_capacity >> TOPS_SHIFT : 0;
+}
+
+/* Of the block in which reference i is. */
+static int64_t *top_of(const struct partition *p, uint32_t i)
+{
+	return p->places->refs_capacity > TOPS_BLOCK ? &p->places->tops[place_of(p, i) >> TOPS_SHIFT] : NULL;
+}
+
+/* References [*ret_begin, *ret_end) are in one block with reference i. */
+static void block_of(const struct partition *p, uint32_t i, uint32_t *ret_begin, uint32_t *ret_end)
+{
+	uint32_t before = place_of(p, i) & (TOPS_BLOCK - 1), end = i + TOPS_BLOCK - before;
+	bool alone = p->places->refs_capacity <= TOPS_BLOCK;
+
+	*ret_begin = alone || i < before ? 0 : i - before;
+	*ret_end = alone || end > p->refs_n ? p->refs_n : end;
 }
 
 void times_add_ref(struct partition *p, uint32_t i)
 {
 	uint32_t place = place_of(p, i);
-	int64_t *top = &p->places->tops[place >> TOPS_SHIFT], time = partition_ref(p, i)->max_time;
+	int64_t *top = top_of(p, i), time = partition_ref(p, i)->max_time;
 
+	if (!top)
+		return;
 	/* The first in its block, unless the ring's oldest are still in the rest of it. */
 	if ((!(place & (TOPS_BLOCK - 1)) && i + TOPS_BLOCK <= p->places->refs_capacity) || !i || time > *top)
 		*top = time;
@@ -71,11 +89,11 @@ void times_add_ref(struct partition *p, uint32_t i)
 static uint32_t find_ref(const struct partition *p, uint32_t i, int64_t time)
 {
 	while (i < p->refs_n) {
-		uint32_t place = place_of(p, i), end = i + TOPS_BLOCK - (place & (TOPS_BLOCK - 1));
+		const int64_t *top = top_of(p, i);
+		uint32_t begin, end;
 
-		if (p->places->refs_capacity < TOPS_BLOCK || end > p->refs_n)
-			end = p->refs_n;
-		if (p->places->tops[place >> TOPS_SHIFT] < time) {
+		block_of(p, i, &begin, &end);
+		if (top && *top < time) {
 			i = end;
 			continue;
 		}
@@ -92,10 +110,11 @@ static int64_t greatest_of_refs(const struct partition *p)
 
 	/* From the end: there the greatest is likely to be, and the other blocks need not be looked into. */
 	for (uint32_t end = p->refs_n, begin; end > 0; end = begin) {
-		uint32_t place = place_of(p, end - 1), before = place & (TOPS_BLOCK - 1);
+		const int64_t *top = top_of(p, end - 1);
+		uint32_t all;
 
-		begin = p->places->refs_capacity < TOPS_BLOCK || end <= before ? 0 : end - 1 - before;
-		if (p->places->tops[place >> TOPS_SHIFT] <= greatest)
+		block_of(p, end - 1, &begin, &all);
+		if (top && *top <= greatest)
 			continue;
 		for (uint32_t i = begin; i < end; i++)
 			if (partition_ref(p, i)->max_time > greatest)

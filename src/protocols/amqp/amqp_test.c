@@ -264,6 +264,41 @@ TEST(a_cumulative_ack_never_covers_a_refused_message)
 	CHECK(heard(c, "1 BasicAck {delivery_tag=3}\n1 BasicAck {delivery_tag=8 multiple=true}\n"));
 }
 
+/* What is published in one input travels together; each message is refused or taken for itself. */
+TEST(a_sheaf_has_a_fate_for_each_message)
+{
+	static const char *const to[] = { "a", "a", "b", "small", "a", "small", "b", "small" };
+	OWN(world) struct world *w = world_new(1);
+	struct client *c = client_open(w);
+	OWN(bytes) struct bytes t = BYTES_MAX(256);
+
+	table_put_integer(&t, SLICE("x-max-length"), 1);
+	table_put_text(&t, SLICE("x-overflow"), SLICE("reject-publish"));
+	say(c, 1, &queue_declare_msg, &(struct queue_declare){ .queue = SLICE("small"), .arguments = bytes_slice(&t) });
+	declare(c, 1, "a");
+	declare(c, 1, "b");
+	say(c, 1, &confirm_select_msg, &(struct confirm_select){ .no_wait = true });
+	hear(c);
+	c->paused = true;
+	for (unsigned i = 0; i < sizeof to / sizeof *to; i++)
+		publish_text(c, 1, "", to[i], (char[]){ (char)('1' + i), 0 });
+	c->paused = false;
+	world_run(w);
+	CHECK(heard(c, "1 BasicNack {delivery_tag=6}\n1 BasicNack {delivery_tag=8}\n"
+		       "1 BasicAck {delivery_tag=5 multiple=true}\n1 BasicAck {delivery_tag=7}\n"));
+
+	static const char *const order[] = { "a1", "a2", "a5", "b3", "b7", "small4" };
+	for (unsigned i = 0; i < sizeof order / sizeof *order; i++) {
+		size_t n = strlen(order[i]) - 1;
+		char name[8] = "", body[32];
+
+		memcpy(name, order[i], n);
+		snprintf(body, sizeof body, "1 body %s\n", order[i] + n);
+		get(c, 1, name);
+		CHECK(strstr(hear(c), body));
+	}
+}
+
 TEST(a_get_sees_what_was_published_before_it)
 {
 	OWN(world) struct world *w = world_new(2);

@@ -6,14 +6,14 @@
  *
  * A command and its way back cost more than a small message, and so does an entry of the log.  Nobody waits for this: what
  * is gathered leaves before the session does anything else.  A batch is accepted or refused as a whole, so messages whose
- * fate may differ go alone: to queues that refuse when they are full, to those that deduplicate, to topics where the key
- * chooses the partition.
+ * fate may differ have a batch each: to queues that refuse when they are full, to those that deduplicate, to topics where
+ * the key chooses the partition.
  */
 #include "protocols/amqp/amqp.h"
 
 enum { FIRST_TARGETS = 4 };
 
-static bool can_gather(const struct channel *q)
+static bool may_share(const struct channel *q)
 {
 	const struct queue_policy *policy = q->queue ? &q->queue->spec->policy : NULL;
 
@@ -77,21 +77,21 @@ static bool open_batch(struct gather *g, const struct chan *ch, uint32_t queue)
 	return true;
 }
 
-static bool fits_last(const struct gather *g, const struct chan *ch, uint32_t queue)
+static bool fits_last(const struct gather *g, const struct chan *ch, const struct channel *q)
 {
 	const struct publish_target *t = last(g);
 
-	return t && t->channel == queue && (!ch->confirm || (uint32_t)ch->confirms.next == t->sequence + t->messages);
+	return t && t->channel == q->id && may_share(q) && (!ch->confirm || (uint32_t)ch->confirms.next == t->sequence + t->messages);
 }
 
 /* ---- messages ---- */
 
-static bool add(struct conn *c, const struct chan *ch, uint32_t queue, const struct amqp_native *n, struct slice body)
+static bool add(struct conn *c, const struct chan *ch, const struct channel *q, const struct amqp_native *n, struct slice body)
 {
 	struct gather *g = &c->gather;
-	bool opened = !fits_last(g, ch, queue);
+	bool opened = !fits_last(g, ch, q);
 
-	if (opened && !open_batch(g, ch, queue))
+	if (opened && !open_batch(g, ch, q->id))
 		return false;
 	if (sheaf_add(&g->sheaf, n, name_slice(&ch->in->key), body, host_now(host_of(c)))) {
 		last(g)->messages++;
@@ -106,13 +106,13 @@ bool gather_add(struct conn *c, struct chan *ch, uint32_t queue, const struct am
 	const struct channel *q = catalogue_channel_by_id(host_of(c)->catalogue, queue);
 	struct gather *g = &c->gather;
 
-	if (!q || !can_gather(q) || (ch->confirm && !confirms_room(ch)))
+	if (!q || (ch->confirm && !confirms_room(ch)))
 		return false;
 	if (g->cmd && !goes_on(g, ch, q->shard))
 		gather_send(c);
-	if (!g->cmd || !add(c, ch, queue, n, body)) {
+	if (!g->cmd || !add(c, ch, q, n, body)) {
 		gather_send(c);
-		if (!begin(g, ch, q->shard) || !add(c, ch, queue, n, body))
+		if (!begin(g, ch, q->shard) || !add(c, ch, q, n, body))
 			return false;
 	}
 	return !ch->confirm || confirms_add(c, ch, 1);
