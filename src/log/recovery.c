@@ -132,6 +132,8 @@ static int scan(struct recovery *r, const struct jfile *f, uint64_t at)
 		if (!p || !commit_decode(p, f->seed, at, &c) || c.generation != f->generation)
 			continue;
 		prove(r, c.durable);
+		r->after.same |= c.seq == r->after.seq && c.prev == r->after.prev;
+		r->after.other |= c.seq == r->after.seq && c.prev != r->after.prev;
 		error = heal_note(r, f, at, &c);
 	}
 	return error;
@@ -165,6 +167,23 @@ static int look_ahead(struct recovery *r, const struct jfile *f, uint64_t at, co
 		return error;
 	r->scanned = true;
 	return scan_rest(r, f, at + c->size);
+}
+
+/*
+ * One of this number was durable: was it this one?  A start that finds a torn commit at the beginning of a file goes on in
+ * another, where its own commit has the same number.  False: what comes after it says so.
+ */
+static int is_the_one(struct recovery *r, const struct commit *c, bool *ret)
+{
+	int error;
+
+	r->after.seq = c->seq + 1;
+	r->after.prev = c->crc;
+	r->after.same = r->after.other = false;
+	error = scan_rest(r, of_generation(r, r->place.generation), r->place.at);
+	*ret = r->after.same || !r->after.other;
+	r->after.seq = 0;
+	return error;
 }
 
 /* A commit that may be torn is whole only with what it notes; sets r->cause if it is not. */
@@ -202,6 +221,7 @@ static int step(struct recovery *r, struct jfile *f, uint64_t at, struct why *wh
 	const uint8_t *p;
 	struct commit c;
 	struct verdict v;
+	bool same = true;
 	int error = 0;
 
 	p = look(r, f, at, COMMIT_HEADER, &error);
@@ -221,6 +241,12 @@ static int step(struct recovery *r, struct jfile *f, uint64_t at, struct why *wh
 	r->cause = v.cause;
 	if (v.cause && v.described)
 		error = look_ahead(r, f, at, &c);
+	if (!error && (v.cause || v.notes) && c.seq <= r->proven && f->generation != r->place.generation)
+		error = is_the_one(r, &c, &same);
+	if (!same) {
+		r->cause = "another commit was durable";
+		return error;
+	}
 	/* Batches can be gone on without.  So can state that the checkpoint has. */
 	r->damaged = v.cause && v.described && c.seq <= r->proven;
 	if (r->damaged && !(v.state && c.seq >= r->checkpoint.place.apply.seq))
@@ -236,17 +262,18 @@ static int step(struct recovery *r, struct jfile *f, uint64_t at, struct why *wh
 	return error < 0 ? error : 1;
 }
 
-/* At the end of a file, the chain may go on at the beginning of a later one. */
+/*
+ * At the end of a file, the chain may go on at the beginning of a later one: the last one that says so, because a start that
+ * did not find it in an earlier one has gone on there.
+ */
 static int step_over(struct recovery *r, struct why *why)
 {
 	const char *cause = r->cause;
 
-	for (uint32_t i = 0; i < r->nfiles; i++) {
+	for (uint32_t i = r->nfiles; i-- > 0 && r->files[i]->generation > r->place.generation;) {
 		struct place place = r->place;
 		int n;
 
-		if (r->files[i]->generation <= r->place.generation)
-			continue;
 		n = step(r, r->files[i], BLOCK, why);
 		if (n)
 			return n;

@@ -47,6 +47,11 @@ struct recovery {
 	bool damaged;                   /* payloads of the commit at hand are, and it was durable */
 	bool scanned;                   /* all headers have been asked what they prove */
 	struct found_echo found;
+	struct {
+		uint64_t seq;           /* of headers that are looked for; 0: none */
+		uint32_t prev;          /* that they should have */
+		bool same, other;       /* there are such, and such that have another */
+	} after;
 	struct noted noted;
 	struct doubtful *doubtful;
 	uint32_t ndoubtful, doubtful_capacity;
