@@ -30,6 +30,8 @@ struct outlet {
 	void (*send)(void *ctx, struct cmd *c);
 	/* The disk failed: the process must stop, saying why. */
 	void (*failed)(void *ctx, const struct why *why);
+	/* Something that whoever runs the broker should know; seldom.  NULL: nobody wants to. */
+	void (*notice)(void *ctx, const struct why *why);
 };
 
 struct broker_options {

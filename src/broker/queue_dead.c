@@ -510,6 +510,9 @@ void queue_bury(struct queue *q)
 		case READ_MISSING:
 			ledger_settle(l, m);
 			break;
+		case READ_DAMAGED:
+			done = queue_lose(q, &(struct spot){ m->partition, m->offset, m });
+			break;
 		case READ_BROKEN:
 			done = false;
 			break;

@@ -4,6 +4,8 @@
  * The payload is there before a message is leased, so nothing that happens while the disk is read (a purge, a consumer
  * that leaves, the end of the queue) finds a message that is half delivered.
  */
+#include <inttypes.h>
+
 #include "base/own.h"
 #include "broker/queue_parts.h"
 
@@ -204,6 +206,31 @@ static void leave_missing(struct queue *q, const struct spot *s)
 		ledger_skip(&q->ledger, s);
 }
 
+/* A line for each of a million messages would say no more than one for each second. */
+static void tell_of_damage(struct queue *q, const struct spot *s)
+{
+	struct broker *b = q->broker;
+	const struct channel *ch = core_channel(b, q->channel);
+	struct why why;
+
+	if (!b->outlet.notice || !ch || b->now_ms < b->queues->told_ms + RETRY_MS)
+		return;
+	b->queues->told_ms = b->now_ms;
+	fail(&why, -ERR_DAMAGED, "queue '%.*s': the message at offset %" PRId64 " of partition %u is damaged and is left out; %" PRIu64
+	     " messages since the start: see hawser fsck", (int)ch->name.n, (const char *)ch->name.p, s->offset, s->partition,
+	     b->stats.lost_messages_total);
+	b->outlet.notice(b->outlet.ctx, &why);
+}
+
+bool queue_lose(struct queue *q, const struct spot *s)
+{
+	if (ledger_skip(&q->ledger, s) < 0)
+		return false;
+	q->broker->stats.lost_messages_total++;
+	tell_of_damage(q, s);
+	return true;
+}
+
 static bool any_broken(const struct queue *q)
 {
 	for (uint32_t i = 0; i < q->ledger.npartitions; i++)
@@ -265,6 +292,12 @@ static bool step(struct queue *q, struct node *served)
 	case READ_MISSING:
 		leave_missing(q, &s);
 		return true;
+#if !MUTANT_wait_at_damage      /* a queue stops at a damaged message */
+	case READ_DAMAGED:
+		return queue_lose(q, &s);
+#else
+	case READ_DAMAGED:
+#endif
 	case READ_BROKEN:
 		q->ledger.partitions[s.partition].broken = true;
 		q->reread_ms = q->broker->now_ms + RETRY_MS;

@@ -62,6 +62,7 @@ struct queues {
 	struct node lost_burials;
 	struct node readings;
 	struct timer again;             /* due at once: somebody has more to do */
+	int64_t told_ms;                /* when a notice of damaged messages was given last */
 	struct state_scratch scratch;
 	struct message_pool pool;
 	struct map moves;               /* channel -> its move tasks: queue_move.c */
@@ -246,6 +247,9 @@ void waiter_free(struct waiter *w);
 void queue_deliver(struct queue *q);
 void waiter_answer(struct waiter *w, int error);        /* with what it has */
 void queue_reader_woken(void *queue);
+
+/* The message is damaged: it is left out for good, counted, and told of.  False: memory is short. */
+bool queue_lose(struct queue *q, const struct spot *s);
 
 /* ---- queue_limits.c ---- */
 bool spot_expired(const struct queue *q, const struct spot *s, int64_t now_ms);

@@ -19,6 +19,10 @@ struct reader {
 	void (*wake)(void *ctx);
 	void *ctx;
 	struct reading *reading;        /* under way, or done and holding the batches */
+	struct {
+		uint32_t partition;
+		int64_t from, to;
+	} damaged;                      /* offsets that were found so last */
 	bool starting;                  /* inside log_read(): not asleep, so nobody must be woken */
 	/* the open batch */
 	const struct log_batch *stored; /* NULL: none */
@@ -123,10 +127,14 @@ static const struct log_batch *find_batch(const struct log_read *io, int64_t off
 
 static int open_batch(struct reader *r, const struct log_batch *stored)
 {
+	int error;
+
 	close_batch(r);
-	if (batch_parse(view_slice(stored->bytes), false, &r->batch) < 0 ||
-	    batch_open(&r->batch, stored->bytes, BATCH_OPEN_MAX, &r->plain) < 0)
-		return -ERR_BAD_RECORD;
+	error = batch_parse(view_slice(stored->bytes), false, &r->batch);
+	if (!error)
+		error = batch_open(&r->batch, stored->bytes, BATCH_OPEN_MAX, &r->plain);
+	if (error)
+		return error;
 	r->stored = stored;
 	r->rest = view_slice(r->plain);
 	return 0;
@@ -160,9 +168,22 @@ static enum read_result find_record(struct reader *r, int64_t offset, struct rea
 	return READ_DONE;
 }
 
-/* What a finished read that does not hold the offset means. */
-static enum read_result no_batch(const struct log_read *io)
+/* From there to `to` there is nothing to be had, now or later. */
+static enum read_result is_damaged(struct reader *r, int64_t from, int64_t to)
 {
+	r->damaged.partition = r->reading->io.partition;
+	r->damaged.from = from;
+	r->damaged.to = to;
+	return READ_DAMAGED;
+}
+
+/* What a finished read that does not hold the offset means. */
+static enum read_result no_batch(struct reader *r)
+{
+	const struct log_read *io = &r->reading->io;
+
+	if (io->error == -ERR_DAMAGED && io->next > io->offset)
+		return is_damaged(r, io->offset, io->next);
 	return io->error == 0 || io->error == -ERR_OUT_OF_RANGE ? READ_MISSING : READ_BROKEN;
 }
 
@@ -173,6 +194,8 @@ enum read_result reader_get(struct reader *r, struct log *log, uint32_t partitio
 
 	if (r->reading && !r->reading->done)
 		return READ_LATER;
+	if (r->damaged.partition == partition && offset >= r->damaged.from && offset < r->damaged.to)
+		return READ_DAMAGED;
 	if (!r->reading || r->reading->io.partition != partition)
 		stored = NULL;
 	else if (!stored || offset < stored->base_offset || offset > stored->last_offset)
@@ -180,7 +203,7 @@ enum read_result reader_get(struct reader *r, struct log *log, uint32_t partitio
 
 	/* The very read that was made for it, and it came without: to ask again would go on for ever. */
 	if (!stored && r->reading && r->reading->io.partition == partition && r->reading->io.offset == offset) {
-		enum read_result result = no_batch(&r->reading->io);
+		enum read_result result = no_batch(r);
 		drop_reading(r);
 		return result;
 	}
@@ -193,8 +216,11 @@ enum read_result reader_get(struct reader *r, struct log *log, uint32_t partitio
 	if (!stored || stored != r->stored) {
 		stored = find_batch(&r->reading->io, offset);
 		if (!stored)
-			return no_batch(&r->reading->io);
-		if (open_batch(r, stored) < 0)
+			return no_batch(r);
+		int error = open_batch(r, stored);
+		if (error == -ERR_BAD_RECORD || error == -ERR_TOO_LARGE)
+			return is_damaged(r, stored->base_offset, stored->last_offset + 1);
+		if (error < 0)
 			return READ_BROKEN;
 	}
 	return find_record(r, offset, ret);

@@ -16,7 +16,8 @@ enum read_result {
 	READ_DONE,
 	READ_LATER,                     /* wake() will tell */
 	READ_MISSING,                   /* there is no such record: deleted, compacted, a control record */
-	READ_BROKEN,                    /* the disk or its data; also when memory is short */
+	READ_DAMAGED,                   /* it does not have its checksum, or nobody can unpack it: it never will */
+	READ_BROKEN,                    /* the disk; what nobody knows the extent of; also when memory is short */
 };
 
 struct reader_record {

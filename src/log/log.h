@@ -208,7 +208,8 @@ struct log_read {
 
 	int64_t next;                   /* where to go on.  Offsets may be missing (settled batches whose space was given
 					   back): if nothing is left in [offset, committed or limit), there are no
-					   batches and next is that end */
+					   batches and next is that end.  When the data at `offset` does not have its
+					   checksum (-ERR_DAMAGED): the first offset behind it, if that is known; else -1 */
 	int error;                      /* 0, -ERR_OUT_OF_RANGE (outside [start, committed]), -ERR_NO_SUCH_PARTITION,
 					   -ERR_DAMAGED, -ERR_DISK, -ERR_NO_MEMORY */
 	struct log_batch *batches;      /* owned by the struct */

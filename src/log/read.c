@@ -321,11 +321,19 @@ static void drop_damaged(struct plan *p)
 	cut_plan(p, p->good);
 }
 
+/* The first piece is: what it is about is known from the index. */
+static int64_t behind_damage(const struct plan *p)
+{
+	return p->n && p->good == 0 ? p->pieces[0].batch.last_offset + 1 : -1;
+}
+
 static void finish_plan(struct plan *p, int error, bool waited)
 {
 	struct log_read *r = p->read;
 	bool from_segments = p->n && p->pieces[0].s;
 
+	if (error == -ERR_DAMAGED)
+		r->next = behind_damage(p);
 	if (!error) {
 		drop_damaged(p);
 		error = deliver(p);

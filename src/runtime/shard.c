@@ -192,6 +192,11 @@ static void outlet_failed(void *ctx, const struct why *why)
 	_exit(EXIT_FAILURE);
 }
 
+static void outlet_notice(void *ctx, const struct why *why)
+{
+	runtime_note("disk", "", why->text);
+}
+
 static void deliver(struct shard *s, struct cmd *c)
 {
 	bool back = cmd_goes_back(c);
@@ -476,7 +481,8 @@ static int open_broker(struct shard *s)
 {
 	struct runtime *rt = s->runtime;
 	struct broker_options options = rt->options.broker;
-	const struct outlet outlet = { .ctx = s, .send = outlet_send, .failed = outlet_failed };
+	const struct outlet outlet = { .ctx = s, .send = outlet_send, .failed = outlet_failed,
+				       .notice = outlet_notice };
 	char path[4096];
 
 	snprintf(path, sizeof path, "%s/shard-%u", rt->options.data, s->id);
