@@ -79,7 +79,7 @@ static void to_kafka(enum origin origin, struct slice key, struct slice body, st
 	batch_begin(&bb, origin, MAX);
 	batch_add(&bb, 1, key, body, &(struct setting){ SLICE("h"), native }, 1);
 	buf = batch_finish(&bb);
-	if (convert_to_kafka(&(struct fetched){ 3, 3, 1, { buf, 0, buf->size } }, &v) == 0) {
+	if (convert_to_kafka(&(struct fetched){ 3, 3, 1, { buf, 0, buf->size } }, NULL, &v) == 0) {
 		walk(v);
 		buf_unref(v.buf);
 	}

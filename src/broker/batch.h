@@ -15,6 +15,7 @@
 #define BROKER_BATCH_H
 
 #include "broker/command.h"
+#include "broker/seal.h"
 
 enum { BATCH_HEADER = 61, BATCH_PATCHED = 16, NO_TIMESTAMP = -1 };
 enum { ATTRIBUTE_ORIGIN = 3 << 8 };     /* ORIGIN_KAFKA is 0 there */
@@ -126,9 +127,12 @@ struct sqs_native {
 	struct slice group, dedup_id;   /* null if absent */
 	int64_t delay_ms;               /* -1: the queue's default */
 	struct slice trace;             /* AWSTraceHeader; null */
+	struct seal seal;               /* how the record's value is encrypted */
 	struct sqs_attribute *attributes;
 	uint32_t nattributes;
 };
+/* The seal alone; false: the value is plain. */
+bool sqs_seal_read(struct slice headers, struct seal *ret);
 /* One-record batches ready to publish; `timestamp_ms` is the append or the producer's time.  NULL: too large or no memory. */
 struct buf *batch_from_amqp(const struct amqp_native *n, struct slice key, struct slice body, int64_t timestamp_ms, size_t max);
 struct buf *batch_from_sqs(const struct sqs_native *n, struct slice body, int64_t timestamp_ms, size_t max);

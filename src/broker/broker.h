@@ -49,6 +49,7 @@ struct broker_options {
 	uint32_t compaction_map_bytes;          /* memory of a round for the keys that it sees; 0: 128 MiB */
 	int64_t offsets_retention_ms;           /* of groups that nobody uses; 0: 7 days */
 	uint32_t retention_check_ms;            /* how often records are looked for that are too old or too many; 0: 5 min */
+	const struct seal_keys *seal_keys;      /* of sealed SQS bodies; NULL: none can be opened */
 	const struct topic_policy *topic_defaults;      /* of channels that do not say; NULL: topic_policy_default */
 };
 

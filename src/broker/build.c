@@ -10,6 +10,8 @@
 
 enum {
 	NATIVE_VERSION = 1,
+	NATIVE_SEALED = 2,              /* SQS: behind what version 1 has, a seal */
+	SEAL_BYTES = 1 + SEAL_SALT + 8 + SEAL_TAG,
 	SHEAF_FIRST = 512,              /* its buffer grows from here... */
 	SHEAF_BYTES = 64 << 10,         /* ...to this */
 	SHEAF_MESSAGES = 512,
@@ -259,8 +261,9 @@ static void put_amqp(struct out *o, const void *message)
 static void put_sqs(struct out *o, const void *message)
 {
 	const struct sqs_native *n = message;
+	uint8_t counter[8];
 
-	put_u8(o, NATIVE_VERSION);
+	put_u8(o, n->seal.key ? NATIVE_SEALED : NATIVE_VERSION);
 	put_text(o, n->message_id);
 	put_text(o, n->sender);
 	put_optional(o, n->group);
@@ -273,6 +276,13 @@ static void put_sqs(struct out *o, const void *message)
 		put_text(o, n->attributes[i].type);
 		put_text(o, n->attributes[i].value);
 	}
+	if (!n->seal.key)
+		return;
+	put_u8(o, n->seal.key);
+	put(o, n->seal.salt, SEAL_SALT);
+	put_le64(counter, n->seal.counter);
+	put(o, counter, sizeof counter);
+	put(o, n->seal.tag, SEAL_TAG);
 }
 
 /* A batch of this one record, in one allocation of the right size. */
@@ -378,8 +388,8 @@ struct buf *batch_from_sqs(const struct sqs_native *n, struct slice body, int64_
 	return one_record(ORIGIN_SQS, &s, timestamp_ms, max);
 }
 
-/* What the native header holds behind its version byte; false if there is none that we can read. */
-static bool native_header(struct slice headers, struct slice *ret)
+/* What the native header holds behind its version byte, which is at most `newest`; false if there is none that we can read. */
+static bool native_header(struct slice headers, unsigned newest, struct slice *ret)
 {
 	struct slice key;
 	int n = record_headers(&headers);
@@ -389,7 +399,7 @@ static bool native_header(struct slice headers, struct slice *ret)
 			return false;
 		if (!slice_eq(key, native_key))
 			continue;
-		if (ret->n == 0 || ret->p[0] != NATIVE_VERSION)
+		if (ret->n == 0 || ret->p[0] < NATIVE_VERSION || ret->p[0] > newest)
 			return false;
 		*ret = slice_of(ret->p + 1, ret->n - 1);
 		return true;
@@ -446,11 +456,26 @@ int amqp_native_read(struct slice headers, struct amqp_native *ret)
 {
 	struct in in = { 0 };
 
-	if (!native_header(headers, &in.rest))
+	if (!native_header(headers, NATIVE_VERSION, &in.rest))
 		return -ERR_BAD_RECORD;
 	ret->exchange = take_text(&in);
 	ret->properties = in.rest;
 	return in.bad ? -ERR_BAD_RECORD : 0;
+}
+
+bool sqs_seal_read(struct slice headers, struct seal *ret)
+{
+	struct slice body;
+	const uint8_t *p;
+
+	/* The version stands in front of the body. */
+	if (!native_header(headers, NATIVE_SEALED, &body) || body.p[-1] != NATIVE_SEALED || body.n < SEAL_BYTES)
+		return false;
+	p = body.p + body.n - SEAL_BYTES;
+	*ret = (struct seal){ .key = p[0], .counter = get_le64(p + 1 + SEAL_SALT) };
+	memcpy(ret->salt, p + 1, SEAL_SALT);
+	memcpy(ret->tag, p + 1 + SEAL_SALT + 8, SEAL_TAG);
+	return true;
 }
 
 int sqs_native_read(struct slice headers, struct arena *a, struct sqs_native *ret)
@@ -458,7 +483,7 @@ int sqs_native_read(struct slice headers, struct arena *a, struct sqs_native *re
 	struct in in = { 0 };
 	uint64_t n;
 
-	if (!native_header(headers, &in.rest))
+	if (!native_header(headers, NATIVE_SEALED, &in.rest))
 		return -ERR_BAD_RECORD;
 	*ret = (struct sqs_native){
 		.message_id = take_text(&in),
@@ -468,6 +493,7 @@ int sqs_native_read(struct slice headers, struct arena *a, struct sqs_native *re
 		.delay_ms   = unzigzag(take_number(&in)),
 		.trace      = take_optional(&in),
 	};
+	sqs_seal_read(headers, &ret->seal);
 	n = take_number(&in);
 	if (in.bad || n > in.rest.n / 3)        /* each takes three bytes at least */
 		return -ERR_BAD_RECORD;

@@ -19,7 +19,10 @@ int convert_to_amqp(const struct delivery *d, struct arena *a, struct slice *ret
 int convert_to_sqs(const struct delivery *d, struct slice queue, struct arena *a, struct sqs_native *ret,
 		   struct slice *ret_body);
 
-/* A batch that Kafka readers understand: same offsets, headers translated.  `stored` has origin AMQP or SQS. */
-int convert_to_kafka(const struct fetched *stored, struct view *ret);
+/* A message that was read by its offset, and not delivered: if its body is sealed it is opened, into the arena. */
+int convert_open(struct delivery *d, const struct seal_keys *keys, struct arena *a);
+
+/* A batch that Kafka readers understand: same offsets, headers translated.  `stored` has origin AMQP or SQS.  `keys`: for sealed bodies. */
+int convert_to_kafka(const struct fetched *stored, const struct seal_keys *keys, struct view *ret);
 
 #endif

@@ -91,7 +91,7 @@ static int as_kafka(const struct letter *l, struct bytes *out)
 	struct view v;
 	struct batch b;
 
-	if (convert_to_kafka(&f, &v) < 0)
+	if (convert_to_kafka(&f, NULL, &v) < 0)
 		return -1;
 	shown = v.buf;
 	if (batch_parse(view_slice(v), true, &b) < 0 || b.base_offset != 17 || b.epoch != 4 || b.count != 1 || b.attributes != 0)
@@ -429,7 +429,7 @@ TEST(a_batch_of_several_keeps_offsets_and_time)
 		batch_add(&bb, 100 - i, SLICE("k"), SLICE("v"), &(struct setting){ name, native }, 1);
 	many = batch_finish(&bb);
 
-	CHECK(convert_to_kafka(&(struct fetched){ 7, 9, 1, { many, 0, many->size } }, &v) == 0);
+	CHECK(convert_to_kafka(&(struct fetched){ 7, 9, 1, { many, 0, many->size } }, NULL, &v) == 0);
 	shown = v.buf;
 	CHECK(batch_parse(view_slice(v), true, &b) == 0 && b.base_offset == 7 && b.count == 3 && b.last_delta == 2);
 	CHECK(b.base_timestamp == 100 && b.max_timestamp == 100);

@@ -471,6 +471,8 @@ void queues_close(struct broker *b)
 	map_free(&qs->parties);
 	map_free(&qs->purged);
 	moves_close(qs);
+	sealer_free(qs->sealer);
+	buf_unref(qs->opened);
 	for (struct node *n; (n = list_pop(&qs->all));) {
 		struct queue *q = CONTAINER(struct queue, link, n);
 		list_move_all(&q->written, &qs->lost);

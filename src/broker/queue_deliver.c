@@ -186,13 +186,42 @@ static bool head_dies(struct queue *q, const struct spot *s)
 	return false;
 }
 
+/* The record becomes a copy with its body opened, which is there until the next one is.  False: it cannot be opened. */
+static bool open_record(struct queue *q, const struct seal *seal, struct reader_record *r)
+{
+	struct queues *qs = q->broker->queues;
+	struct slice bytes = view_slice(r->hold), *parts[] = { &r->record.key, &r->record.value, &r->record.headers };
+	struct buf *copy = buf_copy(bytes.p, bytes.n);
+
+	if (!qs->sealer)
+		qs->sealer = sealer_new(q->broker->options.seal_keys);
+	if (!copy || !qs->sealer ||
+	    !seal_open(qs->sealer, seal, r->record.value, copy->data + (r->record.value.p - bytes.p))) {
+		buf_unref(copy);
+		return false;
+	}
+	for (unsigned i = 0; i < 3; i++)
+		if (parts[i]->p >= bytes.p && parts[i]->p <= bytes.p + bytes.n)
+			parts[i]->p = copy->data + (parts[i]->p - bytes.p);
+	r->hold = (struct view){ copy, 0, (uint32_t)bytes.n };
+	buf_unref(qs->opened);
+	qs->opened = copy;
+	return true;
+}
+
 static enum read_result read_spot(struct queue *q, const struct spot *s, struct reader_record *ret)
 {
+	enum read_result got;
+	struct seal seal;
+
 	if (!q->reader)
 		q->reader = reader_new(&q->broker->queues->readings, wake_from_read, q);
 	if (!q->reader)
 		return READ_BROKEN;
-	return queue_read(q, q->reader, s->partition, s->offset, ret);
+	got = queue_read(q, q->reader, s->partition, s->offset, ret);
+	if (got == READ_DONE && ret->origin == ORIGIN_SQS && sqs_seal_read(ret->record.headers, &seal) && !open_record(q, &seal, ret))
+		return READ_BROKEN;
+	return got;
 }
 
 /* There is no such record, and maybe nothing else up to the log's start: the queue does not owe it. */

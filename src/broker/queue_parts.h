@@ -65,6 +65,8 @@ struct queues {
 	int64_t told_ms;                /* when a notice of damaged messages was given last */
 	struct state_scratch scratch;
 	struct message_pool pool;
+	struct sealer *sealer;          /* for sealed bodies; NULL until one came... */
+	struct buf *opened;             /* ...and the last of those */
 	struct map moves;               /* channel -> its move tasks: queue_move.c */
 	struct map purged;              /* channel -> when, for those that may be purged only so often */
 };

@@ -78,7 +78,7 @@ TEST(a_thinned_batch_is_translated_with_its_offsets)
 		batch_add(&bb, 1000 + i, SLICE("key"), SLICE("body"), &header, 1);
 	many = batch_finish(&bb);
 	uint32_t size = batch_thin(many->data, many->size, is_third, NULL);
-	CHECK(convert_to_kafka(&(struct fetched){ .base_offset = 70, .bytes = { many, 0, size } }, &v) == 0);
+	CHECK(convert_to_kafka(&(struct fetched){ .base_offset = 70, .bytes = { many, 0, size } }, NULL, &v) == 0);
 	CHECK(batch_parse(view_slice(v), true, &b) == 0 && b.base_offset == 70 && b.count == 3 && b.last_delta == 8);
 	for (int next = 1; next < 9; next += 3)
 		CHECK(record_next(&b.records, &r) == 1 && r.offset_delta == next && slice_is(r.value, "body"));

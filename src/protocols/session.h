@@ -44,6 +44,7 @@ struct host_settings {
 	const char *sqs_region;         /* "us-east-1" */
 	const char *sqs_account;        /* "000000000000" */
 	uint32_t sqs_in_flight_max;     /* of a queue: so many messages at most are with receivers; 0: no limit */
+	const struct seal_keys *seal_keys;      /* for bodies at rest: broker/seal.h; NULL: there are none */
 	bool sqs_strict;                /* a purge, and creating again what was deleted, must wait 60 s, as at AWS */
 	/* Kafka's, to be told to those who ask for them. */
 	uint32_t group_initial_rebalance_ms, group_min_session_ms, group_max_session_ms, group_max_size;

@@ -43,6 +43,10 @@ static const struct name {
 	{ "sqs.strict", "false", "purges, and creating a queue again, must wait 60 s, as at AWS", YES_NO, AT(sqs_strict), 0, 0 },
 	{ "sqs.in_flight_max", "120000", "messages of a queue that may be with receivers; more are not given out", NUMBER,
 	  AT(sqs_in_flight_max), 1, UINT32_MAX },
+	{ "sqs.sse_key_file", "", "key for the bodies of SQS messages at rest; made if it is not there; empty: DATA/sse.key", PATH,
+	  AT(sqs_sse_key_file), 0, 0 },
+	{ "sqs.kms_key_id", "", "the KmsMasterKeyId that queues may have", TEXT, AT(sqs_kms_key_id), 0, 0 },
+	{ "sqs.kms_key_file", "", "its key: 64 hexadecimal digits", PATH, AT(sqs_kms_key_file), 0, 0 },
 	{ "sqs.region", "us-east-1", "region in ARNs", TEXT, AT(sqs_region), 0, 0 },
 	{ "sqs.account", "000000000000", "12-digit account id in queue URLs and ARNs", ACCOUNT, AT(sqs_account), 0, 0 },
 	{ "kafka.advertised", "", "HOST:PORT that Kafka clients are told; empty: the address they connected to", HOST_PORT,
@@ -444,6 +448,8 @@ int config_check(const struct config *c, struct gate *gate, struct why *why)
 		return fail(why, -ERR_BAD_ARGUMENT, "default_user and default_pass go together: only one is set");
 	if (!*c->sqs_access_key != !*c->sqs_secret_key)
 		return fail(why, -ERR_BAD_ARGUMENT, "sqs.access_key and sqs.secret_key go together: only one is set");
+	if (!*c->sqs_kms_key_id != !*c->sqs_kms_key_file)
+		return fail(why, -ERR_BAD_ARGUMENT, "sqs.kms_key_id and sqs.kms_key_file go together: only one is set");
 	/* RabbitMQ's own default means what it means there: guest, from loopback only. */
 	if (*c->default_user && !(!strcmp(c->default_user, "guest") && !strcmp(c->default_pass, "guest")) &&
 	    gate_add_user(gate, c->default_user, c->default_pass, true) < 0)

@@ -55,6 +55,7 @@ struct config {
 	uint64_t journal_file_bytes;
 	bool sqs_strict;
 	uint64_t sqs_in_flight_max;
+	char sqs_sse_key_file[1024], sqs_kms_key_file[1024], sqs_kms_key_id[CONFIG_TEXT];
 	struct config_item items[CONFIG_ITEMS_MAX];     /* in the order in which they were given */
 	unsigned nitems;
 };

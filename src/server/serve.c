@@ -15,6 +15,7 @@
 #include "runtime/runtime.h"
 #include "server/config.h"
 #include "server/declare.h"
+#include "server/keys.h"
 
 static const char usage[] =
 	"usage: hawser serve [--data DIR] [--kafka ADDR:PORT] [--amqp ADDR:PORT] [--sqs ADDR:PORT] [--admin ADDR:PORT]\n"
@@ -143,6 +144,8 @@ static uint64_t memory_limit(const struct config *c)
 					      : (uint64_t)((double)machine * c->memory_high_watermark);
 }
 
+static struct seal_keys keys;           /* filled when the data directory is there, before clients are let in */
+
 static void wire_up(const struct config *c, const struct gate *gate, const struct admin_source *source,
 		    struct runtime_options *o)
 {
@@ -151,6 +154,7 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 	defaults = c->topic_defaults;
 	defaults.durability = c->sync ? DURABILITY_FSYNC : DURABILITY_OS;
 	o->broker.topic_defaults = &defaults;
+	o->broker.seal_keys = &keys;
 	o->data = c->data;
 	o->shards = (uint16_t)c->shards;
 	o->gate = gate;
@@ -184,6 +188,7 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 		.sqs_region = c->sqs_region,
 		.sqs_account = c->sqs_account,
 		.sqs_strict = c->sqs_strict,
+		.seal_keys = &keys,
 		.sqs_in_flight_max = (uint32_t)c->sqs_in_flight_max,
 		.group_initial_rebalance_ms = (uint32_t)c->group_initial_rebalance_ms,
 		.group_min_session_ms = (uint32_t)c->group_min_session_ms,
@@ -310,7 +315,7 @@ int serve(int argc, char **argv)
 	}
 	sigprocmask(SIG_BLOCK, &ends, NULL);
 	figures = (struct figures){ .runtime = rt, .started_ms = clock_now_ms(&rt->clock) };
-	if (declare_queues(&config, rt, &why) < 0) {
+	if (keys_load(&config, &keys, &why) < 0 || declare_queues(&config, rt, &why) < 0) {
 		complain(&why);
 		_exit(EXIT_FAILURE);
 	}

@@ -9,6 +9,7 @@
  * that is being delivered.  Acks, nacks and rejects alike are room for more deliveries.  A fetch waits in the shard for
  * new messages; the shard answers it early when the consumer leaves (CMD_CANCEL) or the channel is deleted.
  */
+#include "broker/convert.h"
 #include "protocols/amqp/amqp.h"
 
 #include <stdlib.h>
@@ -385,8 +386,11 @@ static int deliver(struct conn *c, struct consumer *k, const struct delivery *d,
 {
 	struct basic_properties p;
 	struct message m;
-	int r = message_of(d, a, &m);
+	struct delivery plain = *d;
+	int r = convert_open(&plain, c->session.host->settings->seal_keys, a);
 
+	if (r == 0)
+		r = message_of(&plain, a, &m);
 	if (r < 0 || wire_decode(&basic_properties_msg, 0, m.properties, NULL, &p, NULL, NULL) < 0)
 		return refuse_message(c, d);
 	if (!passes(k->stream, p.headers))

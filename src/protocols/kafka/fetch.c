@@ -230,7 +230,7 @@ static void on_fetched(struct request *r, struct cmd *cmd)
 /* ---- the answer ---- */
 
 /* Batches of other protocols are translated, in place.  Returns 0 or a negative error. */
-static int translate(struct part *part)
+static int translate(struct part *part, const struct seal_keys *keys)
 {
 	for (uint32_t i = 0; i < part->item->nbatches; i++) {
 		struct fetched *b = &part->item->batches[i];
@@ -245,7 +245,7 @@ static int translate(struct part *part)
 			return e;
 		if (batch_origin(&parsed) == ORIGIN_KAFKA)
 			continue;
-		e = convert_to_kafka(b, &made);
+		e = convert_to_kafka(b, keys, &made);
 		if (e < 0)
 			return e;
 		buf_unref(b->bytes.buf);
@@ -285,7 +285,7 @@ static void finish_part(struct request *r, struct part *part, uint64_t *room, bo
 {
 	struct fetch_response_partition *p = &part->out;
 	const struct fetch_item *item = part->item;
-	int e = item->error ? item->error : translate(part);
+	int e = item->error ? item->error : translate(part, r->k->session.host->settings->seal_keys);
 
 	if (e < 0) {
 		refuse(p, kafka_error(e));

@@ -31,6 +31,7 @@ static const struct { const char *shape, *query; int status; bool coral; } error
 	{ "ReceiptHandleIsInvalid",           "ReceiptHandleIsInvalid",           404, false },
 	{ "RequestThrottled",                 "RequestThrottled",                 403, false },
 	{ "ResourceNotFoundException",        "ResourceNotFoundException",        404, false },
+	{ "KmsNotFound",                      "KMS.NotFoundException",            400, false },
 	{ "InvalidParameterValueException",   "InvalidParameterValue",            400, true },
 	{ "MissingRequiredParameterException", "MissingParameter",                400, true },
 	{ "MalformedInputException",          "MalformedInput",                   400, true },

@@ -4,7 +4,7 @@
 #include "protocols/sqs/policy.h"
 #include "protocols/sqs/sqs.h"
 
-enum kind { NUMBER, YES_NO, POLICY, REDRIVE, REDRIVE_ALLOW, CHOICE, COMPUTED, REFUSED };
+enum kind { NUMBER, YES_NO, POLICY, REDRIVE, REDRIVE_ALLOW, CHOICE, COMPUTED, KMS, SSE };
 
 static const struct attribute {
 	const char *name, *value;       /* the default; NULL: absent unless set */
@@ -31,12 +31,12 @@ static const struct attribute {
 	{ "ContentBasedDeduplication", "false", YES_NO, .fifo = true },
 	{ "DeduplicationScope", "queue", CHOICE, .fifo = true, .choices = { "queue", "messageGroup" } },
 	{ "FifoThroughputLimit", "perQueue", CHOICE, .fifo = true, .choices = { "perQueue", "perMessageGroupId" } },
-	{ .name = "KmsMasterKeyId", .kind = REFUSED },
-	{ .name = "KmsDataKeyReusePeriodSeconds", .kind = REFUSED },
-	{ .name = "SqsManagedSseEnabled", .value = "false", .kind = REFUSED },
+	{ .name = "KmsMasterKeyId", .kind = KMS },
+	{ .name = "KmsDataKeyReusePeriodSeconds", .kind = NUMBER, .least = 60, .most = 86400 },
+	{ .name = "SqsManagedSseEnabled", .kind = SSE },
 };
 
-enum { ATTRIBUTES = sizeof attributes / sizeof *attributes, REDRIVE_SOURCES_MAX = 10 };
+enum { ATTRIBUTES = sizeof attributes / sizeof *attributes, REDRIVE_SOURCES_MAX = 10, REUSE_SECONDS = 300 };
 
 static const struct attribute *find(struct slice name)
 {
@@ -170,6 +170,29 @@ static bool read_redrive(struct sqs *s, struct slice source, struct slice value,
 	return true;
 }
 
+/* -------------------------------------------------------------------------------------------------------- encryption ---- */
+
+static bool has_key(const struct sqs *s, enum seal_key key)
+{
+	const struct seal_keys *keys = s->session.host->settings->seal_keys;
+
+	return keys && keys->has[key];
+}
+
+enum seal_key seal_of(struct sqs *s, const struct channel *ch, int64_t *ret_reuse_ms)
+{
+	struct slice kms = setting_of(ch->queue, "KmsMasterKeyId"), period = setting_of(ch->queue, "KmsDataKeyReusePeriodSeconds");
+	struct slice managed = setting_of(ch->queue, "SqsManagedSseEnabled");
+	int64_t seconds = REUSE_SECONDS;
+
+	if (period.n)
+		parse_number(period, &seconds);
+	*ret_reuse_ms = seconds * 1000;
+	if (kms.n)
+		return SEAL_KMS;
+	return has_key(s, SEAL_MANAGED) && !slice_is(managed, "false") ? SEAL_MANAGED : SEAL_NONE;
+}
+
 /* ----------------------------------------------------------------------------------------------------- one attribute ---- */
 
 static bool check(struct sqs *s, struct slice queue, const struct attribute *a, struct slice value, bool fifo, struct sqs_error *e)
@@ -193,11 +216,15 @@ static bool check(struct sqs *s, struct slice queue, const struct attribute *a, 
 		return value.n == 0 || read_redrive_allow(s, value, &allow, e);
 	case POLICY:
 		return value.n == 0 || policy_read(&s->request.arena, value, &policy, e);
-	case REFUSED:
-		/* What changes nothing may be said. */
-		if (value.n == 0 || (a->value && slice_is(value, a->value)))
+	case KMS:
+		if (value.n == 0 || (has_key(s, SEAL_KMS) && slice_is(value, s->session.host->settings->seal_keys->kms_id)))
 			return true;
-		return sqs_fail(e, "UnsupportedOperation", "The attribute %s is not supported yet.", a->name);
+		return sqs_fail(e, "KmsNotFound", "The key '%.*s' is not configured: sqs.kms_key_id names the one that is.",
+				(int)(value.n < 300 ? value.n : 300), (const char *)value.p);
+	case SSE:
+		if (slice_is(value, "true") && !has_key(s, SEAL_MANAGED))
+			return sqs_fail(e, "UnsupportedOperation", "There is no key for SqsManagedSseEnabled.");
+		return slice_is(value, "true") || slice_is(value, "false") || bad_value(e, a->name);
 	case COMPUTED:
 		return sqs_fail(e, "InvalidAttributeName", "Unknown Attribute %s.", a->name);
 	}
@@ -280,10 +307,16 @@ static bool to_policy(struct sqs *s, struct slice queue, struct cmd *owner, stru
 	return true;
 }
 
+/* AWS does not show it. */
+static bool is_default_period(const struct attribute *a, struct slice value)
+{
+	return !strcmp(a->name, "KmsDataKeyReusePeriodSeconds") && slice_is(value, "300");
+}
+
 bool attributes_apply(struct sqs *s, struct slice queue, const struct wire_pair *given, int32_t n, bool create, bool fifo,
 		      struct cmd *owner, struct queue_spec *spec, struct sqs_error *e)
 {
-	struct setting *room = cmd_alloc(owner, (spec->nsettings + (uint32_t)(n > 0 ? n : 0) + 1) * sizeof *room);
+	struct setting *room = cmd_alloc(owner, (spec->nsettings + 2 * (uint32_t)(n > 0 ? n : 0) + 1) * sizeof *room);
 
 	if (!room)
 		return sqs_fail(e, "ServiceUnavailable", "out of memory");
@@ -298,7 +331,12 @@ bool attributes_apply(struct sqs *s, struct slice queue, const struct wire_pair 
 					(int)(given[i].key.n < 200 ? given[i].key.n : 200), (const char *)given[i].key.p);
 		if (!applies(a, given[i].value, create, fifo, e) || !check(s, queue, a, given[i].value, fifo, e))
 			return false;
-		put_setting(owner, spec, given[i].key, given[i].value);
+		put_setting(owner, spec, given[i].key, is_default_period(a, given[i].value) ? slice_of("", 0) : given[i].value);
+		/* One or the other. */
+		if (a->kind == KMS && given[i].value.n)
+			put_setting(owner, spec, SLICE("SqsManagedSseEnabled"), SLICE("false"));
+		if (a->kind == SSE && slice_is(given[i].value, "true"))
+			put_setting(owner, spec, SLICE("KmsMasterKeyId"), slice_of("", 0));
 	}
 	return to_policy(s, queue, owner, spec, fifo, e);
 }
@@ -336,6 +374,8 @@ struct slice attribute_value(struct sqs *s, const struct channel *ch, const char
 	value = setting_of(q, name);
 	if (!value.p)
 		value = from_policy(s, q, name);
+	if (!value.p && a->kind == SSE)
+		return slice_cstr(has_key(s, SEAL_MANAGED) ? "true" : "false");
 	return value.p ? value : slice_cstr(a->value);
 }
 
@@ -357,6 +397,8 @@ bool attributes_match(struct sqs *s, const struct queue_view *q, const struct wi
 			return sqs_fail(e, "InvalidAttributeName", "Unknown Attribute %.*s.",
 					(int)(given[i].key.n < 200 ? given[i].key.n : 200), (const char *)given[i].key.p);
 		now = setting_of(q, a->name);
+		if (!now.p && a->kind == SSE)
+			now = slice_cstr(has_key(s, SEAL_MANAGED) ? "true" : "false");
 		if (!now.p && a->value && !(a->fifo && !q->spec->policy.fifo))
 			now = slice_cstr(a->value);
 		if (!slice_eq(now, given[i].value))

@@ -37,8 +37,12 @@ TEST(what_is_wrong_with_a_queue_is_told_as_by_aws)
 		  "400 {\"__type\":\"com.amazonaws.sqs#InvalidAttributeValue\",\"message\":\"Invalid value for the parameter Policy. "
 		  "Reason: The policy has no statement.\"}" },
 		{ "CreateQueue", "{\"QueueName\":\"x\",\"Attributes\":{\"KmsMasterKeyId\":\"k\"}}",
-		  "400 {\"__type\":\"com.amazonaws.sqs#UnsupportedOperation\",\"message\":\"The att"
-		  "ribute KmsMasterKeyId is not supported yet.\"}" },
+		  "400 {\"__type\":\"com.amazonaws.sqs#KmsNotFound\",\"message\":\"The key 'k' is not configured: sqs.kms_key_id "
+		  "names the one "
+		  "that is.\"}" },
+		{ "CreateQueue", "{\"QueueName\":\"x\",\"Attributes\":{\"SqsManagedSseEnabled\":\"true\"}}",
+		  "400 {\"__type\":\"com.amazonaws.sqs#UnsupportedOperation\",\"message\":\"There is no key for "
+		  "SqsManagedSseEnabled.\"}" },
 		{ "CreateQueue", "{\"QueueName\":\"x\",\"tags\":{\"0\":\"v\",\"1\":\"v\",\"2\":\"v\""
 		  ",\"3\":\"v\",\"4\":\"v\",\"5\":\"v\",\"6\":\"v\",\"7\":\"v\",\"8\":\"v\",\"9\":\"v\","
 		  "\"10\":\"v\",\"11\":\"v\",\"12\":\"v\",\"13\":\"v\",\"14\":\"v\",\"15\":\"v\",\"16\":\"v\","

@@ -51,6 +51,9 @@ struct world {
 };
 
 struct world *world_new(uint16_t shards);
+struct world *world_new_sealed(uint16_t shards, const struct seal_keys *keys);
+/* Does this stand somewhere in the journal of a shard? */
+bool world_has_bytes(struct world *w, const char *text);
 void world_free(struct world *w);
 void world_run(struct world *w);                        /* until nothing moves */
 void world_wait(struct world *w, int64_t ms);           /* time passes, timers fire */

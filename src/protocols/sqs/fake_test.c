@@ -95,7 +95,7 @@ static void open_shard(struct world *w, uint16_t i)
 {
 	struct world_shard *s = &w->shard[i];
 	const struct outlet outlet = { .ctx = w, .send = outlet_send, .failed = outlet_failed };
-	struct broker_options o = { .shard = i, .shards = w->shards,
+	struct broker_options o = { .shard = i, .shards = w->shards, .seal_keys = w->settings.seal_keys,
 		.log = { .sync = true, .segment_bytes = 1 << 20, .cache_bytes = 4 << 20 } };
 	struct why why = { "" };
 
@@ -108,6 +108,11 @@ static void open_shard(struct world *w, uint16_t i)
 
 struct world *world_new(uint16_t shards)
 {
+	return world_new_sealed(shards, NULL);
+}
+
+struct world *world_new_sealed(uint16_t shards, const struct seal_keys *keys)
+{
 	struct world *w = calloc(1, sizeof *w);
 
 	if (!w || gate_new(&w->gate) < 0)
@@ -117,11 +122,36 @@ struct world *world_new(uint16_t shards)
 	w->rng.state = 7;
 	list_init(&w->queue);
 	w->settings = (struct host_settings){ .cluster_id = "AAAAAAAAAAAAAAAAAAAAAA", .max_message_bytes = 1 << 20,
-		.sqs_region = "us-east-1", .sqs_account = "000000000000" };
+		.sqs_region = "us-east-1", .sqs_account = "000000000000", .seal_keys = keys };
 	for (uint16_t i = 0; i < shards; i++)
 		open_shard(w, i);
 	world_run(w);
 	return w;
+}
+
+struct search {
+	struct simdisk *disk;
+	const char *text;
+	bool found;
+};
+
+static void look_into(void *ctx, const char *path, int64_t size)
+{
+	struct search *s = ctx;
+	const uint8_t *bytes = size > 0 ? simdisk_bytes(s->disk, path) : NULL;
+
+	s->found |= bytes && memmem(bytes, (size_t)size, s->text, strlen(s->text));
+}
+
+bool world_has_bytes(struct world *w, const char *text)
+{
+	struct search s = { .text = text };
+
+	for (uint16_t i = 0; i < w->shards; i++) {
+		s.disk = w->shard[i].disk;
+		simdisk_files(s.disk, look_into, &s);
+	}
+	return s.found;
 }
 
 static struct client *find_client(struct world *w, uint32_t handle)

@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
+#include "base/bytes.h"
 #include "protocols/sqs/sqs.h"
 
 enum { BATCH_ID_BYTES = 80, OVERHEAD = 64 * 1024 };
@@ -11,12 +12,37 @@ static struct slice text_or_null(const char *s)
 	return *s ? slice_cstr(s) : SLICE_NULL;
 }
 
+/* The body as it goes to the disk, under the queue's key.  False: it cannot be sealed. */
+static bool seal(struct sqs *s, enum seal_key key, int64_t reuse_ms, struct outgoing *m)
+{
+	int64_t now_ms = host_now(s->session.host);
+	uint8_t salt[SEAL_SALT], *to = sqs_alloc(s, m->body.n);
+
+	if (!to || (!s->sealer && !(s->sealer = sealer_new(s->session.host->settings->seal_keys))))
+		return false;
+	if (sealer_needs_salt(s->sealer, key, now_ms, reuse_ms)) {
+		put_le64(salt, host_random(s->session.host));
+		put_le64(salt + 8, host_random(s->session.host));
+		if (!sealer_set_salt(s->sealer, key, salt, now_ms))
+			return false;
+	}
+	if (!seal_make(s->sealer, key, m->body, to, &m->native.seal))
+		return false;
+	m->body = slice_of(to, m->body.n);
+	return true;
+}
+
 /* Hand the message to the channel's owner; the answer comes back with `tag`. */
 static bool publish(struct sqs *s, const struct channel *ch, struct outgoing *m, uint64_t tag)
 {
-	struct cmd_publish *c = (struct cmd_publish *)cmd_new(CMD_PUBLISH);
+	struct cmd_publish *c;
 	struct buf *batch;
+	int64_t reuse_ms;
+	enum seal_key key = seal_of(s, ch, &reuse_ms);
 
+	if (key != SEAL_NONE && !seal(s, key, reuse_ms, m))
+		return false;
+	c = (struct cmd_publish *)cmd_new(CMD_PUBLISH);
 	m->native.message_id = slice_of(m->id, UUID_TEXT);
 	batch = c ? batch_from_sqs(&m->native, m->body, host_now(s->session.host), SQS_MESSAGE_MAX + OVERHEAD) : NULL;
 	if (!batch || !(c->targets = cmd_alloc(&c->head, sizeof *c->targets))) {

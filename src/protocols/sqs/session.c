@@ -361,6 +361,7 @@ static void sqs_close(struct session *session, bool stopping)
 		s->request.keep_alive = false;
 		sqs_refuse(s, "ServiceUnavailable", "the broker is stopping");
 	}
+	sealer_free(s->sealer);
 	arena_free(&s->request.arena);
 	http_free(&s->http);
 	free(s);

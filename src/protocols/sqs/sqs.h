@@ -67,6 +67,7 @@ struct sqs {
 	struct http_parser http;
 	struct request request;
 	bool inner;                     /* the process itself asks */
+	struct sealer *sealer;          /* for bodies at rest; NULL until the first */
 	/* The signing key that this connection used last: four HMACs saved per request. */
 	char signing_scope[256];
 	uint8_t signing_key[32];
@@ -130,6 +131,8 @@ bool attributes_match(struct sqs *s, const struct queue_view *q, const struct wi
 struct slice attribute_value(struct sqs *s, const struct channel *ch, const char *name);
 bool attribute_known(struct slice name);
 const char *attribute_name(unsigned i);                         /* 0, 1, ... NULL at the end */
+/* The key that bodies are sealed with, and how long a data key may be used; SEAL_NONE: they are not. */
+enum seal_key seal_of(struct sqs *s, const struct channel *ch, int64_t *ret_reuse_ms);
 int64_t max_message_size(struct sqs *s, const struct channel *ch);
 struct slice setting_of(const struct queue_view *q, const char *name);
 

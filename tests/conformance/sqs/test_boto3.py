@@ -158,8 +158,7 @@ def test_a_fresh_queue_has_the_attributes_of_AWS(sqs, fresh):
     assert abs(int(found.pop("LastModifiedTimestamp")) - time.time()) < 60
     arn = found.pop("QueueArn").split(":")
     assert arn[:3] == ["arn", "aws", "sqs"] and arn[3] == "us-east-1" and arn[5] == name
-    # AWS says "true" here.  Hawser does not encrypt at rest yet, and does not claim to.
-    assert found.pop("SqsManagedSseEnabled") == "false"
+    assert found.pop("SqsManagedSseEnabled") == "true"
     assert found == {
         "ApproximateNumberOfMessages": "0", "ApproximateNumberOfMessagesDelayed": "0",
         "ApproximateNumberOfMessagesNotVisible": "0", "DelaySeconds": "0", "MaximumMessageSize": "1048576",

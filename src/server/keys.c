@@ -1,0 +1,94 @@
+#include "server/keys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { DIGITS = 2 * SEAL_KEY_BYTES };
+
+static int digit(char c)
+{
+	const char *all = "0123456789abcdef", *at = c ? strchr(all, c | 0x20) : NULL;
+
+	return at && (c != ' ') ? (int)(at - all) : -1;
+}
+
+static int read_key(const char *path, uint8_t key[SEAL_KEY_BYTES], struct why *why)
+{
+	char text[DIGITS + 2] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC), r = 0;
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
+
+	if (n < 0)
+		r = fail(why, -ERR_DISK, "key file %s: %m", path);
+	for (int i = 0; r == 0 && i < SEAL_KEY_BYTES; i++) {
+		int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
+		if (high < 0 || low < 0)
+			r = fail(why, -ERR_MALFORMED, "key file %s: must be 64 hexadecimal digits", path);
+		key[i] = (uint8_t)(high << 4 | low);
+	}
+	if (r == 0 && n > DIGITS && text[DIGITS] != '\n')
+		r = fail(why, -ERR_MALFORMED, "key file %s: must be 64 hexadecimal digits", path);
+	if (fd >= 0)
+		close(fd);
+	OPENSSL_cleanse(text, sizeof text);
+	return r;
+}
+
+/* Its directory is synced with the data directory, or is the operator's. */
+static int make_key(const char *path, struct why *why)
+{
+	uint8_t key[SEAL_KEY_BYTES];
+	char text[DIGITS + 2];
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), r = 0;
+
+	if (fd < 0)
+		return errno == EEXIST ? 0 : fail(why, -ERR_DISK, "make key file %s: %m", path);
+	if (RAND_bytes(key, sizeof key) != 1)
+		r = fail(why, -ERR_INTERNAL, "make key file %s: no random numbers", path);
+	for (int i = 0; i < SEAL_KEY_BYTES; i++)
+		snprintf(text + 2 * i, 3, "%02x", key[i]);
+	text[DIGITS] = '\n';
+	if (r == 0 && (write(fd, text, DIGITS + 1) != DIGITS + 1 || fsync(fd) < 0))
+		r = fail(why, -ERR_DISK, "make key file %s: %m", path);
+	close(fd);
+	if (r < 0)
+		unlink(path);
+	OPENSSL_cleanse(key, sizeof key);
+	OPENSSL_cleanse(text, sizeof text);
+	return r;
+}
+
+static void sync_folder(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	fsync(fd);
+	close(fd);
+}
+
+int keys_load(const struct config *c, struct seal_keys *ret, struct why *why)
+{
+	char path[sizeof c->data + 16];
+	int r;
+
+	snprintf(path, sizeof path, "%s/sse.key", c->data);
+	r = make_key(*c->sqs_sse_key_file ? c->sqs_sse_key_file : path, why);
+	if (r == 0 && !*c->sqs_sse_key_file)
+		sync_folder(c->data);
+	if (r == 0)
+		r = read_key(*c->sqs_sse_key_file ? c->sqs_sse_key_file : path, ret->key[SEAL_MANAGED], why);
+	ret->has[SEAL_MANAGED] = r == 0;
+	if (r == 0 && *c->sqs_kms_key_id) {
+		snprintf(ret->kms_id, sizeof ret->kms_id, "%s", c->sqs_kms_key_id);
+		r = read_key(c->sqs_kms_key_file, ret->key[SEAL_KMS], why);
+		ret->has[SEAL_KMS] = r == 0;
+	}
+	return r;
+}
