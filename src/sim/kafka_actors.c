@@ -344,34 +344,95 @@ static void check_fetched(struct sim *s, int channel, const struct fetch_respons
 		at->next = r->high_watermark;           /* all that was here is settled and gone */
 }
 
+/* What a fetch session of ours knows: see protocols/kafka/fetch_session.h. */
+struct fetching {
+	int32_t id, epoch;              /* 0: none; of the next request */
+	int version;
+	bool begins;                    /* the request that is out begins one */
+	bool in[MODEL_PARTITIONS];      /* partitions that are in it, */
+	int64_t named[MODEL_PARTITIONS];        /* with this offset, */
+	int64_t high[MODEL_PARTITIONS], start[MODEL_PARTITIONS];        /* and what was told of them last */
+};
+
+/* A session begins, goes on, or ends; mostly it goes on. */
+static void choose_session(struct actor *a, struct fetching *f, struct fetch_request *request)
+{
+	if (f->id && actor_chance(a, 95)) {
+		request->session_id = f->id;
+		request->session_epoch = f->epoch++;
+		return;
+	}
+	f->version = any_version(a, KAFKA_FETCH, 0);
+	f->begins = f->version >= 7 && actor_chance(a, 60);
+	request->session_id = f->version >= 7 ? f->id : 0;
+	request->session_epoch = f->begins ? 0 : -1;
+	*f = (struct fetching){ .version = f->version, .begins = f->begins };
+}
+
+/* A session need not be told what it knows already. */
+static bool must_name(const struct fetching *f, unsigned partition, const struct position *at)
+{
+	return !f->id || !f->in[partition] || f->named[partition] != at->next;
+}
+
+/* What is in the session and is not wanted any more. */
+static int32_t list_forgotten(struct fetching *f, const unsigned *partitions, unsigned n, int32_t *ret)
+{
+	int32_t forgotten = 0;
+
+	for (unsigned p = 0; f->id && p < MODEL_PARTITIONS; p++) {
+		bool wanted = !f->in[p];
+
+		for (unsigned i = 0; i < n; i++)
+			wanted |= partitions[i] == p;
+		if (wanted)
+			continue;
+		f->in[p] = false;
+		ret[forgotten++] = (int32_t)p;
+	}
+	return forgotten;
+}
+
 static void send_fetch(struct actor *a, struct kafka_peer *peer, struct kafka_call *call, int channel, struct position *at,
-		       const unsigned *partitions, unsigned n, int32_t wait_ms)
+		       const unsigned *partitions, unsigned n, int32_t wait_ms, struct fetching *f)
 {
 	struct sim *s = a->sim;
 	struct model_channel *ch = channel_of(s, channel);
 	struct fetch_request_partition v[MODEL_PARTITIONS];
+	struct fetch_request_forgotten_topic forgotten;
 	struct fetch_request_topic topic;
 	struct fetch_request request;
+	int32_t gone[MODEL_PARTITIONS];
 
 	wire_init(&fetch_request_msg, &request);
 	wire_init(&fetch_request_topic_msg, &topic);
+	choose_session(a, f, &request);
+	topic.partitions.v = v;
 	for (unsigned i = 0; i < n; i++) {
-		wire_init(&fetch_request_partition_msg, &v[i]);
-		v[i].partition = (int32_t)partitions[i];
-		v[i].fetch_offset = at[partitions[i]].next;
-		v[i].partition_max_bytes = 1 << (8 + rng_below(&a->rng, 12));
-		at[partitions[i]].known = ch->logs[partitions[i]].n;
+		unsigned p = partitions[i];
+
+		at[p].known = ch->logs[p].n;
+		if (!must_name(f, p, &at[p]))
+			continue;
+		f->in[p] = f->id || f->begins;
+		f->named[p] = at[p].next;
+		v[topic.partitions.n++] = (struct fetch_request_partition){
+			.partition = (int32_t)p, .fetch_offset = at[p].next, .current_leader_epoch = -1, .last_fetched_epoch = -1,
+			.log_start_offset = -1, .partition_max_bytes = 1 << (8 + rng_below(&a->rng, 12)),
+			.high_watermark = INT64_MAX,
+		};
 	}
 	topic.topic = slice_cstr(ch->name);
 	topic.topic_id = topic_id(s, channel);
-	topic.partitions.n = (int32_t)n;
-	topic.partitions.v = v;
+	forgotten = (struct fetch_request_forgotten_topic){ topic.topic, topic.topic_id, { list_forgotten(f, partitions, n, gone), gone } };
 	request.max_wait_ms = wait_ms;
 	request.min_bytes = 1;
 	request.max_bytes = 1 << 20;
-	request.topics.n = 1;
+	request.topics.n = topic.partitions.n > 0;
 	request.topics.v = &topic;
-	kafka_send(peer, KAFKA_FETCH, any_version(a, KAFKA_FETCH, 0), &request, call);
+	request.forgotten_topics_data.n = forgotten.partitions.n > 0;
+	request.forgotten_topics_data.v = &forgotten;
+	kafka_send(peer, KAFKA_FETCH, f->version, &request, call);
 }
 
 /* ------------------------------------------------------------------------------------------------- group consumer ---- */
@@ -391,6 +452,7 @@ struct consumer {
 	int64_t done[MODEL_PARTITIONS];         /* committed and acknowledged, by this member */
 	int64_t asked[MODEL_PARTITIONS];        /* what was acknowledged when offsets were asked for, or is being committed */
 	int64_t beat_us;
+	struct fetching fetching;
 	bool busy, stable, positioned;
 	bool dozing;                            /* long enough to be thrown out, without knowing it */
 };
@@ -493,14 +555,49 @@ static bool others_have_records(const struct fetch_response *r, const struct fet
 	return false;
 }
 
+/* The session is as we left it: it goes on, it has begun, or there is none. */
+static void check_session(struct consumer *c, const struct fetch_response *r)
+{
+	struct fetching *f = &c->fetching;
+
+	if (f->begins && !r->error_code)
+		*f = (struct fetching){ .id = r->session_id, .epoch = 1, .version = f->version };
+	for (unsigned i = 0; f->epoch == 1 && i < c->nowned; i++) {
+		f->in[c->owned[i]] = true;
+		f->named[c->owned[i]] = c->at[c->owned[i]].next;
+	}
+	if (r->error_code || r->session_id != f->id || (f->epoch && !f->id))
+		sim_fail(c->actor.sim->world, "%s: fetch session %d at epoch %d: error %d, session %d", c->peer.client.name, f->id,
+			 f->epoch, r->error_code, r->session_id);
+}
+
+/* A partition of the session that is not told of is as it was: no records for us, and the same watermark. */
+static void check_silence(struct consumer *c, const struct fetch_response *r, unsigned partition)
+{
+	struct fetching *f = &c->fetching;
+	struct fetch_response_partition silent;
+	bool full = r->responses.n && others_have_records(r, NULL);
+
+	if (f->high[partition] < 0)
+		sim_fail(c->actor.sim->world, "%s: partition %u had an error and is not told of", c->peer.client.name, partition);
+	wire_init(&fetch_response_partition_msg, &silent);
+	silent.partition_index = (int32_t)partition;
+	silent.high_watermark = f->high[partition];
+	silent.log_start_offset = f->start[partition];
+	check_fetched(c->actor.sim, c->channel, &silent, full, &c->at[partition]);
+}
+
 static void on_fetched(struct kafka_peer *peer, struct kafka_call *call, void *response)
 {
 	struct consumer *c = CONTAINER(struct consumer, peer, peer);
 	const struct fetch_response *r = response;
+	bool told[MODEL_PARTITIONS] = { false };
+	struct fetching *f = &c->fetching;
 
 	if (!r)
 		return;
 	c->busy = false;
+	check_session(c, r);
 	if (r->error_code || r->responses.n > 1) {
 		world_trace(c->actor.sim->world, "%s: fetch error %d", peer->client.name, r->error_code);
 		actor_pause(&c->actor, 100 * SIM_MS);
@@ -511,7 +608,13 @@ static void on_fetched(struct kafka_peer *peer, struct kafka_call *call, void *r
 		if (p->partition_index < 0 || p->partition_index >= MODEL_PARTITIONS)
 			sim_fail(c->actor.sim->world, "%s: partition %d was not asked for", peer->client.name, p->partition_index);
 		check_fetched(c->actor.sim, c->channel, p, others_have_records(r, p), &c->at[p->partition_index]);
+		told[p->partition_index] = true;
+		f->high[p->partition_index] = p->error_code ? -1 : p->high_watermark;
+		f->start[p->partition_index] = p->log_start_offset;
 	}
+	for (unsigned i = 0; f->id && i < c->nowned; i++)
+		if (!told[c->owned[i]])
+			check_silence(c, r, c->owned[i]);
 	consumer_go_on(c);
 }
 
@@ -534,7 +637,8 @@ static void consumer_go_on(struct consumer *c)
 	else if (c->nowned && actor_chance(&c->actor, 80)) {
 		c->call.done = on_fetched;
 		c->busy = true;
-		send_fetch(&c->actor, &c->peer, &c->call, c->channel, c->at, c->owned, c->nowned, (int32_t)rng_below(&c->actor.rng, 1000));
+		send_fetch(&c->actor, &c->peer, &c->call, c->channel, c->at, c->owned, c->nowned,
+			   (int32_t)rng_below(&c->actor.rng, 1000), &c->fetching);
 	} else
 		actor_pause(&c->actor, s->pace_us);
 }
@@ -696,6 +800,7 @@ static void on_consumer_lost(struct kafka_peer *peer)
 {
 	struct consumer *c = CONTAINER(struct consumer, peer, peer);
 
+	c->fetching = (struct fetching){ 0 };
 	/* As a process that has died: it comes back as somebody else, and the group must notice by itself. */
 	c->busy = c->stable = c->positioned = false;
 	*c->member = '\0';
