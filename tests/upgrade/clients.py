@@ -51,6 +51,27 @@ def produce(broker, records, time_ms=None, **settings):
     assert producer.flush(60) == 0 and not errors, errors
 
 
+def transactions(broker, topic, what):
+    """what: of each transaction whether it commits, how many records it has, and a group's offset that is part of it."""
+    producer = confluent_kafka.Producer({"bootstrap.servers": broker.kafka, "log_level": 0, "transactional.id": "books"})
+    producer.init_transactions(30)
+    for number, (commits, records, offset) in enumerate(what):
+        producer.begin_transaction()
+        for n in range(records):
+            producer.produce(topic, b"%d of transaction %d" % (n, number), partition=0)
+        if offset:
+            group, of, partition, at = offset
+            reader = confluent_kafka.Consumer({"bootstrap.servers": broker.kafka, "group.id": group, "log_level": 0})
+            producer.send_offsets_to_transaction([confluent_kafka.TopicPartition(of, partition, at)],
+                                                 reader.consumer_group_metadata(), 30)
+            reader.close()
+        if commits:
+            producer.commit_transaction(30)
+        else:
+            producer.flush(30)
+            producer.abort_transaction(30)
+
+
 def read_partition(broker, topic, partition):
     """Every record, as a line of JSON each."""
     consumer = confluent_kafka.Consumer({"bootstrap.servers": broker.kafka, "group.id": "reader", "log_level": 0,

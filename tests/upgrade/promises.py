@@ -2,6 +2,7 @@
 #
 # A manifest has, each only if its version promised it:
 #   kafka       TOPIC/PARTITION: number of records, and the SHA-256 of all of them
+#   tables      TOPIC/PARTITION: key -> the last value (None: deleted), of a compacted topic
 #   groups      [group, topic, partition, offset]
 #   producers   the last batch of an idempotent producer
 #   routes      [exchange, key, headers, queues that get it];  queues: what is ready, in order;  no_queues
@@ -9,6 +10,9 @@
 #   made_s      when all this was so
 #
 # Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
+
+import ast
+import json
 
 import pika
 
@@ -27,6 +31,7 @@ class Promises:
     def check(self, broker, hidden):
         """Everything.  hidden: leases and delays are not over yet."""
         self.check_kafka(broker)
+        self.check_tables(broker)
         self.check_groups(broker)
         self.check_queues(broker)
         self.check_sqs(broker, hidden)
@@ -50,6 +55,18 @@ class Promises:
             assert digest(old) == promised["sha256"], "%s: not the same records" % where
             assert len(new) == self.added.get(where, 0), "%s: %d new records, not %s" % (where, len(new), self.added)
 
+    def check_tables(self, broker):
+        for where, promised in self.m.get("tables", {}).items():
+            topic, partition = where.split("/")
+            found = {}
+            for line in read_partition(broker, topic, int(partition)):
+                _, key, value, _, _ = json.loads(line)
+                found[ast.literal_eval(key).decode()] = value
+            for key, value in promised.items():
+                expected = repr(value.encode() if value is not None else None)
+                # A tombstone may be gone by now.
+                assert found.get(key, repr(None)) == expected, "%s: %s is %s, not %s" % (where, key, found.get(key), expected)
+
     def check_groups(self, broker):
         for group, topic, partition, offset in self.m.get("groups", []):
             found = group_offset(broker, group, topic, partition)
@@ -60,6 +77,10 @@ class Promises:
             topic, partition = where.split("/")
             produce(broker, [(topic, int(partition), None, b"life %d" % self.lives, None)] * 3, self.now_ms)
             self.added[where] = self.added.get(where, 0) + 3
+        for where, rows in self.m.get("tables", {}).items():
+            topic, partition = where.split("/")
+            rows["last"] = "life %d" % self.lives
+            produce(broker, [(topic, int(partition), b"last", rows["last"].encode(), None)], self.now_ms)
         for promised in self.m.get("groups", []):
             promised[3] += 1
             commit_offset(broker, *promised)

@@ -2,7 +2,7 @@
 #
 # Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
 from clients import (Amqp, KafkaRaw, Sqs, batch, commit_offset, create_topic, digest, now_ms, produce,
-                     read_partition)
+                     read_partition, transactions, wait_until)
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 DELAY_S = 600           # of delayed messages, and of leases: not over when the test begins, over when it ends
@@ -35,6 +35,54 @@ def producers(broker, promises):
                     "values": [v.decode() for v in values]}
             sequence += 3
     promises["producers"] = [last]
+
+
+def table(broker, promises):
+    """A compacted topic, of which a round has gone over the first part."""
+    create_topic(broker, "table", 1, **{"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01", "segment.ms": "100"})
+    rows = {}
+
+    def write(turns):
+        for turn in turns:
+            produce(broker, [("table", 0, b"key-%d" % n, b"turn %d" % turn if (n + turn) % 5 else None, None) for n in range(20)])
+            rows.update({"key-%d" % n: "turn %d" % turn if (n + turn) % 5 else None for n in range(20)})
+
+    write(range(6))
+    wait_until(lambda: metric(broker, "hawser_compactions_total") > 0, "no round of compaction", timeout_s=120)
+    write(range(6, 8))
+    produce(broker, [("table", 0, b"last", b"turn 0", None)])
+    rows["last"] = "turn 0"
+    promises["tables"] = {"table/0": rows}
+
+
+def metric(broker, name):
+    for line in broker.get("/metrics").splitlines():
+        if line.startswith(name + " "):
+            return float(line.split()[1])
+    return 0
+
+
+def ledger(broker, promises):
+    create_topic(broker, "ledger", 1)
+    transactions(broker, "ledger", [(True, 10, None), (False, 5, None), (True, 5, ("g", "ledger", 0, 7))])
+    produce(broker, [("ledger", 0, None, b"the end", None)])
+    promises["groups"].append(["g", "ledger", 0, 7])
+
+
+def relaxed(broker):
+    create_topic(broker, "relaxed", 1, **{"hawser.durability": "os", "retention.ms": "86400000", "retention.bytes": "1000000"})
+    produce(broker, [("relaxed", 0, None, b"%d" % n, None) for n in range(50)])
+
+
+def replayed(broker):
+    """A queue that keeps what is settled: all is, and readers by offset see it."""
+    with Amqp(broker) as a:
+        a.channel.queue_declare("replayed", durable=True, arguments={"x-retention-ms": 86400000})
+        for n in range(5):
+            a.publish("", "replayed", "kept %d" % n)
+        tags = [tag for tag, _ in a.take_all("replayed")]
+        a.channel.basic_ack(tags[-1], multiple=True)
+        wait_for(a.channel, "replayed", 0)
 
 
 def amqp(broker, promises):
@@ -153,7 +201,11 @@ def write(broker):
     promises = {}
     kafka(broker, promises)
     producers(broker, promises)
+    table(broker, promises)
+    ledger(broker, promises)
+    relaxed(broker)
     amqp(broker, promises)
+    replayed(broker)
     create_topic(broker, "bulk", 1)
     bulk(broker, range(6))
     sqs(broker, promises)
@@ -161,7 +213,7 @@ def write(broker):
     look_at_queues(broker, promises)
     promises["kafka"] = {}
     topics = {"codec-" + c: 2 for c in CODECS}
-    topics.update(appended=1, sequenced=1, bulk=1)
+    topics.update(appended=1, sequenced=1, bulk=1, ledger=1, relaxed=1, replayed=1)
     for topic, partitions in topics.items():
         for partition in range(partitions):
             lines = read_partition(broker, topic, partition)
