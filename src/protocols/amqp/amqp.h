@@ -40,6 +40,7 @@ enum {
 	INFLIGHT_BYTES = 8 << 20,       /* published and not yet answered, per connection; then its input is paused */
 	TX_BYTES = 64 << 20,            /* published in one transaction */
 	PUBLISH_CHARGE = 256,           /* what a small message counts at least */
+	LAST_BYTES = 128,               /* of properties that are kept to be recognised */
 	UNSENT_BYTES = 256 << 10,       /* output that waits: no more credit for consumers; the host's high mark */
 	INPUT_UNSENT_BYTES = 4 << 20,   /* ... and no more input */
 	OUT_BYTES = 64 << 10,           /* gathered before it is handed to the host */
@@ -149,6 +150,10 @@ struct incoming {
 	bool mandatory;
 	uint64_t size;                  /* as the header says */
 	struct bytes properties, body;  /* what is there so far */
+	/* The properties of a publisher's messages are often the same bytes again: decoded once.  nlast == 0: none are kept. */
+	struct basic_properties last;
+	uint32_t nlast;
+	uint8_t last_bytes[LAST_BYTES]; /* `last` points into them */
 };
 
 /* Sequence numbers [base, next) are not all confirmed. */

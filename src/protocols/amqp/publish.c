@@ -152,13 +152,34 @@ static int check_copies(struct conn *c, struct slice headers, const char *name, 
 
 struct copies { struct slice cc, bcc; };
 
-static int check_properties(struct conn *c, const struct chan *ch, struct slice raw, struct basic_properties *p, struct copies *copies)
+static bool decode_whole(struct slice raw, struct basic_properties *p)
 {
 	size_t used = 0;
+
+	return wire_decode(&basic_properties_msg, 0, raw, NULL, p, &used, NULL) == 0 && used == raw.n &&
+	       (!p->headers.n || table_check(p->headers, NULL) == 0);
+}
+
+static bool decode(struct incoming *in, struct slice raw, struct basic_properties *p)
+{
+	if (raw.n > LAST_BYTES)
+		return decode_whole(raw, p);
+	if (!slice_eq(raw, slice_of(in->last_bytes, in->nlast))) {
+		in->nlast = 0;
+		memcpy(in->last_bytes, raw.p, raw.n);
+		if (!decode_whole(slice_of(in->last_bytes, raw.n), &in->last))
+			return false;
+		in->nlast = (uint32_t)raw.n;
+	}
+	*p = in->last;
+	return true;
+}
+
+static int check_properties(struct conn *c, const struct chan *ch, struct slice raw, struct basic_properties *p, struct copies *copies)
+{
 	int r = 0;
 
-	if (wire_decode(&basic_properties_msg, 0, raw, NULL, p, &used, NULL) < 0 || used != raw.n ||
-	    (p->headers.n && table_check(p->headers, NULL) < 0))
+	if (!decode(ch->in, raw, p))
 		return refuse(c, 502, "malformed content header");
 	if (p->user_id.p && !slice_is(p->user_id, c->who.name) && !gate_has_tag(host_of(c)->gate, &c->who, "impersonator"))
 		return refuse(c, 406, "user_id property set to '%.*s' but authenticated user was '%s'",
