@@ -56,7 +56,13 @@ static void send_command(struct host *h, struct cmd *c)
 	list_push(&of(h)->asked, &c->link);
 }
 
+static uint64_t random_number(struct host *h)
+{
+	return 7;
+}
+
 static const struct host_calls calls = {
+	.random = random_number,
 	.now_ms = now_ms, .write = write_bytes, .timer = set_timer, .close = close_host, .pause = pause_input,
 	.send = send_command,
 };
@@ -566,4 +572,66 @@ TEST(what_is_not_meant_or_not_legal_changes_nothing)
 	f->peer.loopback = false;
 	CHECK(change(f, "DELETE /v1/topic?name=t", "", "", "401"));
 	end(f);
+}
+
+/* ---- RabbitMQ's paths ---- */
+
+static const char *const as_guest = "Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n";
+
+TEST(rabbitmq_s_paths_are_answered_in_its_json)
+{
+	struct fake *f = begin();
+
+	CHECK(strcmp(get(f, "/api/whoami"), "{\"name\":\"anonymous\",\"tags\":[\"administrator\"]}") == 0);
+	CHECK(strstr(get(f, "/api/permissions"),
+		     "[{\"user\":\"guest\",\"vhost\":\"/\",\"configure\":\".*\",\"write\":\".*\",\"read\":\".*\"}]"));
+	CHECK(strstr(get(f, "/api/users/nobody"), "{\"error\":\"Object Not Found\",\"reason\":\"Not Found\"}") && status_is(f, "404"));
+	CHECK(get(f, "/api/nothing") && status_is(f, "404"));
+	CHECK(get(f, "/api/queues/none") && status_is(f, "404"));
+	CHECK(get(f, "/api/users/%zz") && status_is(f, "404"));
+	end(f);
+}
+
+TEST(what_is_decreed_goes_to_shard_0)
+{
+	struct fake *f = begin();
+	struct cmd_change *c;
+
+	change(f, "PUT /api/users/bob", as_guest, "{\"password\":\"x\",\"tags\":[\"management\",\"monitoring\"]}", "");
+	c = (struct cmd_change *)CONTAINER(struct cmd, link, f->asked.next);
+	CHECK(!list_empty(&f->asked) && c->change == CHANGE_DECREE && slice_is(c->type, "user") && slice_is(c->name, "bob"));
+	CHECK(c->nsettings == 3 && c->settings[0].value.n == 36 && slice_is(c->settings[2].value, "management,monitoring"));
+	end(f);
+}
+
+TEST(what_is_malformed_or_forged_is_refused_before_anybody_is_asked)
+{
+	static const struct { const char *request, *headers, *body, *status; } rows[] = {
+		{ "PUT /api/users/bob", "", "{\"password\":\"x\"}", "400" },
+		{ "PUT /api/users/bob", "", "{\"password\":\"\",\"tags\":\"\"}", "400" },
+		{ "PUT /api/users/bob", "", "{\"password_hash\":\"AAAA\",\"tags\":\"\"}", "400" },
+		{ "PUT /api/users/bob", "", "[1]", "400" },
+		{ "PUT /api/users/bob", "", "{\"tags\":\"\",\"tags\":\"\"}", "400" },
+		{ "PUT /api/permissions/%2F/guest", "", "{\"configure\":\"\"}", "400" },
+		{ "PUT /api/policies/%2F/p", "", "{\"pattern\":\"(\",\"definition\":{\"max-length\":1}}", "400" },
+		{ "PUT /api/policies/%2F/p", "", "{\"pattern\":\".\",\"definition\":{\"max-length\":-1}}", "400" },
+		{ "PUT /api/policies/%2F/p", "", "{\"pattern\":\".\",\"definition\":{\"ha-mode\":\"all\"}}", "400" },
+		{ "PUT /api/operator-policies/%2F/p", "", "{\"pattern\":\".\",\"definition\":{\"alternate-exchange\":\"x\"}}", "400" },
+		{ "PUT /api/vhost-limits/%2F/max-cows", "", "{\"value\":1}", "400" },
+		{ "POST /api/definitions", "", "{\"users\":[]}", "400" },
+		{ "POST /api/definitions", "Content-Type: text/plain\r\n", "{\"users\":[]}", "400" },
+		{ "PUT /api/queues/%2F/q", "", "{\"arguments\":{\"x-message-ttl\":-1}}", "400" },
+		{ "PUT /api/vhosts/v", "Authorization: Basic Z3Vlc3Q6eA==\r\n", "{}", "401" },
+		{ "PUT /api/vhosts/v", "Host: elsewhere.example\r\n", "{}", "401" },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct fake *f = begin();
+		bool refused = change(f, rows[i].request, rows[i].headers, rows[i].body, rows[i].status);
+
+		if (!refused)
+			fprintf(stderr, "row %zu: %s\n", i, f->out.n ? (char *)f->out.p : "it was sent");
+		CHECK(refused);
+		end(f);
+	}
 }

@@ -419,11 +419,24 @@ static void read_rest(struct admin *a, const struct http_request *http, const st
 	api->to_exchange = !strcmp(route->path, "bindings/*/e/*/e/*");
 }
 
+/*
+ * A page in a browser can POST a form anywhere, with the password that the browser knows, but no JSON and nothing else than POST without
+ * asking first; and we do not answer that question.
+ */
+static bool is_by_a_form(const struct http_request *http)
+{
+	return slice_is(http->method, "POST") && !slice_starts(http_header(http, "content-type"), SLICE("application/json"));
+}
+
 static void read_body(struct admin *a, const struct http_request *http)
 {
 	json_error_t error;
 
+	if (is_by_a_form(http))
+		api_bad(a, "Content-Type must be application/json");
 	if (slice_is(http->method, "GET") || slice_is(http->method, "HEAD") || slice_is(http->method, "DELETE") || !http->body.n)
+		return;
+	if (a->request.error)
 		return;
 	api_of(a)->in = json_loadb((const char *)http->body.p, http->body.n, JSON_REJECT_DUPLICATES, &error);
 	if (!json_is_object(api_of(a)->in))

@@ -56,7 +56,9 @@ static void answer_all(struct admin *a, enum decree_kind kind, struct slice vhos
 	const struct decree *d;
 
 	for (uint32_t at = 0; (d = decrees_next(api_decrees(a), kind, &at));)
-		if ((!vhost.p || slice_eq(d->is.vhost, vhost)) && (!name.p || slice_eq(d->is.name, name)) &&
+		if (gate_counts(a->session.host->gate, d) && (!vhost.p || slice_eq(d->is.vhost, vhost)) && (!name.p
+													    || slice_eq(d->is.name,
+															name)) &&
 		    (!d->is.vhost.n || api_sees(a, d->is.vhost)))
 			json_array_append_new(all, as_json(d));
 }
@@ -169,8 +171,15 @@ void api_list_users(struct admin *a)
 	json_t *all = api_of(a)->out = json_array();
 	const struct decree *d;
 
+	struct slice name;
+
+	/* The configuration's are not to be had with their hashes. */
+	for (uint32_t at = 0; gate_next_configured(a->session.host->gate, &at, &name);)
+		json_array_append_new(all, json_pack("{s:o, s:s, s:s, s:[s], s:{}}", "name", api_text(name), "password_hash", "",
+						     "hashing_algorithm", hashing_name(HASHING_SHA256), "tags", "administrator", "limits"));
 	for (uint32_t at = 0; (d = decrees_next(api_decrees(a), DECREE_USER, &at));)
-		json_array_append_new(all, user_as_json(api_decrees(a), d));
+		if (gate_counts(a->session.host->gate, d))
+			json_array_append_new(all, user_as_json(api_decrees(a), d));
 }
 
 void api_get_user(struct admin *a)

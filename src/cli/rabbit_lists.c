@@ -18,6 +18,13 @@ struct list {
 
 /* ---------------------------------------------------------------------------------------------------------- a value ---- */
 
+/* What would move the cursor, or worse, does not reach the terminal. */
+static void print_text(const char *text)
+{
+	for (; *text; text++)
+		putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+}
+
 static void print_erlang(const json_t *v);
 
 static void print_members(const json_t *v)
@@ -56,7 +63,7 @@ static void print_erlang(const json_t *v)
 		json_array_foreach(v, i, each) {
 			printf("%s", separator);
 			if (json_is_string(each))
-				printf("%s", json_string_value(each));
+				print_text(json_string_value(each));
 			else
 				print_erlang(each);
 			separator = ", ";
@@ -70,7 +77,7 @@ static void print_erlang(const json_t *v)
 static void print_cell(const json_t *v, bool definition)
 {
 	if (json_is_string(v))
-		printf("%s", json_string_value(v));
+		print_text(json_string_value(v));
 	else if (v && !json_is_null(v) && definition && json_is_object(v))
 		print_json(v);
 	else if (v && !json_is_null(v))

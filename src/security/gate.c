@@ -145,7 +145,7 @@ static const struct decree *login_decree(const struct gate *g, struct slice name
 {
 	const struct decree *f = user_decree(g, name);
 
-	return f && f->preset && g->configured->users.count ? NULL : f;
+	return f && gate_counts(g, f) ? f : NULL;
 }
 
 static void become(struct principal *ret, struct slice name, bool administrator, bool unlimited)
@@ -239,6 +239,20 @@ bool gate_has_users(const struct gate *g)
 bool gate_is_configured(const struct gate *g, struct slice user)
 {
 	return map_get(&g->configured->users, user);
+}
+
+bool gate_next_configured(const struct gate *g, uint32_t *at, struct slice *ret)
+{
+	const struct map_entry *e = map_next(&g->configured->users, at);
+
+	if (e)
+		*ret = map_key(e);
+	return e;
+}
+
+bool gate_counts(const struct gate *g, const struct decree *d)
+{
+	return !d->preset || !g->configured->users.count;
 }
 
 bool gate_has_tag(const struct gate *g, const struct principal *p, const char *tag)

@@ -62,6 +62,10 @@ struct slice gate_secret(const struct gate *g, struct slice access_key, struct p
 bool gate_has_users(const struct gate *g);
 /* Is it the configuration's?  Then it is nobody's to change. */
 bool gate_is_configured(const struct gate *g, struct slice user);
+/* Those of the configuration: *at = 0 first; false at the end. */
+bool gate_next_configured(const struct gate *g, uint32_t *at, struct slice *ret);
+/* Does it count?  What is preset does not when the configuration has a user of its own. */
+bool gate_counts(const struct gate *g, const struct decree *d);
 /* "administrator", "management", "impersonator"... */
 bool gate_has_tag(const struct gate *g, const struct principal *p, const char *tag);
 /* Grows whenever what the others answer may have changed; never 0. */

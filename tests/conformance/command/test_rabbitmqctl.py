@@ -257,6 +257,7 @@ def test_once_there_are_users_the_admin_listener_asks_who_it_is():
         assert Shell(with_user, "ada:secret").ctl("list_users")[0] == 69
         assert Shell(with_user, "ada:secret").ctl("list_vhosts")[0] == 0
         assert shell.ctl("delete_user", "root")[0] == 69            # the configuration's
+        assert shell.done("-s", "list_users") == "root\t[administrator]\nada\t[management]\n"
         assert Shell(with_user).run("rabbitmq-diagnostics", "ping")[0] == 0
         assert Shell(with_user).run("hawser", "topics", "list")[0] != 0
         assert shell.run("hawser", "topics", "list")[0] == 0
