@@ -1,7 +1,7 @@
 #include "server/keys.h"
 
-#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 #include <stdio.h>
@@ -39,25 +39,29 @@ static int read_key(const char *path, uint8_t key[SEAL_KEY_BYTES], struct why *w
 	return r;
 }
 
-/* Its directory is synced with the data directory, or is the operator's. */
+/* Whole or not at all, wherever the power fails.  Its directory is synced with the data directory, or is the operator's. */
 static int make_key(const char *path, struct why *why)
 {
 	uint8_t key[SEAL_KEY_BYTES];
-	char text[DIGITS + 2];
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), r = 0;
+	char text[DIGITS + 2], made[PATH_MAX];
+	int fd, r = 0;
 
+	if (access(path, F_OK) == 0)
+		return 0;
+	snprintf(made, sizeof made, "%s.new", path);
+	fd = open(made, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return errno == EEXIST ? 0 : fail(why, -ERR_DISK, "make key file %s: %m", path);
+		return fail(why, -ERR_DISK, "make key file %s: %m", made);
 	if (RAND_bytes(key, sizeof key) != 1)
 		r = fail(why, -ERR_INTERNAL, "make key file %s: no random numbers", path);
 	for (int i = 0; i < SEAL_KEY_BYTES; i++)
 		snprintf(text + 2 * i, 3, "%02x", key[i]);
 	text[DIGITS] = '\n';
-	if (r == 0 && (write(fd, text, DIGITS + 1) != DIGITS + 1 || fsync(fd) < 0))
+	if (r == 0 && (write(fd, text, DIGITS + 1) != DIGITS + 1 || fsync(fd) < 0 || rename(made, path) < 0))
 		r = fail(why, -ERR_DISK, "make key file %s: %m", path);
 	close(fd);
 	if (r < 0)
-		unlink(path);
+		unlink(made);
 	OPENSSL_cleanse(key, sizeof key);
 	OPENSSL_cleanse(text, sizeof text);
 	return r;
