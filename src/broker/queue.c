@@ -24,6 +24,7 @@ int queues_open(struct broker *b)
 	list_init(&b->queues->all);
 	list_init(&b->queues->lost);
 	list_init(&b->queues->lost_burials);
+	list_init(&b->queues->leaving);
 	list_init(&b->queues->readings);
 	b->queues->again.fire = on_again;
 	return 0;
@@ -486,6 +487,8 @@ void queues_close(struct broker *b)
 	}
 	for (struct node *n; (n = list_pop(&qs->lost_burials));)
 		queue_burial_free(n);
+	for (struct node *n; (n = list_pop(&qs->leaving));)
+		cmd_free(CONTAINER(struct cmd, link, n));
 	readings_free(&qs->readings);
 	message_pool_free(&qs->pool);
 	state_scratch_free(&qs->scratch);

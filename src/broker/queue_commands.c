@@ -71,8 +71,15 @@ void on_unsubscribe(struct broker *b, struct cmd *cmd)
 	struct cmd_unsubscribe *c = (struct cmd_unsubscribe *)cmd;
 	struct holder *h = find_consumer(b, cmd, c->consumer);
 
-	if (h && h->queue->channel == c->channel)
+	if (h && h->queue->channel == c->channel) {
+		struct queue *q = h->queue;
 		consumer_leave(h);
+		/* A queue that goes with its last consumer is gone when that is told so: else a declaration may still find it. */
+		if (q->deleting) {
+			list_push(&b->queues->leaving, &cmd->link);
+			return;
+		}
+	}
 	core_answer(b, cmd, 0);
 }
 

@@ -65,16 +65,28 @@ int64_t queue_unused_ms(const struct queue *q)
 	return q->used_ms + q->policy.expires_ms;
 }
 
+static void answer_leaving(struct broker *b, uint32_t channel)
+{
+	LIST_EACH(n, &b->queues->leaving) {
+		struct cmd *c = CONTAINER(struct cmd, link, n);
+		if (((struct cmd_unsubscribe *)c)->channel != channel)
+			continue;
+		list_remove(n);
+		core_answer(b, c, 0);
+	}
+}
+
 static void on_deleted(struct broker *b, struct cmd *c, void *ctx)
 {
-	const struct cmd_change *change = (struct cmd_change *)c;
-	struct queue *q = queue_of(b, change->ret_channel);     /* it may be gone: that was the purpose */
+	uint32_t channel = (uint32_t)(uintptr_t)ctx;
+	struct queue *q = queue_of(b, channel);         /* it may be gone: that was the purpose */
 
 	if (q) {
 		q->deleting = false;
 		q->used_ms = b->now_ms;
 		queue_wake(q);
 	}
+	answer_leaving(b, channel);
 	cmd_free(c);
 }
 
@@ -89,9 +101,8 @@ void queue_delete_unused(struct queue *q)
 	c->vhost = cmd_copy(&c->head, *ch->vhost);
 	c->name = cmd_copy(&c->head, ch->name);
 	c->if_unused = true;
-	c->ret_channel = q->channel;
 	q->deleting = true;
-	core_ask(q->broker, &c->head, on_deleted, NULL);
+	core_ask(q->broker, &c->head, on_deleted, (void *)(uintptr_t)q->channel);
 }
 
 void queue_check_unused(struct queue *q)

@@ -60,6 +60,7 @@ struct queues {
 	struct timer look;
 	struct node lost;               /* struct written whose queue has gone */
 	struct node lost_burials;
+	struct node leaving;            /* struct cmd_unsubscribe: answered when their queue has been deleted */
 	struct node readings;
 	struct timer again;             /* due at once: somebody has more to do */
 	int64_t told_ms;                /* when a notice of damaged messages was given last */

@@ -628,3 +628,23 @@ TEST(an_acknowledgement_in_time_is_none_too_late)
 		CHECK(!strstr(hear(c), "close"));
 	}
 }
+
+TEST(a_queue_that_goes_with_its_last_consumer_is_gone_when_that_is_told_so)
+{
+	OWN(world) struct world *w = world_new(2);
+	struct client *c = client_open(w);
+	struct queue_declare d = { .queue = SLICE("q"), .auto_delete = true };
+
+	say(c, 1, &queue_declare_msg, &d);
+	consume(c, 1, "q", "t");
+	hear(c);
+	w->stalled = true;
+	say(c, 1, &basic_cancel_msg, &(struct basic_cancel){ .consumer_tag = SLICE("t") });
+	CHECK(heard(c, ""));
+	w->stalled = false;
+	world_run(w);
+	CHECK(heard(c, "1 BasicCancelOk {consumer_tag=\"t\"}\n"));
+	say(c, 1, &queue_declare_msg, &d);
+	consume(c, 1, "q", "u");
+	CHECK(heard(c, "1 QueueDeclareOk {queue=\"q\"}\n1 BasicConsumeOk {consumer_tag=\"u\"}\n"));
+}
