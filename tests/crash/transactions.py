@@ -1,9 +1,10 @@
 """transactions.py - a copy in transactions while its workers and the broker are killed: nothing lost, nothing twice.
 
 A writer fills the topic `src`.  Some workers, processes of one group, copy it to `dst`: records and their offsets in one
-transaction, read_committed.  Every few seconds a worker is killed in the middle of what it does, so that the group
-rebalances and the next one with its transactional id aborts what it left; and now and then the broker.  At the end every
-record of `src` must be in `dst` exactly once.
+transaction, read_committed.  Some transactions they abort, and now and then one leaves the group and comes back.  Every few
+seconds a worker is killed in the middle of what it does, so that the group rebalances and the next one with its
+transactional id aborts what it left; and now and then the broker.  At the end every record of `src` must be in `dst`
+exactly once, and none of what was aborted.
 
 Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
 """
@@ -27,6 +28,7 @@ PATIENCE_S = 120
 # librdkafka 2.16 can wait for ever in send_offsets_to_transaction(), whatever time it was given, when the broker was killed:
 # AddOffsetsToTxn is answered, and it never sends TxnOffsetCommit.  A worker in that state is ended, as an operator would.
 STUCK_S = 20
+ABORTED = b"aborted"
 
 
 def consumer(address, **more):
@@ -40,20 +42,34 @@ def work(address, name):
     """What a worker process does until it is killed, or until librdkafka says that it cannot go on."""
     producer = confluent_kafka.Producer({"bootstrap.servers": address, "transactional.id": name, "log_level": 0,
                                          "transaction.timeout.ms": 8000, "message.timeout.ms": 8000})
-    reader = consumer(address)
+    chance = random.Random()
     signal.alarm(30 + STUCK_S)
     producer.init_transactions(30)
-    reader.subscribe(["src"])
     while True:
-        signal.alarm(STUCK_S)
-        messages = [m for m in reader.consume(50, timeout=0.3) if not m.error()]
-        if not messages:
-            continue
-        producer.begin_transaction()
-        for m in messages:
-            producer.produce("dst", b"%d:%d" % (m.partition(), m.offset()))
-        producer.send_offsets_to_transaction(reader.position(reader.assignment()), reader.consumer_group_metadata(), 10)
+        reader = consumer(address)
+        reader.subscribe(["src"])
+        for _ in range(chance.randint(20, 200)):
+            signal.alarm(STUCK_S)
+            copy(producer, reader, abort=chance.random() < 0.1)
+        reader.close()
+
+
+def copy(producer, reader, abort):
+    """One transaction, if there is something to copy."""
+    messages = [m for m in reader.consume(50, timeout=0.3) if not m.error()]
+    if not messages:
+        return
+    producer.begin_transaction()
+    for m in messages:
+        producer.produce("dst", ABORTED if abort else b"%d:%d" % (m.partition(), m.offset()))
+    producer.send_offsets_to_transaction(reader.position(reader.assignment()), reader.consumer_group_metadata(), 10)
+    if not abort:
         producer.commit_transaction(10)
+        return
+    producer.flush(10)                  # what is only here would not be there to be seen
+    producer.abort_transaction(10)
+    for m in reversed(messages):        # the first of each partition has the last word
+        reader.seek(confluent_kafka.TopicPartition("src", m.partition(), m.offset()))
 
 
 class Workers:
@@ -145,7 +161,7 @@ def main():
 
     limit = time.monotonic() + PATIENCE_S
     found = count(broker.kafka)
-    while len(found) < sent and time.monotonic() < limit:
+    while len(found.keys() - {ABORTED}) < sent and time.monotonic() < limit:
         workers.look_after()
         time.sleep(2)
         found = count(broker.kafka)
@@ -153,10 +169,11 @@ def main():
     broker.stop()
     broker.close()
 
+    aborted = found.pop(ABORTED, 0)
     twice = sum(n > 1 for n in found.values())
-    print("%d records, %d workers killed and %d stuck, the broker killed %d times: %d lost, %d twice"
-          % (sent, kills, workers.stuck, broker_kills, sent - left - len(found), twice))
-    good = left == 0 and len(found) == sent and twice == 0
+    print("%d records, %d workers killed and %d stuck, the broker killed %d times: %d lost, %d twice, %d of what was aborted"
+          % (sent, kills, workers.stuck, broker_kills, sent - left - len(found), twice, aborted))
+    good = left == 0 and len(found) == sent and twice == 0 and aborted == 0
     print("%d passed, %d failed" % (good, not good))
     return 0 if good else 1
 
