@@ -72,6 +72,11 @@ class Confluent:
         assert len(found) == count, "%d records within %d s, expected %d" % (len(found), timeout_s, count)
         return found
 
+    def assigned(self, topic, offset=0, **more):
+        consumer = self.consumer(**more)
+        consumer.assign([TopicPartition(topic, 0, offset)])
+        return consumer
+
 
 @pytest.fixture
 def rd(server):
