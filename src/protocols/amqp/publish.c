@@ -515,6 +515,9 @@ static int store(struct conn *c, struct chan *ch, struct routes *r, struct slice
 	OWN(buf) struct buf *batch = NULL;
 	uint32_t distinct;
 
+	if (r->n == 1 && !ch->tx && gather_add(c, ch, r->ids[0], &native, body))
+		return 0;
+	gather_send(c);
 	if (r->n > ROUTES) {
 		shards = many = malloc((size_t)r->n * sizeof *many);
 		if (!many)
@@ -523,9 +526,6 @@ static int store(struct conn *c, struct chan *ch, struct routes *r, struct slice
 	distinct = count_shards(c, r, shards);
 	if (r->n == 0)
 		return unroutable(c, ch, properties, body);
-	if (r->n == 1 && !ch->tx && gather_add(c, ch, r->ids[0], &native, body))
-		return 0;
-	gather_send(c);
 	batch = batch_from_amqp(&native, name_slice(&ch->in->key), body, host_now(host_of(c)),
 				(size_t)host_of(c)->settings->max_message_bytes + 2 * FRAME_MAX);
 	if (!batch)
@@ -588,7 +588,12 @@ static void confirm(struct conn *c, struct chan *ch, const struct cmd_publish *p
 	}
 	for (uint32_t i = 0; i < p->ntargets; i++) {
 		const struct publish_target *t = &p->targets[i];
-		confirms_done(c, ch, t->sequence, t->messages, p->head.error || is_refused_by(t));
+#if MUTANT_sheaf_shares_fate
+		bool refused = is_refused(p);           /* all messages of a sheaf are refused with one */
+#else
+		bool refused = p->head.error || is_refused_by(t);
+#endif
+		confirms_done(c, ch, t->sequence, t->messages, refused);
 	}
 }
 
