@@ -1,6 +1,5 @@
 /* message.c - what a message may hold, and its digests. */
 #include <ctype.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -24,21 +23,13 @@ void to_hex(const uint8_t *p, size_t n, char *ret)
 	*ret = '\0';
 }
 
-void md5_hex(struct slice s, char ret[33])
-{
-	uint8_t digest[EVP_MAX_MD_SIZE] = { 0 };
-
-	EVP_Digest(s.p, s.n, digest, NULL, EVP_md5(), NULL);
-	to_hex(digest, 16, ret);
-}
-
-static void digest_part(EVP_MD_CTX *md, struct slice s)
+static void digest_part(struct digests *d, struct slice s)
 {
 	uint8_t size[4];
 
 	put_be32(size, (uint32_t)s.n);
-	EVP_DigestUpdate(md, size, sizeof size);
-	EVP_DigestUpdate(md, s.p, s.n);
+	digest_add(d, size, sizeof size);
+	digest_add(d, s.p, s.n);
 }
 
 static bool is_binary(struct slice type)
@@ -52,27 +43,26 @@ static int by_name(const void *a, const void *b)
 }
 
 /* Names ascending; for each: length and name, length and type, transport type, length and value. */
-void md5_attributes(const struct sqs_attribute *a, uint32_t n, char ret[33])
+void md5_attributes(struct sqs *s, const struct sqs_attribute *a, uint32_t n, char ret[33])
 {
-	struct sqs_attribute *sorted = malloc((n + 1) * sizeof *sorted);
-	EVP_MD_CTX *md = EVP_MD_CTX_new();
-	uint8_t digest[EVP_MAX_MD_SIZE] = { 0 };
+	struct sqs_attribute *sorted = n ? sqs_alloc(s, n * sizeof *sorted) : NULL;
+	uint8_t digest[DIGEST_MAX];
 
 	ret[0] = '\0';
-	if (n > 0 && sorted && md && EVP_DigestInit_ex(md, EVP_md5(), NULL)) {
-		memcpy(sorted, a, n * sizeof *sorted);
+	if (!sorted)
+		return;
+	memcpy(sorted, a, n * sizeof *sorted);
+	if (n > 1)
 		qsort(sorted, n, sizeof *sorted, by_name);
-		for (uint32_t i = 0; i < n; i++) {
-			digest_part(md, sorted[i].name);
-			digest_part(md, sorted[i].type);
-			EVP_DigestUpdate(md, is_binary(sorted[i].type) ? "\2" : "\1", 1);
-			digest_part(md, sorted[i].value);
-		}
-		EVP_DigestFinal_ex(md, digest, NULL);
-		to_hex(digest, 16, ret);
+	digest_begin(s->digests, DIGEST_MD5);
+	for (uint32_t i = 0; i < n; i++) {
+		digest_part(s->digests, sorted[i].name);
+		digest_part(s->digests, sorted[i].type);
+		digest_add(s->digests, is_binary(sorted[i].type) ? "\2" : "\1", 1);
+		digest_part(s->digests, sorted[i].value);
 	}
-	EVP_MD_CTX_free(md);
-	free(sorted);
+	digest_end(s->digests, digest);
+	to_hex(digest, 16, ret);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- checks ---- */
@@ -223,12 +213,12 @@ static bool check_attributes(struct sqs *s, const struct send_fields *f, struct 
 			return false;
 		ret->size += a->name.n + a->type.n + a->value.n;
 	}
-	md5_attributes(native->attributes, native->nattributes, ret->md5_attributes);
+	md5_attributes(s, native->attributes, native->nattributes, ret->md5_attributes);
 	return true;
 }
 
 /* There is one: AWSTraceHeader. */
-static bool check_system(const struct send_fields *f, struct outgoing *ret, struct sqs_error *e)
+static bool check_system(struct sqs *s, const struct send_fields *f, struct outgoing *ret, struct sqs_error *e)
 {
 	for (int32_t i = 0; i < f->nsystem; i++) {
 		struct sqs_attribute a;
@@ -241,7 +231,7 @@ static bool check_system(const struct send_fields *f, struct outgoing *ret, stru
 			return sqs_fail(e, "InvalidParameterValueException", "Message (system) attribute 'AWSTraceHeader' must contain a "
 					"non-empty value of type 'String'.");
 		ret->native.trace = a.value;
-		md5_attributes(&a, 1, ret->md5_system);
+		md5_attributes(s, &a, 1, ret->md5_system);
 	}
 	return true;
 }
@@ -299,12 +289,10 @@ static bool check_size(struct sqs *s, const struct channel *ch, const struct out
 /* Content-based deduplication: the id is the SHA-256 of the body, and receivers see it. */
 static bool digest_as_id(struct sqs *s, struct outgoing *m, struct sqs_error *e)
 {
-	uint8_t digest[EVP_MAX_MD_SIZE];
 	char *text = sqs_alloc(s, 65);
 
-	if (!text || !EVP_Digest(m->body.p, m->body.n, digest, NULL, EVP_sha256(), NULL))
+	if (!text || !digest_hex(s->digests, DIGEST_SHA256, m->body, text))
 		return sqs_fail(e, "ServiceUnavailable", "out of memory");
-	to_hex(digest, 32, text);
 	m->native.dedup_id = slice_of(text, 64);
 	return true;
 }
@@ -321,11 +309,11 @@ bool outgoing_check(struct sqs *s, const struct channel *ch, const struct send_f
 	if (f->has_delay && !(ch->queue->spec->policy.fifo && f->delay == 0))
 		ret->native.delay_ms = (int64_t)f->delay * 1000;
 	if (!check_body(f, e) || !check_fifo(ch, f, in_batch, e) || !check_delay(f, e) || !check_attributes(s, f, ret, e) ||
-	    !check_system(f, ret, e) || !check_size(s, ch, ret, in_batch, e))
+	    !check_system(s, f, ret, e) || !check_size(s, ch, ret, in_batch, e))
 		return false;
 	if (ch->queue->spec->policy.fifo && !f->dedup_id.p && !digest_as_id(s, ret, e))
 		return false;
 	sqs_make_uuid(s, ret->id);
-	md5_hex(ret->body, ret->md5_body);
+	digest_hex(s->digests, DIGEST_MD5, ret->body, ret->md5_body);
 	return true;
 }

@@ -103,7 +103,7 @@ static void fill_attributes(struct sqs *s, const struct receive_message_request 
 	if (count == 0)
 		return;
 	m->message_attributes.n = (int32_t)count;
-	md5_attributes(returned, count, md5);
+	md5_attributes(s, returned, count, md5);
 	m->md5_of_message_attributes = sqs_text(s, "%s", md5);
 }
 
@@ -127,7 +127,7 @@ static bool fill(struct sqs *s, const struct channel *ch, const struct delivery 
 	if (read_message(s, ch, d, &native, &body) < 0)
 		return false;
 	/* The bytes belong to the delivery, which goes with the command: the answer is encoded before that. */
-	md5_hex(body, md5);
+	digest_hex(s->digests, DIGEST_MD5, body, md5);
 	m->message_id = native.message_id;
 	m->receipt_handle = receipt_of(s, ch, d);
 	m->md5_of_body = sqs_text(s, "%s", md5);

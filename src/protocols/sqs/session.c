@@ -272,6 +272,11 @@ static struct session *sqs_open(struct host *host)
 
 	if (!s)
 		return NULL;
+	s->digests = digests_new();
+	if (!s->digests) {
+		free(s);
+		return NULL;
+	}
 	s->session = (struct session){ .protocol = &sqs_protocol, .host = host };
 	s->http.body_max = SQS_BODY_MAX;
 	host_timer(host, host_now(host) + REQUEST_MS);
@@ -362,6 +367,7 @@ static void sqs_close(struct session *session, bool stopping)
 		sqs_refuse(s, "ServiceUnavailable", "the broker is stopping");
 	}
 	sealer_free(s->sealer);
+	digests_free(s->digests);
 	arena_free(&s->request.arena);
 	http_free(&s->http);
 	free(s);

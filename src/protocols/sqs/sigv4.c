@@ -9,8 +9,6 @@
  * With no keys configured, peers on this machine are let in unasked, signed or not.
  */
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -315,14 +313,6 @@ static bool add_headers(struct bytes *out, const struct http_request *http, stru
 	return host && target;
 }
 
-static void hex_digest(struct slice s, char ret[65])
-{
-	uint8_t digest[EVP_MAX_MD_SIZE];
-
-	EVP_Digest(s.p, s.n, digest, NULL, EVP_sha256(), NULL);
-	to_hex(digest, 32, ret);
-}
-
 static bool canonical(struct sqs *s, const struct http_request *http, const struct claim *c, struct bytes *out)
 {
 	char payload[65];
@@ -337,7 +327,8 @@ static bool canonical(struct sqs *s, const struct http_request *http, const stru
 	bytes_add(out, "\n", 1);
 	if (!add_headers(out, http, c->signed_headers))
 		return false;
-	hex_digest(http->body, payload);
+	if (!digest_hex(s->digests, DIGEST_SHA256, http->body, payload))
+		return false;
 	/* A declared digest must be the body's own, or a signed request's body could be exchanged. */
 	if (declared.p && !slice_is(declared, "UNSIGNED-PAYLOAD") && !slice_is(declared, payload))
 		return false;
@@ -347,46 +338,48 @@ static bool canonical(struct sqs *s, const struct http_request *http, const stru
 
 /* --------------------------------------------------------------------------------------------------------------- keys ---- */
 
-static void hmac(const uint8_t *key, size_t n, struct slice s, uint8_t ret[32])
+/* One step: the HMAC of `text` is the next key. */
+static bool next_key(struct digests *d, struct slice text, uint8_t key[DIGEST_MAX])
 {
-	unsigned size = 32;
-
-	HMAC(EVP_sha256(), key, (int)n, s.p, s.n, ret, &size);
+	return hmac(d, text, key) && hmac_key(d, key, 32);
 }
 
 /* The signing key of a day, region and service; this connection's last one is kept. */
-static void signing_key(struct sqs *s, const struct claim *c, struct slice secret)
+static bool signing_key(struct sqs *s, const struct claim *c, struct slice secret)
 {
 	char scope[sizeof s->signing_scope], start[160];
-	uint8_t key[32];
+	uint8_t key[DIGEST_MAX];
 	int n = snprintf(scope, sizeof scope, "%.*s/%.*s", SLICE_ARGS(c->access_key), SLICE_ARGS(c->scope));
+	bool ok;
 
 	if (n >= (int)sizeof scope)
 		scope[0] = '\0';        /* too long to be told from others: not kept */
 	if (*scope && !strcmp(scope, s->signing_scope))
-		return;
+		return true;
 	n = snprintf(start, sizeof start, "AWS4%.*s", SLICE_ARGS(secret));
-	hmac((const uint8_t *)start, (size_t)n, c->date, key);
-	hmac(key, sizeof key, c->region, key);
-	hmac(key, sizeof key, c->service, key);
-	hmac(key, sizeof key, SLICE("aws4_request"), s->signing_key);
+	ok = hmac_key(s->digests, (const uint8_t *)start, (size_t)n) && next_key(s->digests, c->date, key) &&
+	     next_key(s->digests, c->region, key) && next_key(s->digests, c->service, key) &&
+	     next_key(s->digests, SLICE("aws4_request"), key);
 	memcpy(s->signing_scope, scope, sizeof scope);
+	if (!ok)
+		s->signing_scope[0] = '\0';
 	OPENSSL_cleanse(start, sizeof start);
 	OPENSSL_cleanse(key, sizeof key);
+	return ok;
 }
 
 static bool verify(struct sqs *s, const struct http_request *http, const struct claim *c, struct slice secret)
 {
 	struct bytes request = BYTES_MAX(CANONICAL_MAX), text = BYTES_MAX(CANONICAL_MAX);
 	char digest[65], signature[65];
-	uint8_t raw[32];
-	bool ok = canonical(s, http, c, &request);
+	uint8_t raw[DIGEST_MAX];
+	bool ok = canonical(s, http, c, &request) && digest_hex(s->digests, DIGEST_SHA256, bytes_slice(&request), digest);
 
 	if (ok) {
-		hex_digest(bytes_slice(&request), digest);
 		bytes_printf(&text, ALGORITHM "\n%.*s\n%.*s\n%s", SLICE_ARGS(c->time), SLICE_ARGS(c->scope), digest);
-		signing_key(s, c, secret);
-		hmac(s->signing_key, sizeof s->signing_key, bytes_slice(&text), raw);
+		ok = signing_key(s, c, secret) && hmac(s->digests, bytes_slice(&text), raw);
+	}
+	if (ok) {
 		to_hex(raw, 32, signature);
 		ok = CRYPTO_memcmp(signature, c->signature.p, 64) == 0;
 	}

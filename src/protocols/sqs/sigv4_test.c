@@ -12,7 +12,7 @@
 /* Does this request, whose claim is for another service, have AWS's signature? */
 static bool has_signature(const char *text, const char *service, const char *signed_headers, const char *signature)
 {
-	struct sqs s = { .request.arena = ARENA_MAX(1 << 20) };
+	struct sqs s = { .request.arena = ARENA_MAX(1 << 20), .digests = digests_new() };
 	struct http_parser parser = { .body_max = 1000 };
 	struct http_request http;
 	char scope[64];
@@ -29,6 +29,7 @@ static bool has_signature(const char *text, const char *service, const char *sig
 	c.scope = slice_cstr(scope);
 	ok = http_parse(&parser, slice_cstr(text), &http, &used, &want, &status) == HTTP_REQUEST &&
 	     verify(&s, &http, &c, SLICE(SECRET));
+	digests_free(s.digests);
 	arena_free(&s.request.arena);
 	http_free(&parser);
 	return ok;

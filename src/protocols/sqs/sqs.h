@@ -3,7 +3,7 @@
  *
  *   session.c      HTTP in, one request at a time, dispatch, answers out
  *   answer.c       results and errors as JSON or XML
- *   sigv4.c        who signed it
+ *   sigv4.c        who signed it;  digest.c: MD5, SHA-256, HMAC
  *   queues.c       queues by name; create, change, delete;  list.c, describe.c, tags.c: what is known of them
  *   attributes.c   attributes of a queue, validated, as policy of the engine
  *   permissions.c  who may do what;  policy.c: policy documents
@@ -68,10 +68,21 @@ struct sqs {
 	struct request request;
 	bool inner;                     /* the process itself asks */
 	struct sealer *sealer;          /* for bodies at rest; NULL until the first */
-	/* The signing key that this connection used last: four HMACs saved per request. */
-	char signing_scope[256];
-	uint8_t signing_key[32];
+	struct digests *digests;
+	char signing_scope[256];        /* whose signing key is in `digests`: four HMACs saved per request */
 };
+
+/* ---- digest.c ---- */
+enum digest { DIGEST_MD5, DIGEST_SHA256 };
+enum { DIGEST_MAX = 64 };
+struct digests *digests_new(void);                          /* NULL: no memory */
+void digests_free(struct digests *d);
+void digest_begin(struct digests *d, enum digest which);    /* one at a time */
+void digest_add(struct digests *d, const void *p, size_t n);
+bool digest_end(struct digests *d, uint8_t ret[DIGEST_MAX]);        /* false: OpenSSL failed somewhere since the beginning */
+bool digest_hex(struct digests *d, enum digest which, struct slice s, char *ret);      /* 32 or 64 characters and a zero */
+bool hmac_key(struct digests *d, const uint8_t *key, size_t n);     /* for all hmac()s until the next */
+bool hmac(struct digests *d, struct slice s, uint8_t ret[DIGEST_MAX]);     /* SHA-256 */
 
 /* ---- answer.c: every request ends in exactly one of these ---- */
 void sqs_answer(struct sqs *s, const void *result);         /* of r->api->response; NULL if it has none */
@@ -156,8 +167,7 @@ bool outgoing_check(struct sqs *s, const struct channel *ch, const struct send_f
 /* Null, or 1 to 128 letters, digits and punctuation marks. */
 bool check_id(struct slice s, const char *what, struct sqs_error *e);
 void to_hex(const uint8_t *p, size_t n, char *ret);     /* 2 * n characters and a zero */
-void md5_hex(struct slice s, char ret[33]);
-void md5_attributes(const struct sqs_attribute *a, uint32_t n, char ret[33]);
+void md5_attributes(struct sqs *s, const struct sqs_attribute *a, uint32_t n, char ret[33]);
 
 /* ---- receipt.c ---- */
 struct receipt {
