@@ -790,6 +790,34 @@ TEST(bad_joins_are_refused)
 		"[     0] a list:\n"));
 }
 
+/* The same with other numbers in the configuration. */
+TEST(the_limits_of_groups_are_options)
+{
+	OWN(shard) struct shard *s = shard_open();
+
+	s->b.options.group_min_session_ms = 100;
+	s->b.options.group_max_session_ms = 200;
+	s->b.options.group_max_members = 1;
+	s->b.options.offset_metadata_max = 3;
+	commit_as(s, 2, "", -1, "t", 0, 5, SLICE("note"));
+	s->clients[0].session_ms = 99;
+	join(s, 0);
+	s->clients[0].session_ms = 201;
+	join(s, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		s->clients[i].session_ms = 100 + 100 * (int)i;
+		s->clients[i].old = true;
+		join(s, i);
+		wait(s, 0);
+	}
+	CHECK(heard(s,
+		"[     0] c commit: METADATA_TOO_LARGE\n"
+		"[     0] a join: BAD_SESSION_TIMEOUT\n"
+		"[     0] a join: BAD_SESSION_TIMEOUT\n"
+		"[     0] a join: generation 1 of range as m1, leader m1: m1(0range)\n"
+		"[     0] b join: GROUP_FULL\n"));
+}
+
 /* ------------------------------------------------------------------------------------------- static members ---- */
 
 /* As two_members, but b is static. */

@@ -122,6 +122,36 @@ TEST(a_bad_batch_is_refused_with_its_code)
 	fake_free(f);
 }
 
+/* Which records, and why: with Kafka's words. */
+TEST(records_of_another_time_are_named)
+{
+	struct fake *f = opened(1);
+	struct channel *ch = fake_topic(f, "orders", 1, 0);
+	struct setting near[] = { { SLICE("message.timestamp.before.max.ms"), SLICE("10") },
+				  { SLICE("message.timestamp.after.max.ms"), SLICE("20") } };
+	const int64_t times[] = { 0, -10, -11, 20, 21 };
+	struct batch_builder bb;
+	char text[200];
+
+	f->now_ms = 1000000;
+	fake_settings(f, ch, near, 2);
+	batch_begin(&bb, ORIGIN_KAFKA, 1 << 16);
+	for (int i = 0; i < 5; i++)
+		batch_add(&bb, f->now_ms + times[i], SLICE_NULL, SLICE("v"), NULL, 0);
+	batch_add(&bb, NO_TIMESTAMP, SLICE_NULL, SLICE("v"), NULL, 0);
+	struct buf *batch = batch_finish(&bb);
+	const struct produce_response_partition *p = produce(f, 9, ch, 0, buf_slice(batch));
+	CHECK(p && p->error_code == 32 && p->base_offset == -1 && p->record_errors.n == 2);
+	CHECK(slice_is(p->error_message, "One or more records have been rejected due to invalid timestamp"));
+	for (int i = 0; i < 2; i++) {
+		snprintf(text, sizeof text, "Timestamp %d of message with offset %d is out of range. The timestamp should be within [999990, "
+			 "1000020]", i ? 1000021 : 999989, i ? 4 : 2);
+		CHECK(p->record_errors.v[i].batch_index == (i ? 4 : 2) && slice_is(p->record_errors.v[i].batch_index_error_message, text));
+	}
+	buf_unref(batch);
+	fake_free(f);
+}
+
 TEST(acks_decide_what_is_awaited)
 {
 	struct fake *f = opened(1);

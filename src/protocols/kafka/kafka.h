@@ -251,9 +251,10 @@ struct endpoint advertised(struct request *r);
 /* The operations that a client may do on a topic, as a bit field of Kafka's AclOperation codes. */
 int32_t topic_operations(const struct request *r, struct slice name);
 
-/* keyless.c: refuse a batch that has records without a key, for a compacted topic. */
+/* record_errors.c: refuse a batch that has records without a key, for a compacted topic, or of a time that is not taken. */
 struct produce_response_partition;
-void keyless_refuse(struct request *r, struct slice topic, const struct batch *b, struct produce_response_partition *p);
+void refuse_keyless(struct request *r, const struct channel *ch, const struct batch *b, struct produce_response_partition *p);
+void refuse_times(struct request *r, const struct channel *ch, const struct batch *b, struct produce_response_partition *p);
 
 enum resource { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4 };
 

@@ -102,9 +102,12 @@ static bool check(struct request *r, const struct channel *ch, const struct prod
 		return false;
 	}
 	e = batch_validate(asked->records, config_max_message(r, ch), ret, &why);
-	if (e == 0 && !ch->policy->append_time)
-		e = batch_check_time(ret, host_now(r->k->session.host), ch->policy->timestamp_before_max_ms,
-				     ch->policy->timestamp_after_max_ms, &why);
+	if (e == 0 && !ch->policy->append_time &&
+	    batch_check_time(ret, host_now(r->k->session.host), ch->policy->timestamp_before_max_ms,
+			     ch->policy->timestamp_after_max_ms, NULL) < 0) {
+		refuse_times(r, ch, ret, p);
+		return false;
+	}
 	if (e == 0 && batch_is_transactional(ret) && (!in->transactional_id.p || !kafka_allows(r, OP_WRITE, in->transactional_id))) {
 		refuse(p, K_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, SLICE("not a transactional id that may be used"));
 		return false;
@@ -119,7 +122,7 @@ static bool check(struct request *r, const struct channel *ch, const struct prod
 		return false;
 	}
 	if (channel_is_compacted(ch) && ret->keyless) {
-		keyless_refuse(r, ch->name, ret, p);
+		refuse_keyless(r, ch, ret, p);
 		return false;
 	}
 	if (batch_codec(ret) == CODEC_ZSTD && r->version < 7) {
