@@ -191,7 +191,7 @@ static bool must_wait(struct broker *b, const struct queue *q, uint32_t number, 
 
 void queue_lost(struct broker *b, struct queue *q, uint32_t number, int64_t first, int64_t last)
 {
-	static const struct birth unknown = { .expires_ms = LEDGER_NEVER };
+	static const struct birth unknown = { .group = SLICE(""), .expires_ms = LEDGER_NEVER };
 
 	if (number < q->ledger.npartitions &&
 	    ledger_append(&q->ledger, number, first, last, needs_objects(q) ? &unknown : NULL, b->now_ms) < 0)

@@ -144,8 +144,8 @@ TEST(records_of_another_time_are_named)
 	CHECK(p && p->error_code == 32 && p->base_offset == -1 && p->record_errors.n == 2);
 	CHECK(slice_is(p->error_message, "One or more records have been rejected due to invalid timestamp"));
 	for (int i = 0; i < 2; i++) {
-		snprintf(text, sizeof text, "Timestamp %d of message with offset %d is out of range. The timestamp should be within [999990, "
-			 "1000020]", i ? 1000021 : 999989, i ? 4 : 2);
+		snprintf(text, sizeof text, "Timestamp %d of message with offset %d is out of range. The timestamp should be within "
+			 "[999990, 1000020]", i ? 1000021 : 999989, i ? 4 : 2);
 		CHECK(p->record_errors.v[i].batch_index == (i ? 4 : 2) && slice_is(p->record_errors.v[i].batch_index_error_message, text));
 	}
 	buf_unref(batch);

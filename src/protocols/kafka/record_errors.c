@@ -28,7 +28,8 @@ static struct slice no_key(struct request *r, const struct fault *f, const struc
 			      f->partition);
 }
 
-static struct slice strange_time(struct request *r, const struct fault *f, const struct batch *b, int32_t index, const struct record *record)
+static struct slice strange_time(struct request *r, const struct fault *f, const struct batch *b, int32_t index,
+				 const struct record *record)
 {
 	int64_t time = b->base_timestamp + record->timestamp_delta;
 
