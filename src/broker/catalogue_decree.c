@@ -8,6 +8,7 @@
 
 #include "base/own.h"
 #include "broker/catalogue_parts.h"
+#include "broker/core_mutants.h"
 #include "broker/topic_settings.h"
 
 enum { DECREES_MAX = 1000000, VHOST_NAME_MAX = 255, USER_NAME_MAX = 63 };
@@ -119,7 +120,7 @@ static int follow_policies(struct scene *s, struct vhost *v)
 	int r = rules_read(s->c, v);
 
 	RADIX_EACH(struct entry, e, &s->c->by_id) {
-		if (r < 0 || entry_vhost(e) != v || !e->channel.queue || rules_hold(e))
+		if (r < 0 || MUTANT_policies_come_late || entry_vhost(e) != v || !e->channel.queue || rules_hold(e))
 			continue;
 		r = set_view(s->c, e, &(struct queue_view){
 			.spec = e->channel.queue->spec, .owner = e->channel.queue->owner, .epoch = e->channel.queue->epoch,
@@ -183,7 +184,7 @@ int do_revoke(struct scene *s)
 
 	if (name.kind == DECREE_VHOST)
 		delete_vhost(s);
-	if (name.kind == DECREE_USER)
+	if (name.kind == DECREE_USER && !MUTANT_permissions_outlive_users)
 		revoke_all(s->c, SLICE_NULL, name.name);
 	if (name.kind == DECREE_USER || name.kind == DECREE_VHOST)
 		connections_revoked(s->b, name.kind == DECREE_VHOST ? name.vhost : SLICE_NULL, name.name);

@@ -29,6 +29,46 @@ static bool same_bytes(struct world *w)
 	return same;
 }
 
+/* A policy that holds for one name, or is taken back: its length is its priority. */
+static void change_policy(struct cmd_change *c, struct rng *rng, const char *name)
+{
+	static const char *const policies[] = { "p", "q", "r" };
+	static const char *const numbers[] = { "1", "2", "3", "4" };
+	const char *number = numbers[rng_below(rng, 4)];
+
+	c->change = rng_below(rng, 3) ? CHANGE_DECREE : CHANGE_REVOKE;
+	c->type = SLICE("policy");
+	c->name = slice_cstr(policies[rng_below(rng, 3)]);
+	c->extra = SLICE("");
+	if (c->change == CHANGE_REVOKE)
+		return;
+	c->settings = cmd_alloc(&c->head, 3 * sizeof *c->settings);
+	c->nsettings = 3;
+	c->settings[0] = (struct setting){ SLICE("pattern"), slice_cstr(name) };
+	c->settings[1] = (struct setting){ SLICE("priority"), slice_cstr(number) };
+	c->settings[2] = (struct setting){ SLICE("+max-length"), slice_cstr(number) };
+}
+
+/* Every queue is as long as the highest policy of its name says, on every shard. */
+static bool policies_hold(struct world *w)
+{
+	const struct decree *d;
+
+	for (unsigned s = 0; s < w->shards; s++)
+		for (unsigned n = 0; n < NAMES; n++) {
+			const struct catalogue *c = w->b[s]->catalogue;
+			const struct channel *ch = catalogue_channel(c, SLICE("/"), slice_cstr(names[n]));
+			int64_t most = -1;
+
+			for (uint32_t at = 0; (d = decrees_next(catalogue_decrees(c), DECREE_POLICY, &at));)
+				if (slice_is(decree_field(d, "pattern"), names[n]) && decree_number(d, "priority", 0) > most)
+					most = decree_number(d, "priority", 0);
+			if (ch && ch->queue && ch->queue->spec->policy.max_length != most)
+				return false;
+		}
+	return true;
+}
+
 static void change_something(struct world *w, struct rng *rng, struct belief *beliefs)
 {
 	unsigned n = (unsigned)rng_below(rng, NAMES);
@@ -37,7 +77,7 @@ static void change_something(struct world *w, struct rng *rng, struct belief *be
 	c->head.tag = n;
 	c->vhost = SLICE("/");
 	c->name = slice_cstr(names[n]);
-	switch (rng_below(rng, 4)) {
+	switch (rng_below(rng, 5)) {
 	case 0:
 	case 1:
 		c->change = CHANGE_CREATE_QUEUE;
@@ -55,6 +95,9 @@ static void change_something(struct world *w, struct rng *rng, struct belief *be
 		c->name = SLICE("amq.direct");
 		c->destination = slice_cstr(names[n]);
 		c->key = slice_cstr(names[rng_below(rng, NAMES)]);
+		break;
+	case 4:
+		change_policy(c, rng, names[n]);
 		break;
 	}
 	beliefs[n].pending++;
@@ -84,7 +127,7 @@ static bool take_answers(struct world *w, struct belief *beliefs)
 			belief->exists = true;
 		else if (a->error == 0 && c->change == CHANGE_DELETE_QUEUE)
 			belief->exists = false;
-		else if (a->error && a->error != -ERR_NO_SUCH_CHANNEL && a->error != -ERR_EXISTS)
+		else if (a->error && a->error != -ERR_NO_SUCH_CHANNEL && a->error != -ERR_EXISTS && a->error != -ERR_NO_SUCH_DECREE)
 			return false;
 		if (!belief->pending && !is_everywhere(w, names[a->tag], belief->exists))
 			return false;
@@ -124,14 +167,14 @@ TEST(a_change_that_was_answered_is_on_every_shard_whatever_happens)
 			if (rng_below(&rng, 4) == 0) {
 				world_run(&w);
 				CHECK(take_answers(&w, beliefs));
-				CHECK(same_bytes(&w));
+				CHECK(same_bytes(&w) && policies_hold(&w));
 				CHECK(beliefs_hold(&w, beliefs));
 				world_stop(&w);
 				CHECK(world_start(&w) == 0);
 			} else {
 				world_crash(&w, CRASH_POWER);
 			}
-			CHECK(same_bytes(&w));
+			CHECK(same_bytes(&w) && policies_hold(&w));
 			CHECK(beliefs_hold(&w, beliefs));
 		}
 		world_close(&w);

@@ -56,6 +56,12 @@
 #ifndef MUTANT_trust_any_death
 #define MUTANT_trust_any_death 0                /* who writes a header "hawser-death" decides where a message has died */
 #endif
+#ifndef MUTANT_policies_come_late
+#define MUTANT_policies_come_late 0             /* a policy holds for queues that are made after it, and no others */
+#endif
+#ifndef MUTANT_permissions_outlive_users
+#define MUTANT_permissions_outlive_users 0      /* whoever is made a user of that name again may what the first one might */
+#endif
 #ifndef MUTANT_no_retention
 #define MUTANT_no_retention 0                   /* old records stay for ever */
 #endif
