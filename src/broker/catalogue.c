@@ -179,7 +179,7 @@ static bool policy_is(const struct queue_policy *a, const struct queue_policy *b
 static struct queue_view *view_copy(struct catalogue *c, struct entry *e, const struct queue_view *like)
 {
 	struct queue_view *v = calloc(1, like->owner ? sizeof(struct owned_view) : sizeof *v);
-	struct queue_policy declared = like->spec->declared ? *like->spec->declared : like->spec->policy;
+	struct queue_policy declared = spec_declared(like->spec);
 	struct queue_spec held = *like->spec;
 
 	held.policy = declared;

@@ -76,6 +76,7 @@ void record_from_change(const struct cmd_change *c, struct catalogue_record *ret
 	bool describes = c->queue && (c->change == CHANGE_CREATE_CHANNEL || c->change == CHANGE_CREATE_QUEUE ||
 				      c->change == CHANGE_ALTER_QUEUE);
 
+	assert(!describes || !c->queue->declared);      /* that is the catalogue's, and of another shard's memory */
 	if (describes)
 		view_encode(c->queue, scratch);
 	*ret = (struct catalogue_record){

@@ -178,6 +178,12 @@ struct queue_spec {
 					   -2: at the beginning; -3: at the last message */
 };
 
+/* As it was declared: what whoever alters a queue begins with. */
+static inline struct queue_policy spec_declared(const struct queue_spec *s)
+{
+	return s->declared ? *s->declared : s->policy;
+}
+
 struct cmd_change {
 	struct cmd head;
 	enum change_kind change;

@@ -72,6 +72,8 @@ static const struct command {
 	{ "listeners", "", 0, 0, rabbit_listeners },
 	{ "version", "", 0, 0, rabbit_version },
 	{ "server_version", "", 0, 0, rabbit_version },
+	{ "list_channels", "", 0, RABBIT_WORDS, rabbit_refused },
+	{ "list_consumers", "", 0, RABBIT_WORDS, rabbit_refused },
 	{ "eval", "", 0, RABBIT_WORDS, rabbit_refused },
 	{ "stop_app", "", 0, 0, rabbit_refused },
 	{ "start_app", "", 0, 0, rabbit_refused },

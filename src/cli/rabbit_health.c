@@ -280,5 +280,5 @@ int rabbit_version(const struct rabbit *r)
 
 int rabbit_refused(const struct rabbit *r)
 {
-	return rabbit_error(CODE_USAGE, "%s is not supported: this is Hawser, which has no Erlang and is one program", r->command);
+	return rabbit_error(CODE_USAGE, "%s is not supported by Hawser", r->command);
 }

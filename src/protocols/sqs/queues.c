@@ -118,10 +118,12 @@ struct cmd_change *queue_alter_begin(struct sqs *s, const struct channel *ch)
 	c->vhost = SLICE("/");
 	c->name = cmd_copy(&c->head, ch->name);
 	*c->queue = *now;
+	c->queue->policy = spec_declared(now);
+	c->queue->declared = NULL;
 	c->queue->arguments = cmd_copy(&c->head, now->arguments);
-	c->queue->policy.dead_channel = cmd_copy(&c->head, now->policy.dead_channel);
-	c->queue->policy.dead_exchange = cmd_copy(&c->head, now->policy.dead_exchange);
-	c->queue->policy.dead_key = cmd_copy(&c->head, now->policy.dead_key);
+	c->queue->policy.dead_channel = cmd_copy(&c->head, c->queue->policy.dead_channel);
+	c->queue->policy.dead_exchange = cmd_copy(&c->head, c->queue->policy.dead_exchange);
+	c->queue->policy.dead_key = cmd_copy(&c->head, c->queue->policy.dead_key);
 	c->queue->settings = cmd_alloc(&c->head, (now->nsettings + 1) * sizeof *c->queue->settings);
 	c->queue->nsettings = 0;
 	for (uint32_t i = 0; c->queue->settings && i < now->nsettings; i++)

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 
+import boto3
 import pika
 import pytest
 
@@ -190,6 +191,25 @@ def test_definitions_go_out_and_come_back(shell, broker, tmp_path):
     shell.ctl("import_definitions", file)
     status, _, error = shell.ctl("import_definitions", stdin='{"policies":[{"vhost":"/","name":"p","pattern":".","definition":{"x":1}}]}')
     assert status == 69 and "not recognised" in error
+
+
+def test_a_policy_holds_for_queues_of_SQS_and_leaves_their_attributes_alone(shell, broker):
+    sqs = boto3.client("sqs", endpoint_url="http://" + broker.sqs)
+    url = sqs.create_queue(QueueName="limited", Attributes={"VisibilityTimeout": "7"})["QueueUrl"]
+    shell.done("set_policy", "short", "^limited$", '{"max-length":2}')
+
+    def sent(count):
+        for _ in range(count):
+            sqs.send_message(QueueUrl=url, MessageBody="m")
+        got = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        return got["ApproximateNumberOfMessages"], got["VisibilityTimeout"]
+
+    assert sent(4) == ("2", "7")
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "9"})
+    assert sent(4) == ("2", "9")
+    shell.done("clear_policy", "short")
+    assert sent(4) == ("6", "9")
+    sqs.delete_queue(QueueUrl=url)
 
 
 # What RabbitMQ itself exported, hash and all.
