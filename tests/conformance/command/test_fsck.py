@@ -120,13 +120,13 @@ def test_what_is_no_data_directory_is_refused(tmp_path):
 # -- damage that a broker lives with ------------------------------------------------------------------------------
 
 def spoil(data, text):
-    """Flip a bit of what a client wrote, wherever the journal has it."""
+    """Flip a bit of what a client wrote, wherever the journal has it.  Returns the file and the place."""
     for path in glob.glob(os.path.join(data, "shard-0", "journal", "*.jnl")):
         with open(path, "rb") as f:
             at = f.read().find(text)
         if at >= 0:
             flip(path, at)
-            return
+            return path, at
     raise AssertionError("%s is not in the journal" % text)
 
 
@@ -177,8 +177,8 @@ def test_a_damaged_batch_in_the_journal_keeps_only_itself_from_being_served(tmp_
     broker.close()
 
 
-def test_damaged_state_stops_the_start_and_says_where(tmp_path):
-    broker = Broker(data=str(tmp_path / "data"))
+def two_queues(broker):
+    """Killed after they were answered, the first one damaged in the journal.  Returns the file and the place."""
     broker.start()
     connection = http.client.HTTPConnection(broker.sqs, timeout=20)
     for name in ("queue-of-this-name", "another"):
@@ -186,10 +186,32 @@ def test_damaged_state_stops_the_start_and_says_where(tmp_path):
                            {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.CreateQueue"})
         assert connection.getresponse().read()
     broker.kill9()
-    spoil(broker.data, b"queue-of-this-name")
+    return spoil(broker.data, b"queue-of-this-name")
+
+
+def test_damaged_state_is_taken_from_the_next_commit(tmp_path):
+    broker = Broker(data=str(tmp_path / "data"))
+    two_queues(broker)
+    code, said = fsck(broker.data)
+    assert code == 4 and "the checksum of the broker's state does not match" in said, said
+    assert "the next start puts it right" in said, said
+    broker.start()
+    connection = http.client.HTTPConnection(broker.sqs, timeout=20)
+    connection.request("POST", "/", "{}", {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.ListQueues"})
+    answer = connection.getresponse().read().decode()
+    assert "queue-of-this-name" in answer and "another" in answer, answer
+    assert broker.stop() == 0
+    assert fsck(broker.data)[0] == 0
+    broker.close()
+
+
+def test_state_that_is_damaged_twice_stops_the_start_and_says_where(tmp_path):
+    broker = Broker(data=str(tmp_path / "data"))
+    path, at = two_queues(broker)
+    flip(path, (at // 4096 + 2) * 4096 - 1)         # the end of the next commit, where it says the same again
     with pytest.raises(BrokerFailed) as refused:
         broker.start()
-    assert re.search(r"shard-0: journal/\w+\.jnl offset \d+: the state of the broker is damaged.*hawser fsck",
+    assert re.search(r"shard-0: journal/\w+\.jnl offset \d+: the checksum of the broker's state does not match, .*hawser fsck",
                      str(refused.value)), refused.value
     code, said = fsck(broker.data)
     assert code == 4 and "the checksum of the broker's state does not match" in said, said
