@@ -359,6 +359,7 @@ void journal_advance(struct log *log, const struct commit *c);
 int journal_add_live(struct journal *j, struct jfile *f);
 int journal_add_spare(struct journal *j, struct jfile *f);
 int journal_make_room_now(struct log *log, struct why *why);     /* for one block at the head */
+int journal_begin_file_now(struct log *log, struct why *why);    /* the head goes on in another one */
 uint32_t journal_echo(const struct journal *j);                  /* bytes of the echo that the next commit carries; 0: none */
 /* What the commit before the head has said, which is in j->said: the next one says it again. */
 void journal_remember(struct journal *j);

@@ -349,16 +349,21 @@ int journal_create_first(struct log *log, struct why *why)
 	return r;
 }
 
-int journal_make_room_now(struct log *log, struct why *why)
+int journal_begin_file_now(struct log *log, struct why *why)
 {
 	struct journal *j = &log->journal;
 	int r = 0;
 
-	if (journal_active(j)->size - j->head.at >= BLOCK)
-		return 0;
 	if (!j->next || !j->next_ready)
 		r = prepare_now(log, 2 * BLOCK, why);
 	return r ? r : journal_enter_next(log);
+}
+
+int journal_make_room_now(struct log *log, struct why *why)
+{
+	const struct journal *j = &log->journal;
+
+	return journal_active(j)->size - j->head.at >= BLOCK ? 0 : journal_begin_file_now(log, why);
 }
 
 /* ---- the chain ---- */

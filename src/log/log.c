@@ -365,8 +365,10 @@ int log_apply(struct log *log, struct item *item, struct jfile *f, uint64_t seq,
 	r = advance_slots(log, item, why);
 	if (!r && item->entry.kind == LOG_BATCH)
 		r = advance_targets(log, item, why);
-	if (!r && item->entry.kind == LOG_BATCH && !(item->lost && MUTANT_forget_lost))
+	if (!r && item->entry.kind == LOG_BATCH && !(item->lost && (log->options.drop || MUTANT_forget_lost)))
 		r = log_index(log, item, f, seq, payload_at);
+	if (item->lost && item->entry.kind == LOG_STATE)
+		return r;
 	if (item->lost) {
 		buf_unref(item->entry.payload.buf);
 		item->entry.payload = (struct view){ 0 };

@@ -111,6 +111,11 @@ struct log_options {
 	uint32_t partition_segment_bytes;       /* size at which a partition's segment is closed; 0: 1 GiB */
 	uint32_t bulk_bytes;            /* half of that waiting for one partition goes straight to its segment; 0: 256 KiB */
 	uint32_t sweep_bytes;           /* what a step of a sweep reads; 0: 4 MiB */
+	/*
+	 * What is damaged in the journal and cannot be put right is left out for good, and told of; NULL: it is refused, or not
+	 * served.  What is left is moved out of the files that it is in by the next log_checkpoint().
+	 */
+	const struct log_drop *drop;
 };
 
 /*
@@ -281,6 +286,12 @@ struct log_problem {
 	const char *cause;
 	int64_t slot, partition;        /* that it concerns; -1: not known, or none */
 	int64_t first, last;            /* offsets of the partition; -1 */
+};
+
+/* How whoever gives damage up is told of each thing that is gone. */
+struct log_drop {
+	void *ctx;
+	void (*dropped)(void *ctx, const struct log_problem *problem);
 };
 
 struct log_check {

@@ -489,6 +489,8 @@ static uint64_t choose_through(const struct log *log)
 	const struct journal *j = &log->journal;
 	uint64_t bytes = journal_bytes(j), through = 0;
 
+	if (log->options.drop && log->checkpoint_wanted)
+		return log->applied.generation - 1;
 	if (bytes <= journal_limit(log) || bytes < log->pass_above)
 		return 0;
 	for (uint32_t i = 0; i + 1 < j->nlive && bytes > journal_limit(log) / 2; i++) {

@@ -121,7 +121,7 @@ static bool is_last_word(const struct recovery *r, const struct jfile *f, const 
 	       c->durable + 1 == r->place.seq && f == r->files[r->nfiles - 1];
 }
 
-static int scan(struct recovery *r, const struct jfile *f, uint64_t at)
+static int scan(struct recovery *r, struct jfile *f, uint64_t at)
 {
 	struct commit c;
 	int error = 0;
@@ -135,6 +135,7 @@ static int scan(struct recovery *r, const struct jfile *f, uint64_t at)
 		r->after.same |= c.seq == r->after.seq && c.prev == r->after.prev;
 		r->after.other |= c.seq == r->after.seq && c.prev != r->after.prev;
 		error = heal_note(r, f, at, &c);
+		drop_note(r, f, at, &c);
 	}
 	return error;
 }
@@ -144,7 +145,7 @@ int scan_rest(struct recovery *r, const struct jfile *end, uint64_t at)
 	int error = 0;
 
 	for (uint32_t i = 0; i < r->nfiles && !error; i++) {
-		const struct jfile *f = r->files[i];
+		struct jfile *f = r->files[i];
 
 		if (f == end)
 			error = scan(r, f, at);
@@ -249,7 +250,7 @@ static int step(struct recovery *r, struct jfile *f, uint64_t at, struct why *wh
 	}
 	/* Batches can be gone on without.  So can state that the checkpoint has. */
 	r->damaged = v.cause && v.described && c.seq <= r->proven;
-	if (r->damaged && !(v.state && c.seq >= r->checkpoint.place.apply.seq))
+	if (r->damaged && !(v.state && c.seq >= r->checkpoint.place.apply.seq && !r->giving_up))
 		r->cause = NULL;
 	if (!error && !r->cause && v.notes && !MUTANT_believe_notes)
 		error = verify_notes(r, f, at, &c);
@@ -294,6 +295,19 @@ static int check_place(const struct recovery *r, struct why *why)
 	return fail(why, -ERR_DAMAGED, "journal: commit %" PRIu64 " is not the one that the checkpoint refers to", p->seq - 1);
 }
 
+/* On request: the next commit without the state that is damaged, or what comes behind it. */
+static int give_up(struct recovery *r, struct why *why)
+{
+	int n;
+
+	r->giving_up = true;
+	n = step(r, of_generation(r, r->place.generation), r->place.at, why);
+	if (!n)
+		n = step_over(r, why);
+	r->giving_up = false;
+	return n ? n : drop_missing(r);
+}
+
 /* The chain ends here: it was torn, or what follows is damaged.  1: the next commit is put together again, and applied. */
 static int step_into_damage(struct recovery *r, struct why *why)
 {
@@ -308,6 +322,8 @@ static int step_into_damage(struct recovery *r, struct why *why)
 		return because(why, n, "read the journal");
 	if (n)
 		n = step(r, f, at, why);
+	if (!n && r->log->options.drop)
+		n = give_up(r, why);
 	if (!n)
 		r->cause = cause;
 	return n;
@@ -479,6 +495,9 @@ int recover(struct log *log, struct why *why)
 			if (((struct slot *)e->value)->bulk)
 				((struct slot *)e->value)->bulk->size = BLOCK;
 	log->term = (r.term > log->term ? r.term : log->term) + 1;
+	/* What is left of the files that something was dropped from is to be moved out of them. */
+	if (!error && log->options.drop)
+		error = journal_begin_file_now(log, why);
 	if (!error)
 		error = journal_append_now(log, COMMIT_ENTRIES, why);
 

@@ -5,6 +5,7 @@
  *   recovery_files.c   the journal's files, and their bytes
  *   replay.c           one commit: is it whole, and what it does
  *   heal.c             a damaged commit, put together again from what the next one says of it
+ *   drop.c             what cannot be put together again, and is given up on request
  */
 #ifndef LOG_RECOVERY_H
 #define LOG_RECOVERY_H
@@ -45,8 +46,14 @@ struct recovery {
 	uint64_t proven;                /* commits up to this one were durable once */
 	bool closed;                    /* an orderly end stands at the end */
 	bool damaged;                   /* payloads of the commit at hand are, and it was durable */
+	bool giving_up;                 /* also state, on request */
 	bool scanned;                   /* all headers have been asked what they prove */
 	struct found_echo found;
+	struct {
+		struct jfile *f;        /* NULL: none */
+		uint64_t at;
+		struct commit c;
+	} behind;                       /* the first commit or mark behind the one that is missing */
 	struct {
 		uint64_t seq;           /* of headers that are looked for; 0: none */
 		uint32_t prev;          /* that they should have */
@@ -89,6 +96,16 @@ struct verdict verify(const struct jfile *f, const struct commit *c, const uint8
 struct item *take_item(struct slice *meta);
 /* Hand its entries over; look() has just answered `bytes`. */
 int apply_commit(struct recovery *r, struct jfile *f, uint64_t at, const struct commit *c, const uint8_t *bytes, struct why *why);
+
+/* ---- drop.c: only with log_options.drop ---- */
+/* A payload is given up. */
+void drop_payload(const struct recovery *r, const struct jfile *f, uint64_t at, const struct item *item);
+/* Does the header that was found at `at` come next, behind what is missing?  Then keep it. */
+void drop_note(struct recovery *r, struct jfile *f, uint64_t at, const struct commit *c);
+/* Go on behind the missing commits.  1: done; 0: nothing comes. */
+int drop_missing(struct recovery *r);
+/* Slots and partitions go on where the entry says, whatever was before it. */
+int drop_gaps(struct recovery *r, const struct item *item, struct why *why);
 
 /* ---- heal.c ---- */
 /* Does the header that was found at `at` say again what the missing commit has said?  Then keep it. */

@@ -84,8 +84,13 @@ struct verdict verify(const struct jfile *f, const struct commit *c, const uint8
  * A payload of a commit that was durable is damaged.  That of a batch: whoever reads it will be told; all that its
  * description says goes on.  Without the broker's state nothing can go on: nobody knows what it was about.
  */
-static int lose(const struct recovery *r, struct item *item, bool apply, struct why *why)
+static int lose(const struct recovery *r, struct item *item, const struct jfile *f, uint64_t payload_at, bool apply, struct why *why)
 {
+	item->lost = r->log->options.drop && (item->counted || item->entry.kind == LOG_STATE);
+	if (item->lost && (apply || item->counted))
+		drop_payload(r, f, payload_at, item);
+	if (item->lost)
+		return 0;
 	if (item->entry.kind == LOG_STATE)
 		return apply ? fail(why, -ERR_DAMAGED, "the state of the broker is damaged, and cannot be gone on without (see "
 				    "hawser fsck)") : 0;
@@ -134,16 +139,18 @@ static int use_item(struct recovery *r, struct jfile *f, const struct commit *c,
 			log->since_checkpoint += item->info.size / NOTED_WEIGHT;
 		error = fetch_noted(r, item, why);
 	} else if (r->damaged && !payload_is_whole(f, item, view_slice(item->entry.payload).p)) {
-		error = lose(r, item, apply, why);
+		error = lose(r, item, f, payload_at, apply, why);
 	}
 	if (!error && item->entry.kind == LOG_BATCH && !item->lost &&
 	    !batch_info(view_slice(item->entry.payload), &item->info))
 		return fail(why, -ERR_DAMAGED, "entry %" PRIu64 ": not a record batch", log->last_entry + 1);
 	if (error)
 		return error;
+	if (apply && log->options.drop)
+		error = drop_gaps(r, item, why);
 	if (apply)
-		return log_apply(log, item, f, c->seq, payload_at, why);
-	return item->entry.kind == LOG_BATCH ? log_index(log, item, f, c->seq, payload_at) : 0;
+		return error ? error : log_apply(log, item, f, c->seq, payload_at, why);
+	return item->entry.kind == LOG_BATCH && !(item->lost && log->options.drop) ? log_index(log, item, f, c->seq, payload_at) : 0;
 }
 
 int apply_commit(struct recovery *r, struct jfile *f, uint64_t at, const struct commit *c, const uint8_t *bytes, struct why *why)
