@@ -194,7 +194,7 @@ void amqp_consume(struct amqp *a, const char *queue, uint16_t prefetch)
 	at = amqp_method(&a->out, 1, ID(60, 20));
 	out_u16(&a->out, 0);
 	amqp_short(&a->out, queue);
-	amqp_short(&a->out, "load");
+	amqp_short(&a->out, "");          /* the broker names it */
 	out_u8(&a->out, 0);
 	out_u32(&a->out, 0);
 	amqp_finish(&a->out, at);
