@@ -516,6 +516,67 @@ def dead_letters(port, log):
     p.rpc(1, spec.Queue.Delete("dl")); p.rpc(1, spec.Queue.Delete("dl2"))
 
 
+@scenario
+def streams(port, log):
+    p = Peer(port, log).open()
+    stream = {"x-queue-type": "stream"}
+
+    def again(close):
+        """A hard error: the connection is gone."""
+        nonlocal p
+        if close:
+            p = Peer(port, []).open()
+            p.log = log
+        else:
+            p.close_ok(1)
+    p.send(1, spec.Queue.Delete("ds")); p.next()
+    p.rpc(1, declare("ds", durable=True, arguments=stream))
+    for wrong in ({"durable": False}, {"durable": True, "exclusive": True}, {"durable": True, "auto_delete": True}):
+        p.rpc(1, declare("ds2", arguments=stream, **wrong)); again(False)
+    for name, value in (("x-max-age", "7"), ("x-max-age", 7), ("x-max-length", 5), ("x-message-ttl", 5), ("x-max-length-bytes", -1),
+                        ("x-initial-cluster-size", 0), ("x-queue-leader-locator", "nowhere"), ("x-expires", 5), ("x-overflow", "drop-head"),
+                        ("x-stream-max-segment-size-bytes", 3000000001), ("x-single-active-consumer", True), ("x-delivery-limit", 1)):
+        p.rpc(1, declare("ds2", durable=True, arguments=dict(stream, **{name: value}))); again(False)
+    p.rpc(1, declare("ds", durable=True, arguments=dict(stream, **{"x-max-age": "1D"}))); again(False)
+    for method in (spec.Queue.Purge("ds"), spec.Basic.Get("ds")):
+        p.rpc(1, method); again(True)
+    p.rpc(1, spec.Basic.Consume("ds", consumer_tag="t")); again(False)
+    p.rpc(1, spec.Confirm.Select())
+    for n in range(4):
+        p.publish(1, "", "ds", b"%d" % n, headers={"k": n}); p.read()
+    p.rpc(1, spec.Basic.Qos(prefetch_count=2))
+    p.rpc(1, spec.Basic.Consume("ds", consumer_tag="t", arguments={"x-stream-offset": 1}), 1 + 2 * 3)
+    p.rest()
+    p.send(1, spec.Basic.Ack(1)); p.read(3); p.rest()
+    p.rpc(1, spec.Basic.Cancel("t"))
+    p.rpc(1, spec.Queue.Delete("ds", if_unused=True))
+
+
+@scenario
+def exchange_types(port, log):
+    p = Peer(port, log).open()
+    p.rpc(1, declare("de", durable=False))
+    for kind, arguments in (("x-consistent-hash", {"hash-header": "a", "hash-property": "message_id"}), ("x-consistent-hash", {"hash-property": "b"}),
+                            ("x-recent-history", {"x-recent-history-length": 0}), ("x-recent-history", {"x-recent-history-length": "a"})):
+        p.rpc(1, spec.Exchange.Declare(exchange="dex", type=kind, arguments=arguments)); p.close_ok(1)
+    p.rpc(1, spec.Exchange.Declare(exchange="dex", type="x-consistent-hash"))
+    for key in ("", "a", "0", "-1", "1.5"):
+        p.rpc(1, spec.Queue.Bind("de", "dex", key)); p.close_ok(1)
+    p.rpc(1, spec.Queue.Bind("de", "dex", "3"))
+    p.publish(1, "dex", "k", b"hashed", mandatory=True); p.rest()
+    p.rpc(1, spec.Basic.Get("de", no_ack=True), 3)
+    p.rpc(1, spec.Exchange.Delete("dex"))
+    for kind in ("x-random", "x-modulus-hash", "x-recent-history"):
+        p.rpc(1, spec.Exchange.Declare(exchange="dex", type=kind))
+        p.publish(1, "dex", "k", b"before", mandatory=True); p.rest()
+        p.rpc(1, spec.Queue.Bind("de", "dex", "k")); time.sleep(0.3)
+        p.publish(1, "dex", "k", b"after", mandatory=True); p.rest()
+        for _ in range(3):
+            p.rpc(1, spec.Basic.Get("de", no_ack=True)); p.rest(0.2)
+        p.rpc(1, spec.Exchange.Delete("dex"))
+    p.rpc(1, spec.Queue.Delete("de"))
+
+
 # What we answer otherwise on purpose (a pattern of our line), and why: docs/manual/amqp.md says it to users.
 INTENDED = {
     r"protocol header 1\.9\.1": "RabbitMQ 4 answers foreign headers with AMQP 1.0's",
@@ -525,6 +586,8 @@ INTENDED = {
     r"<- closed": "we close when both sides have said close-ok, RabbitMQ waits for the client",
     r"reply_code=406.*unknown exchange type": "as RabbitMQ 4: the connection survives",
     r"reply_code=406.*not supported yet": "an argument that the engine does not have is refused",
+    r"consumer prefetch count is not set for stream": "the text of RabbitMQ 4",
+    r"invalid arg 'x-queue-leader-locator' for queue .*invalid_queue_locator_arg": "classic queues have it in RabbitMQ 4",
     r"x-queue-master-locator": "RabbitMQ crashes",
     r"DeclareOk.*queue='dq2'": "... on a locator that it does not know",
     r"x-delivery-limit.*expected integer": "RabbitMQ accepts any type",
