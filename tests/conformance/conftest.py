@@ -16,7 +16,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 import uuid
 
@@ -25,6 +24,7 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
 
 from broker import Broker  # noqa: E402
+from peer import Peer      # noqa: E402
 
 os.environ.update(AWS_DEFAULT_REGION="us-east-1", AWS_ACCESS_KEY_ID="local", AWS_SECRET_ACCESS_KEY="local",
                   AWS_EC2_METADATA_DISABLED="true")
@@ -35,28 +35,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(60))
-
-
-class Peer:
-    """A server that somebody else started."""
-
-    def __init__(self):
-        self.name = os.environ["HAWSER_TEST_PEER"]
-        self.kafka = os.environ.get("HAWSER_TEST_KAFKA")
-        self.amqp = os.environ.get("HAWSER_TEST_AMQP")
-        self.sqs = os.environ.get("HAWSER_TEST_SQS")
-
-    def restart(self, kill=False):
-        command = os.environ.get("HAWSER_TEST_RESTART")
-        if not command:
-            pytest.skip("no way to restart the peer")
-        subprocess.run(command, shell=True, check=True, timeout=120)
-
-    def running(self):
-        return True
-
-    def tail(self):
-        return ""
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from broker import Broker, wait_until
 from census import Census
 from clients import COMMANDS
 from driver import Driver, Refused
+from peer import Peer
 
 CHAPTER = "Kafka, every client"
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -27,7 +28,6 @@ TOPIC_ALREADY_EXISTS, UNKNOWN_TOPIC, INVALID_CONFIG, TOO_LARGE, INVALID_RECORD =
 def _server():
     """A broker that sends its clients through the census."""
     if "HAWSER_TEST_PEER" in os.environ:
-        from conftest import Peer
         yield Peer()
         return
     broker = Broker()
