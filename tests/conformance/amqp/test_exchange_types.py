@@ -67,13 +67,12 @@ def test_a_delayed_message_comes_when_its_time_has_come(amqp, declare, bound):
     later = declare("x-delayed-message", {"x-delayed-type": "direct"})
     queue, other = bound(later, "k"), bound(later, "other")
     started = time.time()
-    publish(amqp, later, [b"late"], x_delay=1500)
+    publish(amqp, later, [b"late"], x_delay=3000)
     publish(amqp, later, [b"soon"], x_delay=500)
     publish(amqp, later, [b"now"])
-    assert drain(amqp, queue) == [b"now"]
     got = []
-    wait_until(lambda: got.extend(drain(amqp, queue)) or len(got) == 2, "both")
-    assert got == [b"soon", b"late"] and time.time() - started >= 1.5
+    wait_until(lambda: got.extend(drain(amqp, queue)) or len(got) == 3, "all three", 20)
+    assert set(got) == {b"now", b"soon", b"late"} and got[-1] == b"late" and time.time() - started >= 3
     assert count(amqp, other) == 0
 
 
@@ -92,7 +91,6 @@ def test_delayed_messages_survive_a_kill(amqp, declare, bound):
     queue = bound(later)
     publish(amqp, later, [b"%d" % n for n in range(20)], x_delay=2000)
     amqp.restart(kill=True)
-    assert count(amqp, queue) in (0, 20)        # a slow machine may be late already
     wait_until(lambda: count(amqp, queue) == 20, "all of them", 20)
     assert sorted(drain(amqp, queue)) == sorted(b"%d" % n for n in range(20))
 
