@@ -468,6 +468,8 @@ static void admin_close(struct session *s, bool stopping)
 		admin_fail(a, -ERR_STOPPING, "the broker is stopping");
 		answer_request(a);
 	}
+	if (a->request.busy && a->request.release)
+		a->request.release(a);
 	arena_free(&a->request.arena);
 	http_free(&a->http);
 	free(a);

@@ -601,6 +601,8 @@ TEST(what_is_decreed_goes_to_shard_0)
 	c = (struct cmd_change *)CONTAINER(struct cmd, link, f->asked.next);
 	CHECK(!list_empty(&f->asked) && c->change == CHANGE_DECREE && slice_is(c->type, "user") && slice_is(c->name, "bob"));
 	CHECK(c->nsettings == 3 && c->settings[0].value.n == 36 && slice_is(c->settings[2].value, "management,monitoring"));
+	list_remove(&c->head.link);
+	cmd_free(&c->head);
 	end(f);
 }
 

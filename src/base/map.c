@@ -47,7 +47,7 @@ static bool same_key(const struct map_entry *e, uint32_t hash, struct slice key,
 		return false;
 	if (numeric)
 		return e->number == number;
-	return e->key_size == key.n && memcmp(e->key, key.p, key.n) == 0;
+	return slice_eq(map_key(e), key);
 }
 
 /* The index cell that refers to the key, or NULL. */
