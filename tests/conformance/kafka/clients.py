@@ -1,4 +1,4 @@
-# clients.py - the client libraries that test_every_client.py speaks to: how the driver of each is started.
+# clients.py - the client libraries that test_kafka_clients.py speaks to: how the driver of each is started.
 #
 # Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
 import os

@@ -1,5 +1,5 @@
 # Kafka through confluent-kafka, that is librdkafka: the client under most
-# languages, where it says more than the driver (test_every_client.py) does.
+# languages, where it says more than the driver (test_kafka_clients.py) does.
 #
 # Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
 import time

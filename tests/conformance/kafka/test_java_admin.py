@@ -1,4 +1,4 @@
-# Apache's own Java client, where it says more than the drivers do (test_every_client.py): its Admin.
+# Apache's own Java client, where it says more than the drivers do (test_kafka_clients.py): its Admin.
 #
 # Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
 import os

@@ -1,4 +1,4 @@
-# Kafka through kafka-python, where it says more than the driver (test_every_client.py) does.
+# Kafka through kafka-python, where it says more than the driver (test_kafka_clients.py) does.
 #
 # kafka-python 2.0.2 knows no idempotence, no describe cluster and no headers in
 # some calls; what a library cannot say is skipped, and is a dash in the table.
