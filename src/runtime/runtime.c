@@ -128,7 +128,8 @@ int runtime_start(const struct runtime_options *o, struct runtime **ret, struct 
 	if (!rt)
 		return fail(why, -ERR_NO_MEMORY, "out of memory");
 	rt->options = *o;
-	rt->lock = rt->inner = -1;
+	rt->lock = -1;
+	atomic_init(&rt->inner, -1);
 	pthread_mutex_init(&rt->stats_lock, NULL);
 	clock_start(&rt->clock);
 

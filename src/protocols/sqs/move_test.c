@@ -97,14 +97,14 @@ TEST(a_move_has_a_rate_and_can_be_cancelled)
 	CHECK(c && starts(c, ",\"DestinationArn\":\"" ARN("other") "\",\"MaxNumberOfMessagesPerSecond\":1"));
 	world_wait(w, 100);
 #define MORE "\"DestinationArn\":\"" ARN("other") "\",\"MaxNumberOfMessagesPerSecond\":1,"
-	CHECK(lists(c, LISTED("RUNNING", MORE, "1", "3") + 1) && running(c, handle));
+	CHECK(lists(c, &LISTED("RUNNING", MORE, "1", "3")[1]) && running(c, handle));
 	CHECK(!starts(c, ""));
 	world_wait(w, 1000);
-	CHECK(lists(c, LISTED("RUNNING", MORE, "2", "3") + 1));
+	CHECK(lists(c, &LISTED("RUNNING", MORE, "2", "3")[1]));
 	snprintf(body, sizeof body, "{\"TaskHandle\":\"%s\"}", handle);
 	CHECK(json(c, "CancelMessageMoveTask", body, "200 {\"ApproximateNumberOfMessagesMoved\":2}"));
 	world_wait(w, 5000);
-	CHECK(lists(c, LISTED("CANCELLED", MORE, "2", "3") + 1));
+	CHECK(lists(c, &LISTED("CANCELLED", MORE, "2", "3")[1]));
 	CHECK(json(c, "CancelMessageMoveTask", body,
 		   "404 {\"__type\":\"com.amazonaws.sqs#ResourceNotFoundException\",\"message\":\"Task does not exist.\"}"));
 	CHECK(json(c, "ReceiveMessage", "{\"QueueUrl\":\"dead\"}", MESSAGE) && json(c, "ReceiveMessage", "{\"QueueUrl\":\"dead\"}"
