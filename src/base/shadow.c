@@ -259,6 +259,10 @@ static int shadow_rename(struct disk *d, const char *from, const char *to)
 	a->there = false;
 	a->data = NULL;
 	a->size = 0;
+	/* Who has it open has it open under its new name. */
+	for (int i = 0; i < s->nhandles; i++)
+		if (!strcmp(s->handles[i].path, from))
+			snprintf(s->handles[i].path, sizeof s->handles[i].path, "%s", to);
 	return 0;
 }
 

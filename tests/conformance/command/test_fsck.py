@@ -216,4 +216,15 @@ def test_state_that_is_damaged_twice_stops_the_start_and_says_where(tmp_path):
     code, said = fsck(broker.data)
     assert code == 4 and "the checksum of the broker's state does not match" in said, said
     assert "a broker does not start on it" in said, said
+    # Given up on request: it is told, a copy is kept, and the rest is there.
+    code, said = fsck("--drop-damaged", broker.data)
+    assert code == 1 and "a record of the broker's state is dropped" in said, said
+    assert glob.glob(os.path.join(broker.data, "dropped-*", "*.jnl")), said
+    assert fsck(broker.data)[0] == 0
+    broker.start()
+    connection = http.client.HTTPConnection(broker.sqs, timeout=20)
+    connection.request("POST", "/", "{}", {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.ListQueues"})
+    answer = connection.getresponse().read().decode()
+    assert "another" in answer and "queue-of-this-name" not in answer, answer
+    assert broker.stop() == 0
     broker.close()
