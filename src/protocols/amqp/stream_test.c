@@ -43,16 +43,15 @@ static void ack(struct client *c, uint64_t tag)
 	say(c, 1, &basic_ack_msg, &(struct basic_ack){ .delivery_tag = tag });
 }
 
-static struct world *with_stream(uint16_t shards, struct client **ret)
+static struct client *with_stream(struct world *w)
 {
-	struct world *w = world_new(shards);
-	struct client *c = *ret = client_open(w);
+	struct client *c = client_open(w);
 
 	declare_stream(c, "s");
 	publish_text(c, 1, "", "s", "a");
 	publish_text(c, 1, "", "s", "b");
 	publish_text(c, 1, "", "s", "c");
-	return w;
+	return c;
 }
 
 /* The bodies that came, without the rest. */
@@ -70,8 +69,8 @@ static bool bodies(struct client *c, const char *expected)
 
 TEST(a_stream_is_read_from_where_the_consumer_says_and_by_everybody)
 {
-	struct client *c;
-	OWN(world) struct world *w = with_stream(2, &c);
+	OWN(world) struct world *w = world_new(2);
+	struct client *c = with_stream(w);
 	struct client *d = client_open(w);
 
 	prefetch(c, 10);
@@ -88,8 +87,8 @@ TEST(a_stream_is_read_from_where_the_consumer_says_and_by_everybody)
 
 TEST(every_settle_is_room_for_one_more)
 {
-	struct client *c;
-	OWN(world) struct world *w = with_stream(1, &c);
+	OWN(world) struct world *w = world_new(1);
+	struct client *c = with_stream(w);
 
 	prefetch(c, 1);
 	consume_from(c, "s", "t", "first");
@@ -107,8 +106,8 @@ TEST(every_settle_is_room_for_one_more)
 TEST(a_delivery_says_its_offset)
 {
 	OWN(bytes) struct bytes arguments = BYTES_MAX(1000);
-	struct client *c;
-	OWN(world) struct world *w = with_stream(1, &c);
+	OWN(world) struct world *w = world_new(1);
+	struct client *c = with_stream(w);
 
 	prefetch(c, 10);
 	table_put_long(&arguments, SLICE("x-stream-offset"), 2);
@@ -133,8 +132,8 @@ static void publish_filtered(struct client *c, const char *filter, const char *b
 TEST(a_filter_leaves_out_what_has_another_value)
 {
 	OWN(bytes) struct bytes arguments = BYTES_MAX(1000);
-	struct client *c;
-	OWN(world) struct world *w = with_stream(1, &c);
+	OWN(world) struct world *w = world_new(1);
+	struct client *c = with_stream(w);
 
 	publish_filtered(c, "eu", "x");
 	publish_filtered(c, "us", "y");
@@ -150,8 +149,8 @@ TEST(a_filter_leaves_out_what_has_another_value)
 
 TEST(who_leaves_a_stream_hears_no_more_of_it_and_deleting_it_says_so)
 {
-	struct client *c;
-	OWN(world) struct world *w = with_stream(1, &c);
+	OWN(world) struct world *w = world_new(1);
+	struct client *c = with_stream(w);
 	struct client *d = client_open(w);
 
 	prefetch(c, 10);
@@ -169,8 +168,8 @@ TEST(who_leaves_a_stream_hears_no_more_of_it_and_deleting_it_says_so)
 
 TEST(a_slow_client_is_not_given_more_than_it_takes)
 {
-	struct client *c;
-	OWN(world) struct world *w = with_stream(1, &c);
+	OWN(world) struct world *w = world_new(1);
+	struct client *c = with_stream(w);
 
 	prefetch(c, 10);
 	c->unsent = UNSENT_BYTES + 1;
