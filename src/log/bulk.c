@@ -77,7 +77,7 @@ static struct bulk_write *add_write(struct log *log, struct bulk *b, const struc
 	b->log_id = log->id;
 	s->readers++;
 	b->writes[b->nwrites] = (struct bulk_write){
-		.s = s, .at = s->size + (earlier ? earlier->size : 0), .create = !s->created, .file = -1,
+		.s = s, .at = s->size + (earlier ? earlier->size : 0), .create = !s->created, .file = -1, .seq_before = s->last_seq,
 	};
 	return &b->writes[b->nwrites++];
 }
@@ -230,6 +230,9 @@ void bulk_end(struct bulk *b, bool written)
 
 		s->readers--;
 		s->created |= written;
+		/* The commit of this number will be another one, and does not sync it unless it writes to it. */
+		if (!written && !MUTANT_keep_seq)
+			s->last_seq = b->writes[i].seq_before;
 		if (!s->created)
 			list_remove(&s->unsynced);
 		free(b->writes[i].v);

@@ -29,6 +29,7 @@ struct bulk_write {
 	struct iovec *v;                /* what has not: two pieces for each batch, its stamped beginning and the rest */
 	int nv, capacity;
 	bool create;
+	uint64_t seq_before;            /* the commit that wrote to the segment before */
 	int file;                       /* until bulk_close(); -1: it is not open */
 	/* the extent that is being gathered */
 	int64_t last;

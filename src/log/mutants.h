@@ -45,6 +45,9 @@
 #ifndef MUTANT_believe_pages
 #define MUTANT_believe_pages 0          /* what comes back from the index need not be what was folded */
 #endif
+#ifndef MUTANT_sweep_steps_leave_gaps
+#define MUTANT_sweep_steps_leave_gaps 0 /* a step of a sweep does not answer for what lies between it and the one before */
+#endif
 #ifndef MUTANT_sweep_leaves_gaps
 #define MUTANT_sweep_leaves_gaps 0      /* an extent that a sweep wrote does not answer for what the sweep has dropped */
 #endif
@@ -59,6 +62,9 @@
 #endif
 #ifndef MUTANT_note_before_data
 #define MUTANT_note_before_data 0       /* a commit is reported although what it notes in a segment is not synced */
+#endif
+#ifndef MUTANT_keep_seq
+#define MUTANT_keep_seq 0               /* a segment whose part of a commit is given back is taken for one that the next commit syncs */
 #endif
 #ifndef MUTANT_sync_what_is_left
 #define MUTANT_sync_what_is_left 0      /* a commit does not sync the segments that were written ahead of it */

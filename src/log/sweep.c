@@ -271,6 +271,15 @@ static void sweep_came_back(struct disk_op *op)
 
 /* ---- the next step ---- */
 
+/*
+ * Where a step whose first piece begins at `base` begins to answer: where the one before it ended, though no batch may be
+ * left there.  One that nobody wanted may still be in the journal and come back at a start, between what was swept.
+ */
+static int64_t answers_from(const struct sweep *s, int64_t base)
+{
+	return s->client->rewrite && s->next < base && !MUTANT_sweep_steps_leave_gaps ? s->next : base;
+}
+
 /* One more piece, if it is all before the end; false: it is not, or there is no memory (s->error). */
 static bool add_piece(struct sweep *s, const struct extent *e, const struct ref *r)
 {
@@ -291,17 +300,20 @@ static bool add_piece(struct sweep *s, const struct extent *e, const struct ref 
 	if (s->error)
 		return false;
 	if (s->step.nsources == 1)
-		s->first = base;
+		s->first = answers_from(s, base);
 	s->last = last;
 	return true;
 }
 
-/* The segment to write to: a new one if there is none, if it is full, or if a source is newer than it. */
+/*
+ * The segment to write to: a new one if there is none, if it is full, or if a source is newer than it.  So is what a pass has put
+ * somewhere, of the same batches maybe, before it was given up.
+ */
 static bool aim(struct sweep *s, const struct partition *p)
 {
 	struct log *log = s->log;
 	struct segment *to = s->step.to;
-	uint64_t newest = 0;
+	uint64_t newest = log->doubtful;
 
 	for (uint32_t i = 0; i < s->step.nsources; i++)
 		if (s->step.sources[i].s && s->step.sources[i].s->number > newest)

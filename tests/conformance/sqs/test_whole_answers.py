@@ -39,7 +39,7 @@ class Raw:
         while len(body) < length:
             body += self.socket.recv(65536)
         assert len(body) == length
-        plain = re.sub(ID, "<id>", re.sub(r'AQ[A-Za-z0-9+/]{42}(?=["<])', "<handle>", body.decode()))
+        plain = re.sub(ID, "<id>", re.sub(r'A[A-Za-z0-9+/]{43}(?=["<])', "<handle>", body.decode()))
         return lines[0], [(k, "<id>" if re.fullmatch(ID, v) else v) for k, v in headers if k != "Content-Length"], plain
 
     def json(self, action, **members):
