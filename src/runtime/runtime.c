@@ -136,6 +136,8 @@ int runtime_start(const struct runtime_options *o, struct runtime **ret, struct 
 	r = directory_lock(rt->options.data, /* make = */ true, &rt->lock, why);
 	if (r == 0)
 		r = directory_shards(rt->options.data, /* make = */ true, &rt->options.shards, why);
+	if (r == 0 && o->prepare)
+		r = o->prepare(o->prepare_ctx, why);
 	if (r < 0) {
 		if (rt->lock >= 0)
 			close(rt->lock);

@@ -20,6 +20,9 @@ struct runtime_options {
 	const struct gate *gate;
 	uint64_t memory_limit_bytes;    /* above it publishers are blocked; 0: no limit */
 	uint64_t disk_free_limit_bytes;
+	/* The data directory is there and locked, and no shard runs yet: what else is to be in place for them.  May be NULL. */
+	int (*prepare)(void *ctx, struct why *why);
+	void *prepare_ctx;
 };
 
 struct runtime {

@@ -1,5 +1,6 @@
 #include "server/keys.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <openssl/crypto.h>
@@ -39,7 +40,7 @@ static int read_key(const char *path, uint8_t key[SEAL_KEY_BYTES], struct why *w
 	return r;
 }
 
-/* Whole or not at all, wherever the power fails.  Its directory is synced with the data directory, or is the operator's. */
+/* Whole or not at all, wherever the power fails; its name is synced by the caller. */
 static int make_key(const char *path, struct why *why)
 {
 	uint8_t key[SEAL_KEY_BYTES];
@@ -67,27 +68,37 @@ static int make_key(const char *path, struct why *why)
 	return r;
 }
 
-static void sync_folder(const char *path)
+/* A body may be sealed only when the key cannot vanish any more.  (A folder that cannot be written to cannot lose it either.) */
+static int sync_folder_of(const char *path, struct why *why)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char folder[PATH_MAX];
+	char *slash;
+	int fd, r = 0;
 
-	if (fd < 0)
-		return;
-	fsync(fd);
-	close(fd);
+	snprintf(folder, sizeof folder, "%s", path);
+	slash = strrchr(folder, '/');
+	if (slash)
+		slash[slash == folder] = '\0';
+	fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || (fsync(fd) < 0 && errno != EROFS && errno != EINVAL))
+		r = fail(why, -ERR_DISK, "sync the folder of key file %s: %m", path);
+	if (fd >= 0)
+		close(fd);
+	return r;
 }
 
 int keys_load(const struct config *c, struct seal_keys *ret, struct why *why)
 {
-	char path[sizeof c->data + 16];
+	char standard[sizeof c->data + 16];
+	const char *path = *c->sqs_sse_key_file ? c->sqs_sse_key_file : standard;
 	int r;
 
-	snprintf(path, sizeof path, "%s/sse.key", c->data);
-	r = make_key(*c->sqs_sse_key_file ? c->sqs_sse_key_file : path, why);
-	if (r == 0 && !*c->sqs_sse_key_file)
-		sync_folder(c->data);
+	snprintf(standard, sizeof standard, "%s/sse.key", c->data);
+	r = make_key(path, why);
 	if (r == 0)
-		r = read_key(*c->sqs_sse_key_file ? c->sqs_sse_key_file : path, ret->key[SEAL_MANAGED], why);
+		r = sync_folder_of(path, why);
+	if (r == 0)
+		r = read_key(path, ret->key[SEAL_MANAGED], why);
 	ret->has[SEAL_MANAGED] = r == 0;
 	if (r == 0 && *c->sqs_kms_key_id) {
 		snprintf(ret->kms_id, sizeof ret->kms_id, "%s", c->sqs_kms_key_id);

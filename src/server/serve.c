@@ -144,7 +144,12 @@ static uint64_t memory_limit(const struct config *c)
 					      : (uint64_t)((double)machine * c->memory_high_watermark);
 }
 
-static struct seal_keys keys;           /* filled when the data directory is there, before clients are let in */
+static struct seal_keys keys;           /* filled when the data directory is there, before shards read what is sealed */
+
+static int load_keys(void *ctx, struct why *why)
+{
+	return keys_load(ctx, &keys, why);
+}
 
 static void wire_up(const struct config *c, const struct gate *gate, const struct admin_source *source,
 		    struct runtime_options *o)
@@ -155,6 +160,8 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 	defaults.durability = c->sync ? DURABILITY_FSYNC : DURABILITY_OS;
 	o->broker.topic_defaults = &defaults;
 	o->broker.seal_keys = &keys;
+	o->prepare = load_keys;
+	o->prepare_ctx = (void *)c;
 	o->data = c->data;
 	o->shards = (uint16_t)c->shards;
 	o->gate = gate;
@@ -315,7 +322,7 @@ int serve(int argc, char **argv)
 	}
 	sigprocmask(SIG_BLOCK, &ends, NULL);
 	figures = (struct figures){ .runtime = rt, .started_ms = clock_now_ms(&rt->clock) };
-	if (keys_load(&config, &keys, &why) < 0 || declare_queues(&config, rt, &why) < 0) {
+	if (declare_queues(&config, rt, &why) < 0) {
 		complain(&why);
 		_exit(EXIT_FAILURE);
 	}

@@ -12,7 +12,7 @@ import pytest
 
 
 class Refused(Exception):
-    """The library raised an error.  `code` is what it calls it, `status` the HTTP status, if it tells."""
+    """The library raised an error.  `code` is what it calls it (Kafka: the number), `status` the HTTP status, if it tells."""
 
     def __init__(self, text, code, status):
         super().__init__(text)
@@ -25,13 +25,13 @@ class Silent(Exception):
 
 
 class Driver:
-    def __init__(self, command, address, cwd=None):
+    def __init__(self, command, address, cwd=None, **more):
         self.said = tempfile.TemporaryFile()
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said, text=True,
                                         cwd=cwd)
         self.answers = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
-        self.name = self.do("hello", address=address)
+        self.name = self.do("hello", address=address, **more)
 
     def _read(self):
         for line in self.process.stdout:
@@ -55,6 +55,9 @@ class Driver:
         if "error" in answer:
             raise Refused(answer["error"], answer.get("code"), answer.get("status"))
         return answer["ok"]
+
+    def __getattr__(self, command):
+        return lambda **arguments: self.do(command, **arguments)
 
     def alive(self):
         return self.process.poll() is None

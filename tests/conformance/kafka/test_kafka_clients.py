@@ -14,8 +14,8 @@ import pytest
 from broker import Broker, wait_until
 from census import Census
 from clients import COMMANDS
-from driver import Driver, Refused
 from peer import Peer
+from pipe import Driver, Refused
 
 CHAPTER = "Kafka, every client"
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -81,7 +81,7 @@ def client(request, server, drivers):
 
 
 def start(name, server):
-    return Driver(COMMANDS[name], server.census.address if hasattr(server, "census") else server.kafka, name)
+    return Driver(COMMANDS[name], server.census.address if hasattr(server, "census") else server.kafka, client_id=name)
 
 
 # -- words of the scenarios -------------------------------------------------
