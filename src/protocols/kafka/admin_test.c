@@ -3,14 +3,6 @@
 
 #include "base/test.h"
 
-static struct fake *opened(uint16_t shards)
-{
-	struct fake *f = fake_new(shards);
-
-	fake_open(f);
-	return f;
-}
-
 /* ---- Metadata ---- */
 
 static const struct metadata_response *metadata(struct fake *f, int version, const char *name, bool create)
@@ -25,7 +17,7 @@ static const struct metadata_response *metadata(struct fake *f, int version, con
 
 TEST(metadata_tells_where_we_are_in_every_version)
 {
-	struct fake *f = opened(2);
+	struct fake *f = fake_opened(2);
 
 	fake_topic(f, "orders", 2, 1);
 	for (int v = 0; v <= 13; v++) {
@@ -60,7 +52,7 @@ TEST(the_advertised_address_may_be_another)
 
 TEST(a_topic_is_made_on_first_use_and_answered_complete)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	const struct metadata_response *a = metadata(f, 9, "orders", false);
 
 	CHECK(a && a->topics.v[0].error_code == 3);
@@ -86,7 +78,7 @@ TEST(a_topic_is_made_on_first_use_and_answered_complete)
 
 TEST(a_hidden_queue_is_no_topic)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	static struct queue_view view;
 
 	fake_topic(f, "amq.gen-1", 1, 0)->queue = &view;
@@ -99,7 +91,7 @@ TEST(a_hidden_queue_is_no_topic)
 
 TEST(topic_partitions_come_in_pages)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct describe_topic_partitions_request q = { .response_partition_limit = 3 };
 
 	fake_topic(f, "b", 2, 0);
@@ -129,7 +121,7 @@ static const struct create_topics_response_topic *create(struct fake *f, struct 
 
 TEST(a_topic_is_created_or_refused_with_its_code)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	int32_t one = 1, two[] = { 1, 2 };
 	struct create_topics_request_assignment here = { 0, { 1, &one } }, there = { 0, { 2, two } };
 	struct create_topics_request_config unknown = { SLICE("no.such"), SLICE("1") },
@@ -172,7 +164,7 @@ TEST(a_topic_is_created_or_refused_with_its_code)
 
 TEST(a_topic_named_twice_is_not_created)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct create_topics_request_topic t[] = {
 		{ .name = SLICE("a"), .num_partitions = 1, .replication_factor = 1 },
 		{ .name = SLICE("b"), .num_partitions = 1, .replication_factor = 1 },
@@ -188,7 +180,7 @@ TEST(a_topic_named_twice_is_not_created)
 
 TEST(settings_are_listed_with_their_source)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct create_topics_request_config size = { SLICE("max.message.bytes"), SLICE("5000") };
 	struct slice key = SLICE("max.message.bytes");
 	struct describe_configs_request_resource resources[] = {
@@ -214,7 +206,7 @@ TEST(settings_are_listed_with_their_source)
 
 TEST(topics_are_deleted_by_name_and_by_id)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *a = fake_topic(f, "a", 1, 0), *b = fake_topic(f, "b", 1, 0);
 	struct slice names[] = { SLICE("a"), SLICE("nowhere") };
 	struct delete_topics_request old = { .topic_names = { 2, names } };
@@ -232,7 +224,7 @@ TEST(topics_are_deleted_by_name_and_by_id)
 
 TEST(partitions_only_become_more)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "orders", 2, 0);
 	struct create_partitions_request_topic topics[] = {
 		{ SLICE("orders"), 2, { -1, NULL } }, { SLICE("orders"), 5, { -1, NULL } }, { SLICE("nowhere"), 5, { -1, NULL } },
@@ -249,7 +241,7 @@ TEST(partitions_only_become_more)
 
 TEST(this_node_coordinates_every_group)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct slice keys[] = { SLICE("g1"), SLICE("g2") };
 	struct find_coordinator_request q = { .key = SLICE("g1") }, several = { .coordinator_keys = { 2, keys } };
 
@@ -270,7 +262,7 @@ TEST(this_node_coordinates_every_group)
 
 TEST(a_member_joins_gets_its_assignment_and_leaves)
 {
-	struct fake *f = opened(2);
+	struct fake *f = fake_opened(2);
 	struct join_group_request_protocol range = { SLICE("range"), SLICE("what I read") };
 	struct join_group_request join;
 
@@ -325,7 +317,7 @@ TEST(a_member_joins_gets_its_assignment_and_leaves)
 
 TEST(offsets_are_committed_by_name_and_by_id)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "orders", 1, 0);
 	struct offset_commit_request_partition p[] = {
 		{ 0, 42, -1, SLICE("note") }, { 3, 42, -1, SLICE_NULL },
@@ -348,7 +340,7 @@ TEST(offsets_are_committed_by_name_and_by_id)
 
 TEST(offsets_are_fetched_in_the_old_form_and_the_new)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "orders", 2, 0);
 	int32_t both[] = { 0, 1 };
 
@@ -388,7 +380,7 @@ TEST(offsets_are_fetched_in_the_old_form_and_the_new)
 
 TEST(groups_are_listed_described_and_deleted)
 {
-	struct fake *f = opened(2);
+	struct fake *f = fake_opened(2);
 	struct slice states[] = { SLICE("stable") }, others[] = { SLICE("Empty") }, names[] = { SLICE("g") };
 	struct list_groups_request all = { 0 }, stable = { .states_filter = { 1, states } }, none = { .states_filter = { 1, others } };
 	struct describe_groups_request q = { .groups = { 1, names } };

@@ -6,26 +6,10 @@
 #include "base/test.h"
 #include "broker/compress.h"
 
-static struct fake *opened(uint16_t shards)
-{
-	struct fake *f = fake_new(shards);
-
-	fake_open(f);
-	return f;
-}
-
-static struct wire_uuid id_of(const struct channel *ch)
-{
-	struct wire_uuid u;
-
-	memcpy(u.b, ch->uuid, sizeof u.b);
-	return u;
-}
-
 static void send_produce(struct fake *f, int version, const struct channel *ch, int32_t partition, int16_t acks, struct slice records)
 {
 	struct produce_request_partition p = { .index = partition, .records = records };
-	struct produce_request_topic t = { .name = ch->name, .topic_id = id_of(ch), .partition_data = { 1, &p } };
+	struct produce_request_topic t = { .name = ch->name, .topic_id = fake_uuid(ch), .partition_data = { 1, &p } };
 	struct produce_request q = { .acks = acks, .timeout_ms = 1000, .topic_data = { 1, &t } };
 
 	fake_send(f, KAFKA_PRODUCE, version, &q);
@@ -43,7 +27,7 @@ static const struct produce_response_partition *produce(struct fake *f, int vers
 
 TEST(a_batch_is_stored_and_its_offset_told)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "orders", 2, 0);
 	struct buf *batch = fake_batch(ORIGIN_KAFKA, "hello", 3);
 
@@ -79,7 +63,7 @@ static struct slice transactional(struct fake *f, struct buf *batch)
 
 TEST(a_bad_batch_is_refused_with_its_code)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "orders", 1, 0);
 	struct setting small = { SLICE("max.message.bytes"), SLICE("50") };
 	struct buf *batch = fake_batch(ORIGIN_KAFKA, "hello", 1);
@@ -125,7 +109,7 @@ TEST(a_bad_batch_is_refused_with_its_code)
 /* Which records, and why: with Kafka's words. */
 TEST(records_of_another_time_are_named)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "orders", 1, 0);
 	struct setting near[] = { { SLICE("message.timestamp.before.max.ms"), SLICE("10") },
 				  { SLICE("message.timestamp.after.max.ms"), SLICE("20") } };
@@ -154,7 +138,7 @@ TEST(records_of_another_time_are_named)
 
 TEST(acks_decide_what_is_awaited)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "orders", 1, 0);
 	struct buf *batch = fake_batch(ORIGIN_KAFKA, "hello", 1);
 	static const struct { int16_t acks; bool told, durable, relaxed; } rows[] = {
@@ -184,7 +168,7 @@ TEST(acks_decide_what_is_awaited)
 
 TEST(the_brokers_time_can_be_the_records_time)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "orders", 1, 0);
 	struct setting append_time = { SLICE("message.timestamp.type"), SLICE("LogAppendTime") };
 	struct buf *batch = fake_batch(ORIGIN_KAFKA, "hello", 1);
@@ -224,7 +208,7 @@ static const char *values_of(struct fake *f, const struct fetched *stored)
 TEST(batches_are_packed_as_the_topic_says)
 {
 	static const char *const types[] = { "uncompressed", "gzip", "snappy", "lz4", "zstd" };
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct buf *plain = fake_batch(ORIGIN_KAFKA, "hello hello hello hello hello", 3);
 	struct batch b;
 
@@ -255,7 +239,7 @@ TEST(batches_are_packed_as_the_topic_says)
 
 TEST(what_grows_too_large_when_it_is_unpacked_is_refused)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "t", 1, 0);
 	struct setting small[] = { { SLICE("compression.type"), SLICE("uncompressed") }, { SLICE("max.message.bytes"), SLICE("150") },
 				   { SLICE("max.decompressed.message.bytes"), SLICE("20") } };
@@ -298,7 +282,7 @@ static void send_fetch(struct fake *f, int version, int32_t wait_ms, int32_t max
 		p[i].partition = parts[i].partition;
 		p[i].fetch_offset = parts[i].offset;
 		p[i].partition_max_bytes = 1 << 20;
-		t[i] = (struct fetch_request_topic){ .topic = parts[i].ch->name, .topic_id = id_of(parts[i].ch),
+		t[i] = (struct fetch_request_topic){ .topic = parts[i].ch->name, .topic_id = fake_uuid(parts[i].ch),
 					       .partitions = { 1, &p[i] } };
 	}
 	q.max_wait_ms = wait_ms;
@@ -318,7 +302,7 @@ static const struct fetch_response *fetch(struct fake *f, int version, int32_t m
 
 TEST(what_was_produced_is_fetched_byte_for_byte)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "orders", 1, 0);
 	char big[5000];
 	memset(big, 'x', sizeof big - 1);
@@ -348,7 +332,7 @@ TEST(what_was_produced_is_fetched_byte_for_byte)
 
 TEST(the_first_batch_always_fits_and_the_rest_only_if_there_is_room)
 {
-	struct fake *f = opened(2);
+	struct fake *f = fake_opened(2);
 	struct channel *a = fake_topic(f, "a", 1, 0), *b = fake_topic(f, "b", 1, 1);
 	struct buf *batch = fake_batch(ORIGIN_KAFKA, "hello", 1);
 
@@ -370,7 +354,7 @@ TEST(the_first_batch_always_fits_and_the_rest_only_if_there_is_room)
 
 TEST(the_first_shard_with_data_ends_the_wait_of_the_others)
 {
-	struct fake *f = opened(2);
+	struct fake *f = fake_opened(2);
 	struct channel *empty = fake_topic(f, "empty", 1, 0), *full = fake_topic(f, "full", 1, 1);
 	struct buf *batch = fake_batch(ORIGIN_KAFKA, "hello", 1);
 
@@ -393,7 +377,7 @@ TEST(the_first_shard_with_data_ends_the_wait_of_the_others)
 
 TEST(a_fetch_that_cannot_be_served_says_so_per_partition)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "orders", 1, 0), gone = { .name = SLICE("nowhere"), .uuid = { 9 } };
 	struct part parts[] = { { ch, 0, 0 }, { ch, 0, 77 }, { ch, 5, 0 }, { &gone, 0, 0 } };
 
@@ -412,7 +396,7 @@ TEST(a_fetch_that_cannot_be_served_says_so_per_partition)
 
 TEST(no_fetch_begins_while_the_client_does_not_read)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "orders", 1, 0);
 	struct part from = { ch, 0, 0 };
 
@@ -429,7 +413,7 @@ TEST(no_fetch_begins_while_the_client_does_not_read)
 
 TEST(one_fetch_after_the_other)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "orders", 1, 0);
 	struct part from = { ch, 0, 0 };
 
@@ -445,7 +429,7 @@ TEST(one_fetch_after_the_other)
 
 TEST(special_timestamps_are_answered_where_they_exist)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "orders", 1, 0);
 	struct buf *batch = fake_batch(ORIGIN_KAFKA, "hello", 4);
 	static const struct { int version; int64_t timestamp; int error; int64_t offset; } rows[] = {
@@ -471,7 +455,7 @@ TEST(special_timestamps_are_answered_where_they_exist)
 /* Of the asker's own epoch, and of the one that she asks about. */
 TEST(epochs_end_and_strange_ones_are_refused)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "orders", 1, 0);
 	struct buf *batch = fake_batch(ORIGIN_KAFKA, "hello", 4);
 	static const struct { int32_t partition, current, asked, error, epoch, end; } rows[] = {
@@ -500,7 +484,7 @@ TEST(epochs_end_and_strange_ones_are_refused)
 
 TEST(records_are_deleted_up_to_an_offset)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "orders", 1, 0);
 	struct delete_records_request_partition p[] = { { 0, 2 }, { 4, 2 }, { 0, -7 } };
 	struct delete_records_request_topic t = { .name = ch->name, .partitions = { 3, p } };
@@ -515,7 +499,7 @@ TEST(records_are_deleted_up_to_an_offset)
 
 TEST(producer_ids_are_given)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct init_producer_id_request q = { .transactional_id = SLICE_NULL, .producer_id = -1, .producer_epoch = -1 };
 
 	for (int v = 0; v <= 5; v++) {

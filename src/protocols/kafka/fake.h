@@ -54,6 +54,8 @@ struct fake {
 };
 
 struct fake *fake_new(uint16_t shards);
+struct fake *fake_opened(uint16_t shards);      /* with nothing set up */
+struct wire_uuid fake_uuid(const struct channel *ch);
 void fake_open(struct fake *f);                 /* after the test has set up peer, gate, settings */
 void fake_free(struct fake *f);
 /* Give the topic these settings instead of what it has. */

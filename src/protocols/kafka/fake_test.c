@@ -143,6 +143,22 @@ void fake_open(struct fake *f)
 		abort();
 }
 
+struct fake *fake_opened(uint16_t shards)
+{
+	struct fake *f = fake_new(shards);
+
+	fake_open(f);
+	return f;
+}
+
+struct wire_uuid fake_uuid(const struct channel *ch)
+{
+	struct wire_uuid u;
+
+	memcpy(u.b, ch->uuid, sizeof u.b);
+	return u;
+}
+
 void fake_free(struct fake *f)
 {
 	struct node *n;

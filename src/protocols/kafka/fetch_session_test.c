@@ -18,22 +18,6 @@ struct part {
 	int64_t offset;
 };
 
-static struct fake *opened(void)
-{
-	struct fake *f = fake_new(1);
-
-	fake_open(f);
-	return f;
-}
-
-static struct wire_uuid id_of(const struct channel *ch)
-{
-	struct wire_uuid u;
-
-	memcpy(u.b, ch->uuid, sizeof u.b);
-	return u;
-}
-
 /* Name `n` parts, forget `lost` (NULL: nothing), in a session. */
 static const struct fetch_response *ask(struct fake *f, int version, int32_t id, int32_t epoch, const struct part *parts, int n,
 					const struct part *lost)
@@ -50,10 +34,10 @@ static const struct fetch_response *ask(struct fake *f, int version, int32_t id,
 		p[i].partition = parts[i].partition;
 		p[i].fetch_offset = parts[i].offset;
 		p[i].partition_max_bytes = 1 << 20;
-		t[i] = (struct fetch_request_topic){ parts[i].ch->name, id_of(parts[i].ch), { 1, &p[i] } };
+		t[i] = (struct fetch_request_topic){ parts[i].ch->name, fake_uuid(parts[i].ch), { 1, &p[i] } };
 	}
 	if (lost)
-		gone = (struct fetch_request_forgotten_topic){ lost->ch->name, id_of(lost->ch), { 1, &number } };
+		gone = (struct fetch_request_forgotten_topic){ lost->ch->name, fake_uuid(lost->ch), { 1, &number } };
 	q.max_bytes = 1;        /* one batch */
 	q.min_bytes = 1;
 	q.session_id = id;
@@ -94,7 +78,7 @@ static void produce(struct fake *f, const struct channel *ch, int32_t partition)
 
 TEST(only_what_is_new_is_told)
 {
-	struct fake *f = opened();
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "t", 3, 0);
 	struct part parts[] = { { ch, 0, 0 }, { ch, 1, 0 }, { ch, 2, 0 } }, next = { ch, 1, 1 };
 
@@ -119,7 +103,7 @@ TEST(only_what_is_new_is_told)
 
 TEST(sessions_name_topics_by_id_from_version_13_on)
 {
-	struct fake *f = opened();
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "t", 2, 0), gone = { .name = SLICE("gone"), .uuid = { 9 } };
 	struct part parts[] = { { ch, 0, 0 }, { &gone, 0, 0 } };
 
@@ -136,7 +120,7 @@ TEST(sessions_name_topics_by_id_from_version_13_on)
 /* The rules of KIP-227; the session goes on after a wrong epoch. */
 TEST(epochs_count_the_requests)
 {
-	struct fake *f = opened();
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "t", 1, 0);
 	struct part part = { ch, 0, 0 };
 	int32_t id = ask(f, 12, 0, 0, &part, 1, NULL)->session_id, old = id;
@@ -163,7 +147,7 @@ TEST(epochs_count_the_requests)
 /* With room for one batch, each gets its turn. */
 TEST(who_had_data_goes_to_the_end)
 {
-	struct fake *f = opened();
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "t", 3, 0);
 	struct part parts[] = { { ch, 0, 0 }, { ch, 1, 0 }, { ch, 2, 0 } };
 
@@ -180,7 +164,7 @@ TEST(who_had_data_goes_to_the_end)
 
 TEST(a_connection_has_so_many_sessions_and_the_oldest_gives_way)
 {
-	struct fake *f = opened();
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "t", 1, 0);
 	struct part part = { ch, 0, 0 };
 	int32_t ids[SESSIONS_MAX + 1];
@@ -200,7 +184,7 @@ TEST(a_connection_has_so_many_sessions_and_the_oldest_gives_way)
 TEST(a_session_that_is_too_large_is_declined)
 {
 	enum { N = 200, LONG = 30000 };
-	struct fake *f = opened();
+	struct fake *f = fake_opened(1);
 	struct fetch_request_topic t[N];
 	struct fetch_request_partition p;
 	struct fetch_request q;
@@ -232,13 +216,13 @@ TEST(a_session_that_is_too_large_is_declined)
 
 TEST(a_leader_epoch_that_is_not_ours_is_refused)
 {
-	struct fake *f = opened();
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "t", 1, 0);
 	static const struct { int32_t said; int code; } rows[] = { { -1, 0 }, { 0, 0 }, { 1, 74 }, { 2, 0 }, { 3, 75 } };
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct fetch_request_partition p;
-		struct fetch_request_topic t = { ch->name, id_of(ch), { 1, &p } };
+		struct fetch_request_topic t = { ch->name, fake_uuid(ch), { 1, &p } };
 		struct fetch_request q;
 
 		wire_init(&fetch_request_msg, &q);

@@ -4,14 +4,6 @@
 #include "base/bytes.h"
 #include "base/test.h"
 
-static struct fake *opened(uint16_t shards)
-{
-	struct fake *f = fake_new(shards);
-
-	fake_open(f);
-	return f;
-}
-
 static struct metadata_request nothing_asked(void)
 {
 	struct metadata_request m;
@@ -22,7 +14,7 @@ static struct metadata_request nothing_asked(void)
 
 TEST(versions_are_told_in_every_version)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct api_versions_request q = { .client_software_name = SLICE("test"), .client_software_version = SLICE("1") };
 
 	for (int v = 0; v <= 5; v++) {
@@ -38,7 +30,7 @@ TEST(versions_are_told_in_every_version)
 /* KIP-1242: a client that took us for somebody else is told to begin anew. */
 TEST(who_is_taken_for_another_says_so)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	const char *ours = f->settings.cluster_id;
 	const struct { const char *name, *version, *cluster; int32_t node; int code; } rows[] = {
 		{ "apache-kafka-java", "4.4.0", ours, 1, 0 },
@@ -64,7 +56,7 @@ TEST(who_is_taken_for_another_says_so)
 /* KIP-511: the oldest form, so that any client can read it, and the range to choose from. */
 TEST(an_unknown_version_of_api_versions_is_answered)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	static const uint8_t frame[] = { 0, 0, 0, 12, 0, 18, 0, 99, 0, 0, 0, 5, 0, 1, 'x', 0 };
 
 	fake_feed(f, frame, sizeof frame);
@@ -77,7 +69,7 @@ TEST(an_unknown_version_of_api_versions_is_answered)
 
 TEST(bytes_may_come_one_by_one)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	static const uint8_t frame[] = { 0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 5, 0xff, 0xff };
 
 	for (size_t i = 0; i < sizeof frame; i++)
@@ -102,7 +94,7 @@ TEST(what_is_not_kafka_is_sent_away)
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct fake *f = opened(1);
+		struct fake *f = fake_opened(1);
 		fake_feed(f, rows[i].bytes, rows[i].n);
 		bool good = f->closed && f->notes == 1 && strstr(f->note, rows[i].why);
 		if (!good)
@@ -123,7 +115,7 @@ static void send_produce(struct fake *f, const char *topic, int16_t acks, struct
 
 TEST(answers_keep_the_order_of_the_requests)
 {
-	struct fake *f = opened(2);
+	struct fake *f = fake_opened(2);
 	struct buf *batch = fake_batch(ORIGIN_KAFKA, "hello", 2);
 	int32_t correlation;
 
@@ -148,7 +140,7 @@ TEST(answers_keep_the_order_of_the_requests)
 
 TEST(what_does_not_flow_waits_for_what_came_before)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct buf *batch = fake_batch(ORIGIN_KAFKA, "hello", 1);
 	struct metadata_request q = nothing_asked();
 	int32_t correlation;
@@ -167,7 +159,7 @@ TEST(what_does_not_flow_waits_for_what_came_before)
 
 TEST(only_so_many_requests_are_in_flight)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct buf *batch = fake_batch(ORIGIN_KAFKA, "hello", 1);
 
 	fake_topic(f, "orders", 1, 0);
@@ -185,7 +177,7 @@ TEST(only_so_many_requests_are_in_flight)
 
 TEST(a_session_may_end_while_commands_are_out)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct buf *batch = fake_batch(ORIGIN_KAFKA, "hello", 1);
 
 	fake_topic(f, "orders", 1, 0);
@@ -231,7 +223,7 @@ TEST(a_stranger_has_only_so_much_time)
 
 TEST(one_request_does_not_ask_for_the_world)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct slice *names = calloc(30000, sizeof *names);
 	struct describe_groups_request q = { .groups = { 30000, names } };
 
@@ -312,7 +304,7 @@ static char *read_manual(void)
 
 TEST(the_manual_lists_what_is_served_and_nothing_else)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct api_versions_request q = { 0 };
 	const struct api_versions_response *a = fake_ask(f, KAFKA_API_VERSIONS, 0, &q);
 	char *manual = read_manual(), *table = manual ? strstr(manual, "| key | request | versions |") : NULL;

@@ -5,14 +5,6 @@
 
 enum { SET, DELETE, APPEND, SUBTRACT };
 
-static struct fake *opened(void)
-{
-	struct fake *f = fake_new(1);
-
-	fake_open(f);
-	return f;
-}
-
 /* The only answer's code, with its text in *ret_text. */
 static int incremental(struct fake *f, int version, struct slice topic, const char *name, int8_t op, struct slice value,
 		       bool only_check, struct slice *ret_text)
@@ -36,7 +28,7 @@ static struct slice value_of(const struct channel *ch, const char *name)
 /* The codes and texts are those of Apache Kafka 4.2. */
 TEST(a_bad_value_is_refused_in_kafkas_words)
 {
-	struct fake *f = opened();
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "t", 1, 0);
 	static const struct { const char *name; int8_t op; const char *value; int code; const char *text; } rows[] = {
 		{ "retention.ms", SET, "abc", 40, "Invalid value abc for configuration retention.ms: Not a number of type LONG" },
@@ -99,7 +91,7 @@ TEST(a_bad_value_is_refused_in_kafkas_words)
 
 TEST(one_setting_is_altered_and_the_others_stay)
 {
-	struct fake *f = opened();
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "t", 1, 0);
 	struct setting had[] = { { SLICE("retention.ms"), SLICE("5") }, { SLICE("not.kafkas"), SLICE("x") } };
 	struct slice text;
@@ -127,7 +119,7 @@ TEST(one_setting_is_altered_and_the_others_stay)
 
 TEST(lists_grow_and_shrink)
 {
-	struct fake *f = opened();
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "t", 1, 0);
 	struct slice text;
 
@@ -143,7 +135,7 @@ TEST(lists_grow_and_shrink)
 
 TEST(what_cannot_be_altered_is_refused_with_its_code)
 {
-	struct fake *f = opened();
+	struct fake *f = fake_opened(1);
 	struct incremental_alter_configs_request_config two[] = {
 		{ SLICE("num.partitions"), SET, SLICE("3") }, { SLICE("log.dirs"), SET, SLICE("/") }, { SLICE("log.dirs"), SET, SLICE("/") },
 	};
@@ -203,7 +195,7 @@ static const char *described(struct fake *f, int8_t type, const char *resource, 
 
 TEST(the_brokers_defaults_of_topics_can_be_altered)
 {
-	struct fake *f = opened();
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "t", 1, 0);
 	struct setting own = { SLICE("retention.ms"), SLICE("5") };
 	static const struct { const char *name; int8_t op; const char *value; int code; const char *text; } rows[] = {

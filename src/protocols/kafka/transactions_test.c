@@ -4,14 +4,6 @@
 #include "base/test.h"
 #include "protocols/kafka/fake.h"
 
-static struct fake *opened(uint16_t shards)
-{
-	struct fake *f = fake_new(shards);
-
-	fake_open(f);
-	return f;
-}
-
 /* The command that waits at the front. */
 static void *waiting(struct fake *f, enum cmd_kind kind)
 {
@@ -22,7 +14,7 @@ static void *waiting(struct fake *f, enum cmd_kind kind)
 
 TEST(a_producer_with_a_transactional_id_is_initialised_by_its_coordinator)
 {
-	struct fake *f = opened(4);
+	struct fake *f = fake_opened(4);
 	struct init_producer_id_request q = {
 		.transactional_id = SLICE("copy"), .transaction_timeout_ms = 60000, .producer_id = -1, .producer_epoch = -1,
 	};
@@ -57,7 +49,7 @@ TEST(a_producer_with_a_transactional_id_is_initialised_by_its_coordinator)
 
 TEST(a_transaction_has_a_coordinator)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct slice key = SLICE("copy");
 	struct find_coordinator_request q = { .key = SLICE("copy"), .key_type = 1 };
 
@@ -73,7 +65,7 @@ TEST(a_transaction_has_a_coordinator)
 
 TEST(partitions_are_added_all_or_none)
 {
-	struct fake *f = opened(2);
+	struct fake *f = fake_opened(2);
 	struct channel *orders = fake_topic(f, "orders", 3, 1);
 	int32_t numbers[] = { 0, 2 };
 	struct add_partitions_to_txn_request_topic t = { .name = SLICE("orders"), .partitions = { 2, numbers } };
@@ -105,7 +97,7 @@ TEST(partitions_are_added_all_or_none)
 
 TEST(a_group_is_added_and_the_transaction_ended)
 {
-	struct fake *f = opened(2);
+	struct fake *f = fake_opened(2);
 	struct add_offsets_to_txn_request q = {
 		.transactional_id = SLICE("copy"), .producer_id = 5000, .producer_epoch = 7, .group_id = SLICE("readers"),
 	};
@@ -135,7 +127,7 @@ TEST(a_group_is_added_and_the_transaction_ended)
 
 TEST(offsets_are_promised_with_the_transaction)
 {
-	struct fake *f = opened(2);
+	struct fake *f = fake_opened(2);
 	struct channel *ch = fake_topic(f, "orders", 1, 0);
 	struct txn_offset_commit_request_partition p[] = {
 		{ .committed_offset = 5, .committed_leader_epoch = -1, .committed_metadata = SLICE("m") },
@@ -191,7 +183,7 @@ static struct slice transactional(struct fake *f)
 
 TEST(a_transactional_batch_says_whether_its_partition_may_be_added)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct channel *ch = fake_topic(f, "orders", 1, 0);
 	struct produce_request_partition p = { .records = transactional(f) };
 	struct produce_request_topic t = { .name = SLICE("orders"), .partition_data = { 1, &p } };
@@ -211,7 +203,7 @@ TEST(a_transactional_batch_says_whether_its_partition_may_be_added)
 
 TEST(transactions_and_producers_are_shown)
 {
-	struct fake *f = opened(2);
+	struct fake *f = fake_opened(2);
 	struct slice ids[] = { SLICE("copy"), SLICE("") }, states[] = { SLICE("Ongoing"), SLICE("Confused") };
 	struct describe_transactions_request d = { .transactional_ids = { 2, ids } };
 	struct list_transactions_request l = { .state_filters = { 2, states }, .duration_filter = -1 };
@@ -253,7 +245,7 @@ TEST(transactions_and_producers_are_shown)
 
 TEST(transactions_version_2_is_advertised)
 {
-	struct fake *f = opened(1);
+	struct fake *f = fake_opened(1);
 	struct api_versions_request q = { .client_software_name = SLICE("x"), .client_software_version = SLICE("1") };
 
 	for (int v = 0; v <= 4; v++) {
