@@ -59,14 +59,11 @@ static const char *drain(struct rig *r, uint32_t q)
 
 static void queue_gets_past(bool fifo, bool orderly)
 {
-	struct queue_spec spec = {
-		.origin = ORIGIN_SQS, .durable = true, .start = -1,
-		.policy = { .lease_ms = -1, .ttl_ms = -1, .expires_ms = -1, .max_length = -1, .max_bytes = -1,
-			    .dead_channel = SLICE_NULL, .dead_exchange = SLICE_NULL, .dead_key = SLICE_NULL, .fifo = fifo },
-	};
+	struct queue_spec spec = rig_spec(ORIGIN_SQS);
 	struct rig r;
 	uint32_t q;
 
+	spec.policy.fifo = fifo;
 	CHECK(rig_open(&r, 5));
 	q = rig_queue(&r, fifo ? "orders.fifo" : "orders", &spec);
 	for (int i = 0; i < 5; i++) {

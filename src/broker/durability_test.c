@@ -25,17 +25,12 @@ static uint64_t syncs(const struct world *w)
 /* How many syncs it takes until a batch is acknowledged; -1: it is not. */
 static int cost(struct world *w, const char *name, bool relaxed)
 {
-	struct publish_target target = { .channel = world_channel(w, name)->id };
-	struct cmd_publish *c = world_new(w, CMD_PUBLISH);
+	struct cmd_publish *c = world_publishing(w, name, 0, world_batch(NULL, "hello", 1, 0, -1, -1, -1));
 	uint64_t before = syncs(w);
 	int r;
 
-	c->targets = &target;
-	c->ntargets = 1;
-	c->batch = world_batch(NULL, "hello", 1, 0, -1, -1, -1);
-	c->wait_durable = true;
 	c->relaxed = relaxed;
-	r = world_ask(w, &c->head, 0) == 0 && target.error == 0 ? (int)(syncs(w) - before) : -1;
+	r = world_ask(w, &c->head, 0) == 0 && c->targets[0].error == 0 ? (int)(syncs(w) - before) : -1;
 	cmd_free(&c->head);
 	return r;
 }

@@ -197,11 +197,9 @@ static void finish(struct tale *t)
 static bool tell(uint64_t seed)
 {
 	OWN(free) struct tale *t = calloc(1, sizeof *t);
-	struct queue_spec spec = {
-		.origin = ORIGIN_SQS, .start = -1,
-		.policy = { .lease_ms = 100, .ttl_ms = -1, .expires_ms = -1, .max_length = -1, .max_bytes = -1 },
-	};
+	struct queue_spec spec = rig_spec(ORIGIN_SQS);
 
+	spec.policy.lease_ms = 100;
 	t->rng.state = seed;
 	t->fifo = rng_below(&t->rng, 2);
 	t->dead = rng_below(&t->rng, 3) == 0;

@@ -6,11 +6,9 @@ enum { MESSAGES = 20 };
 
 static uint32_t make(struct rig *r, const char *name)
 {
-	const struct queue_spec spec = {
-		.origin = ORIGIN_SQS, .durable = true, .start = -1,
-		.policy = { .lease_ms = 30000, .ttl_ms = -1, .expires_ms = -1, .max_length = -1, .max_bytes = -1 },
-	};
+	struct queue_spec spec = rig_spec(ORIGIN_SQS);
 
+	spec.policy.lease_ms = 30000;
 	return rig_queue(r, name, &spec);
 }
 

@@ -38,7 +38,15 @@ struct cmd *rig_ask(struct rig *r, struct cmd *c, uint32_t session);
 /* Take the oldest of this kind (for this session) from r->back, or NULL. */
 struct cmd *rig_take(struct rig *r, enum cmd_kind kind, uint32_t session);
 
+/* Hand it over, run until it is answered, and free it: its error. */
+int rig_error(struct rig *r, struct cmd *c, uint32_t session);
+void rig_session_gone(struct rig *r, uint32_t session);
+
+/* A queue of which nothing was said. */
+struct queue_spec rig_spec(enum origin origin);
+
 /* What most tests need.  -1 or NULL: refused. */
+uint32_t rig_topic(struct rig *r, const char *name, uint32_t partitions);
 uint32_t rig_queue(struct rig *r, const char *name, const struct queue_spec *spec);
 int64_t rig_publish(struct rig *r, uint32_t channel, struct buf *batch);        /* takes it */
 int64_t rig_send_sqs(struct rig *r, uint32_t channel, const char *body, const char *group, const char *dedup_id);
@@ -47,6 +55,17 @@ int64_t rig_send_amqp(struct rig *r, uint32_t channel, const char *body, int pri
 const char *rig_receive(struct rig *r, uint32_t channel, uint32_t max, int64_t lease_ms, struct cmd_receive **ret);
 int rig_settle_one(struct rig *r, uint32_t channel, uint32_t session, const struct delivery *d, uint32_t generation,
 		   enum outcome outcome, int64_t lease_ms);
+struct cmd *rig_subscribe(uint32_t channel, uint64_t consumer, uint32_t prefetch, uint32_t window, bool no_ack);
+/* As rig_receive(): all events that have come for this session. */
+const char *rig_delivered(struct rig *r, uint32_t session, struct delivery *ret_last);
 struct cmd_queue_stats *rig_stats(struct rig *r, uint32_t channel);
+
+#define CHECK_TEXT(got, expected)                                                                                    \
+	do {                                                                                                         \
+		const char *got_ = (got);                                                                            \
+		if (strcmp(got_, (expected)))                                                                        \
+			fprintf(stderr, "got \"%s\", expected \"%s\"\n", got_, (expected));                          \
+		CHECK(!strcmp(got_, (expected)));                                                                    \
+	} while (0)
 
 #endif

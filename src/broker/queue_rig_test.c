@@ -150,6 +150,43 @@ struct cmd *rig_take(struct rig *r, enum cmd_kind kind, uint32_t session)
 	return NULL;
 }
 
+int rig_error(struct rig *r, struct cmd *c, uint32_t session)
+{
+	int error = rig_ask(r, c, session)->error;
+
+	cmd_free(c);
+	return error;
+}
+
+void rig_session_gone(struct rig *r, uint32_t session)
+{
+	rig_send(r, cmd_new(CMD_SESSION_GONE), session);
+	rig_settle(r);
+}
+
+struct queue_spec rig_spec(enum origin origin)
+{
+	return (struct queue_spec){
+		.origin = origin, .start = -1,
+		.policy = { .lease_ms = -1, .ttl_ms = -1, .expires_ms = -1, .max_length = -1, .max_bytes = -1,
+			    .dead_channel = SLICE_NULL, .dead_exchange = SLICE_NULL, .dead_key = SLICE_NULL },
+	};
+}
+
+uint32_t rig_topic(struct rig *r, const char *name, uint32_t partitions)
+{
+	struct cmd_change *c = (struct cmd_change *)cmd_new(CMD_CHANGE);
+
+	c->change = CHANGE_CREATE_CHANNEL;
+	c->vhost = SLICE("/");
+	c->name = slice_cstr(name);
+	c->partitions = partitions;
+	c->dedicated = true;
+	uint32_t id = rig_ask(r, &c->head, 1)->error ? (uint32_t)-1 : c->ret_channel;
+	cmd_free(&c->head);
+	return id;
+}
+
 uint32_t rig_queue(struct rig *r, const char *name, const struct queue_spec *spec)
 {
 	struct cmd_change *c = (struct cmd_change *)cmd_new(CMD_CHANGE);
@@ -220,9 +257,17 @@ int64_t rig_send_amqp(struct rig *r, uint32_t channel, const char *body, int pri
 	return rig_publish(r, channel, batch_from_amqp(&native, SLICE("key"), slice_cstr(body), r->now_ms, 1 << 20));
 }
 
+/* What a receive or the events of a session have brought. */
+static _Thread_local char said[65536];
+
+static size_t say(size_t n, const struct delivery *d)
+{
+	n += (size_t)snprintf(said + n, sizeof said - n, "%s%.*s:%u", n ? " " : "", SLICE_ARGS(d->value), d->receives);
+	return n < sizeof said ? n : sizeof said - 1;
+}
+
 const char *rig_receive(struct rig *r, uint32_t channel, uint32_t max, int64_t lease_ms, struct cmd_receive **ret)
 {
-	static _Thread_local char text[4096];
 	struct cmd_receive *c = (struct cmd_receive *)cmd_new(CMD_RECEIVE);
 	size_t n = 0;
 
@@ -230,17 +275,16 @@ const char *rig_receive(struct rig *r, uint32_t channel, uint32_t max, int64_t l
 	c->max = max;
 	c->lease_ms = lease_ms;
 	rig_ask(r, &c->head, 1);
-	text[0] = '\0';
+	*said = '\0';
 	for (uint32_t i = 0; i < c->ndeliveries; i++)
-		n += (size_t)snprintf(text + n, sizeof text - n, "%s%.*s:%u", i ? " " : "", SLICE_ARGS(c->deliveries[i].value),
-				      c->deliveries[i].receives);
+		n = say(n, &c->deliveries[i]);
 	if (c->head.error)
-		snprintf(text, sizeof text, "%s", error_info(c->head.error)->name);
+		snprintf(said, sizeof said, "%s", error_info(c->head.error)->name);
 	if (ret)
 		*ret = c;
 	else
 		cmd_free(&c->head);
-	return text;
+	return said;
 }
 
 int rig_settle_one(struct rig *r, uint32_t channel, uint32_t session, const struct delivery *d, uint32_t generation,
@@ -259,6 +303,32 @@ int rig_settle_one(struct rig *r, uint32_t channel, uint32_t session, const stru
 	error = c->head.error ? c->head.error : c->items[0].error;
 	cmd_free(&c->head);
 	return error;
+}
+
+struct cmd *rig_subscribe(uint32_t channel, uint64_t consumer, uint32_t prefetch, uint32_t window, bool no_ack)
+{
+	struct cmd_subscribe *c = (struct cmd_subscribe *)cmd_new(CMD_SUBSCRIBE);
+
+	c->channel = channel;
+	c->consumer = consumer;
+	c->prefetch = prefetch;
+	c->window = window;
+	c->no_ack = no_ack;
+	return &c->head;
+}
+
+const char *rig_delivered(struct rig *r, uint32_t session, struct delivery *ret_last)
+{
+	size_t n = 0;
+
+	*said = '\0';
+	for (struct event_deliver *e; (e = (struct event_deliver *)rig_take(r, EVENT_DELIVER, session)); cmd_free(&e->head))
+		for (uint32_t i = 0; i < e->ndeliveries; i++) {
+			n = say(n, &e->deliveries[i]);
+			if (ret_last)
+				*ret_last = e->deliveries[i];
+		}
+	return said;
 }
 
 struct cmd_queue_stats *rig_stats(struct rig *r, uint32_t channel)

@@ -1,79 +1,15 @@
-/* queue_test.c - the delivery engine through its commands, on a simulated disk, in virtual time. */
+/* queue_test.c - the delivery engine through its commands, in virtual time: as SQS uses it, and as a view of a topic. */
 #include "base/test.h"
 #include "broker/queue_facts.h"
 #include "broker/queue_rig.h"
 
-#define POLICY .policy = { .lease_ms = -1, .ttl_ms = -1, .expires_ms = -1, .max_length = -1, .max_bytes = -1,       \
-			   .dead_channel = SLICE_NULL, .dead_exchange = SLICE_NULL, .dead_key = SLICE_NULL }, .start = -1
-
-static struct queue_spec standard(void)
-{
-	return (struct queue_spec){ .origin = ORIGIN_SQS, POLICY };
-}
-
 static struct queue_spec fifo(void)
 {
-	struct queue_spec s = standard();
+	struct queue_spec s = rig_spec(ORIGIN_SQS);
 
 	s.policy.fifo = true;
 	return s;
 }
-
-static struct queue_spec amqp(void)
-{
-	return (struct queue_spec){ .origin = ORIGIN_AMQP, POLICY };
-}
-
-static struct cmd *subscribe(uint32_t channel, uint64_t consumer, uint32_t prefetch, uint32_t window, bool no_ack)
-{
-	struct cmd_subscribe *c = (struct cmd_subscribe *)cmd_new(CMD_SUBSCRIBE);
-
-	c->channel = channel;
-	c->consumer = consumer;
-	c->prefetch = prefetch;
-	c->window = window;
-	c->no_ack = no_ack;
-	return &c->head;
-}
-
-static int ask_and_free(struct rig *r, struct cmd *c, uint32_t session)
-{
-	int error = rig_ask(r, c, session)->error;
-
-	cmd_free(c);
-	return error;
-}
-
-/* "body:receives ..." of all events that have come for this session. */
-static const char *delivered(struct rig *r, uint32_t session, struct delivery *ret_last)
-{
-	static _Thread_local char text[65536];
-	size_t n = 0;
-
-	text[0] = '\0';
-	for (struct event_deliver *e; (e = (struct event_deliver *)rig_take(r, EVENT_DELIVER, session)); cmd_free(&e->head))
-		for (uint32_t i = 0; i < e->ndeliveries; i++) {
-			n += (size_t)snprintf(text + n, sizeof text - n, "%s%.*s:%u", n ? " " : "",
-					      SLICE_ARGS(e->deliveries[i].value), e->deliveries[i].receives);
-			if (ret_last)
-				*ret_last = e->deliveries[i];
-		}
-	return text;
-}
-
-static void session_gone(struct rig *r, uint32_t session)
-{
-	rig_send(r, cmd_new(CMD_SESSION_GONE), session);
-	rig_settle(r);
-}
-
-#define CHECK_TEXT(got, expected)                                                                                    \
-	do {                                                                                                         \
-		const char *got_ = (got);                                                                            \
-		if (strcmp(got_, (expected)))                                                                        \
-			fprintf(stderr, "got \"%s\", expected \"%s\"\n", got_, (expected));                          \
-		CHECK(!strcmp(got_, (expected)));                                                                    \
-	} while (0)
 
 /* ------------------------------------------------------------------------------------------------- SQS, standard ---- */
 
@@ -81,7 +17,7 @@ TEST(a_message_that_is_not_deleted_comes_back_when_its_lease_ends)
 {
 	struct rig r;
 	struct cmd_receive *c;
-	struct queue_spec spec = standard();
+	struct queue_spec spec = rig_spec(ORIGIN_SQS);
 
 	CHECK(rig_open(&r, 1));
 	uint32_t q = rig_queue(&r, "q", &spec);
@@ -107,7 +43,7 @@ TEST(a_waiting_receive_is_woken_by_a_send_an_expiry_and_by_visibility_zero)
 {
 	struct rig r;
 	struct cmd_receive *first;
-	struct queue_spec spec = standard();
+	struct queue_spec spec = rig_spec(ORIGIN_SQS);
 
 	CHECK(rig_open(&r, 2));
 	uint32_t q = rig_queue(&r, "q", &spec);
@@ -145,7 +81,7 @@ TEST(a_waiting_receive_is_woken_by_a_send_an_expiry_and_by_visibility_zero)
 TEST(a_waiting_receive_ends_at_its_deadline_or_when_it_is_cancelled)
 {
 	struct rig r;
-	struct queue_spec spec = standard();
+	struct queue_spec spec = rig_spec(ORIGIN_SQS);
 
 	CHECK(rig_open(&r, 3));
 	uint32_t q = rig_queue(&r, "q", &spec);
@@ -176,7 +112,7 @@ TEST(leases_and_counts_survive_a_power_cut)
 	for (int orderly = 0; orderly < 2; orderly++) {
 		struct rig r;
 		struct cmd_receive *c;
-		struct queue_spec spec = standard();
+		struct queue_spec spec = rig_spec(ORIGIN_SQS);
 
 		CHECK(rig_open(&r, 4));
 		uint32_t q = rig_queue(&r, "q", &spec);
@@ -197,7 +133,7 @@ TEST(a_delete_is_not_answered_before_it_is_durable)
 {
 	struct rig r;
 	struct cmd_receive *c;
-	struct queue_spec spec = standard();
+	struct queue_spec spec = rig_spec(ORIGIN_SQS);
 
 	CHECK(rig_open(&r, 5));
 	uint32_t q = rig_queue(&r, "q", &spec);
@@ -229,7 +165,7 @@ TEST(a_delete_is_not_answered_before_it_is_durable)
 TEST(delayed_messages_become_ready_in_time_also_after_a_restart)
 {
 	struct rig r;
-	struct queue_spec spec = standard();
+	struct queue_spec spec = rig_spec(ORIGIN_SQS);
 
 	spec.policy.delay_ms = 5000;
 	CHECK(rig_open(&r, 6));
@@ -250,7 +186,7 @@ TEST(a_message_received_too_often_moves_to_the_dead_letter_queue)
 {
 	struct rig r;
 	struct cmd_receive *c;
-	struct queue_spec spec = standard(), dead = standard();
+	struct queue_spec spec = rig_spec(ORIGIN_SQS), dead = rig_spec(ORIGIN_SQS);
 
 	CHECK(rig_open(&r, 7));
 	uint32_t d = rig_queue(&r, "dead", &dead);
@@ -335,494 +271,6 @@ TEST(a_fifo_queue_accepts_a_message_once_in_five_minutes)
 	rig_close(&r);
 }
 
-/* ----------------------------------------------------------------------------------------------------------- AMQP ---- */
-
-TEST(consumers_take_turns_within_their_prefetch)
-{
-	struct rig r;
-	struct delivery last;
-	struct queue_spec spec = amqp();
-
-	CHECK(rig_open(&r, 10));
-	uint32_t q = rig_queue(&r, "q", &spec);
-	CHECK(ask_and_free(&r, subscribe(q, 1, 2, 0, false), 5) == 0);
-	CHECK(ask_and_free(&r, subscribe(q, 1, 2, 0, false), 6) == 0);
-	for (int i = 0; i < 6; i++)
-		CHECK(rig_send_amqp(&r, q, (const char *[]){ "a", "b", "c", "d", "e", "f" }[i], -1, NULL) == i);
-	CHECK_TEXT(delivered(&r, 5, &last), "a:1 c:1");
-	CHECK_TEXT(delivered(&r, 6, NULL), "b:1 d:1");
-	CHECK(rig_settle_one(&r, q, 6, &last, 0, SETTLE_ACK, 0) == -ERR_NO_SUCH_LEASE);
-	CHECK(rig_settle_one(&r, q, 5, &last, 0, SETTLE_ACK, 0) == 0);
-	CHECK_TEXT(delivered(&r, 5, NULL), "e:1");
-	session_gone(&r, 6);
-	CHECK(rig_settle_one(&r, q, 5, &(struct delivery){ .offset = 0 }, 0, SETTLE_ACK, 0) == 0);
-	CHECK_TEXT(delivered(&r, 5, NULL), "b:2");
-	CHECK(rig_restart(&r, false));
-	CHECK_TEXT(rig_receive(&r, q, 10, -1, NULL), "b:3 d:2 e:2 f:1");
-	rig_close(&r);
-}
-
-TEST(a_window_holds_deliveries_back_until_there_is_credit)
-{
-	struct rig r;
-	struct queue_spec spec = amqp();
-
-	CHECK(rig_open(&r, 11));
-	uint32_t q = rig_queue(&r, "q", &spec);
-	CHECK(ask_and_free(&r, subscribe(q, 1, 0, 2, /* no_ack = */ true), 5) == 0);
-	for (int i = 0; i < 4; i++)
-		CHECK(rig_send_amqp(&r, q, (const char *[]){ "a", "b", "c", "d" }[i], -1, NULL) == i);
-	CHECK_TEXT(delivered(&r, 5, NULL), "a:1 b:1");
-	struct cmd_credit *c = (struct cmd_credit *)cmd_new(CMD_CREDIT);
-	c->channel = q;
-	c->consumer = 1;
-	c->messages = 1;
-	rig_send(&r, &c->head, 5);
-	rig_settle(&r);
-	CHECK_TEXT(delivered(&r, 5, NULL), "c:1");
-	session_gone(&r, 5);
-	CHECK(rig_restart(&r, false));
-	CHECK_TEXT(rig_receive(&r, q, 10, -1, NULL), "d:1");
-	rig_close(&r);
-}
-
-TEST(requeued_and_rejected_messages)
-{
-	struct rig r;
-	struct cmd_receive *c;
-	struct queue_spec spec = amqp();
-
-	CHECK(rig_open(&r, 12));
-	uint32_t q = rig_queue(&r, "q", &spec);
-	CHECK(rig_send_amqp(&r, q, "a", -1, NULL) == 0 && rig_send_amqp(&r, q, "b", -1, NULL) == 1 &&
-	      rig_send_amqp(&r, q, "c", -1, NULL) == 2);
-	CHECK_TEXT(rig_receive(&r, q, 2, -1, &c), "a:1 b:1");
-	CHECK(!c->deliveries[0].redelivered);
-	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[1], 0, SETTLE_REQUEUE, 0) == 0);
-	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[0], 0, SETTLE_REJECT, 0) == 0);
-	cmd_free(&c->head);
-	CHECK_TEXT(rig_receive(&r, q, 3, -1, &c), "b:2 c:1");
-	CHECK(c->deliveries[0].redelivered && !c->deliveries[1].redelivered);
-	cmd_free(&c->head);
-	session_gone(&r, 1);
-	CHECK_TEXT(rig_receive(&r, q, 3, -1, NULL), "b:3 c:2");
-	rig_close(&r);
-}
-
-static void bind_dead(struct rig *r, const char *exchange, const char *queue)
-{
-	struct cmd_change *c = (struct cmd_change *)cmd_new(CMD_CHANGE);
-
-	c->change = CHANGE_CREATE_EXCHANGE;
-	c->vhost = SLICE("/");
-	c->name = slice_cstr(exchange);
-	c->type = SLICE("fanout");
-	c->durable = true;
-	ask_and_free(r, &c->head, 1);
-	c = (struct cmd_change *)cmd_new(CMD_CHANGE);
-	c->change = CHANGE_BIND;
-	c->vhost = SLICE("/");
-	c->name = slice_cstr(exchange);
-	c->destination = slice_cstr(queue);
-	c->key = SLICE("");
-	ask_and_free(r, &c->head, 1);
-}
-
-TEST(dead_letters_of_every_kind_go_to_the_exchange)
-{
-	struct rig r;
-	struct cmd_receive *c;
-	struct queue_spec spec = amqp(), dead = amqp();
-	struct amqp_native native;
-
-	CHECK(rig_open(&r, 13));
-	uint32_t d = rig_queue(&r, "dead", &dead);
-	bind_dead(&r, "dlx", "dead");
-	spec.policy.dead_exchange = SLICE("dlx");
-	spec.policy.dead_key = SLICE("gone");
-	spec.policy.max_length = 2;
-	spec.policy.ttl_ms = 10000;
-	uint32_t q = rig_queue(&r, "q", &spec);
-	for (int i = 0; i < 3; i++)
-		CHECK(rig_send_amqp(&r, q, (const char *[]){ "a", "b", "c" }[i], 3, i == 1 ? "5000" : NULL) == i);
-	CHECK_TEXT(rig_receive(&r, d, 9, -1, &c), "a:1");                       /* too many */
-	CHECK(slice_is(c->deliveries[0].key, "gone") && slice_is(c->deliveries[0].dead_source, "q"));
-	CHECK(amqp_native_read(c->deliveries[0].headers, &native) == 0 && slice_is(native.exchange, "dlx"));
-	cmd_free(&c->head);
-	rig_wait(&r, 4999);
-	CHECK_TEXT(rig_receive(&r, d, 9, -1, NULL), "");
-	rig_wait(&r, 1);
-	CHECK_TEXT(rig_receive(&r, d, 9, -1, NULL), "b:1");                     /* its own expiry */
-	rig_wait(&r, 5000);
-	CHECK_TEXT(rig_receive(&r, d, 9, -1, NULL), "c:1");                     /* the queue's */
-	CHECK(rig_send_amqp(&r, q, "d", -1, NULL) == 3);
-	CHECK_TEXT(rig_receive(&r, q, 9, -1, &c), "d:1");
-	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[0], 0, SETTLE_REJECT, 0) == 0);
-	cmd_free(&c->head);
-	rig_settle(&r);
-	CHECK_TEXT(rig_receive(&r, d, 9, -1, NULL), "d:2");
-	rig_close(&r);
-}
-
-/* Two queues that dead-letter into each other by time-out: the second death would close the circle. */
-TEST(a_message_does_not_go_round_for_ever)
-{
-	struct rig r;
-	struct queue_spec spec = amqp();
-
-	CHECK(rig_open(&r, 14));
-	spec.policy.ttl_ms = 100;
-	spec.policy.dead_exchange = SLICE("");
-	spec.policy.dead_key = SLICE("b");
-	uint32_t a = rig_queue(&r, "a", &spec);
-	spec.policy.dead_key = SLICE("a");
-	uint32_t b = rig_queue(&r, "b", &spec);
-	CHECK(rig_send_amqp(&r, a, "x", -1, NULL) == 0);
-	rig_wait(&r, 150);
-	struct cmd_queue_stats *s = rig_stats(&r, b);
-	CHECK(s->ret_ready == 1);
-	cmd_free(&s->head);
-	rig_wait(&r, 1000);
-	CHECK(r.b->stats.messages_ready == 0);
-	rig_close(&r);
-}
-
-/* What a Kafka producer writes under the broker's name is just a header; the broker's own is believed, also for Kafka's messages. */
-TEST(a_death_that_a_kafka_producer_claims_is_none)
-{
-	struct rig r;
-	struct cmd_receive *c;
-	struct deaths claimed = { .receives = 1000, .source = SLICE("nowhere") }, told;
-	struct bytes text = BYTES_MAX(1000);
-	struct queue_spec spec = standard(), dead = standard();
-	struct batch_builder bb;
-
-	CHECK(rig_open(&r, 17));
-	uint32_t d = rig_queue(&r, "dead", &dead);
-	spec.policy.dead_channel = SLICE("dead");
-	spec.policy.max_receives = 1;
-	uint32_t q = rig_queue(&r, "q", &spec);
-	deaths_write(&claimed, &text);
-	batch_begin(&bb, ORIGIN_KAFKA, 1000);
-	batch_add(&bb, 1, SLICE_NULL, SLICE("x"), &(struct setting){ DEATH_HEADER, bytes_slice(&text) }, 1);
-	CHECK(rig_publish(&r, q, batch_finish(&bb)) == 0);
-	CHECK_TEXT(rig_receive(&r, q, 1, 1000, &c), "x:1");
-	CHECK(!c->deliveries[0].dead_source.p);
-	cmd_free(&c->head);
-	rig_wait(&r, 1000);
-	CHECK_TEXT(rig_receive(&r, q, 1, 1000, NULL), "");
-	CHECK_TEXT(rig_receive(&r, d, 1, 1000, &c), "x:2");
-	CHECK(slice_is(c->deliveries[0].dead_source, "q"));
-	CHECK(deaths_read(c->deliveries[0].headers, &told) && told.n == 1 && told.receives == 1);
-	cmd_free(&c->head);
-	bytes_free(&text);
-	rig_close(&r);
-}
-
-TEST(priorities_go_first_and_survive)
-{
-	struct rig r;
-	struct queue_spec spec = amqp();
-
-	spec.policy.max_priority = 5;
-	CHECK(rig_open(&r, 15));
-	uint32_t q = rig_queue(&r, "q", &spec);
-	for (int i = 0; i < 4; i++)
-		CHECK(rig_send_amqp(&r, q, (const char *[]){ "low", "high", "none", "max" }[i], (int[]){ 1, 5, -1, 99 }[i], NULL) == i);
-	CHECK(rig_restart(&r, true));
-	for (int i = 0; i < 4; i++)
-		CHECK_TEXT(rig_receive(&r, q, 1, -1, NULL), ((const char *[]){ "high:1", "max:1", "low:1", "none:1" })[i]);
-	rig_close(&r);
-}
-
-TEST(a_full_queue_refuses_if_it_is_told_to)
-{
-	struct rig r;
-	struct queue_spec spec = amqp();
-
-	spec.policy.max_length = 2;
-	spec.policy.reject_publish = true;
-	CHECK(rig_open(&r, 16));
-	uint32_t q = rig_queue(&r, "q", &spec);
-	CHECK(rig_send_amqp(&r, q, "a", -1, NULL) == 0 && rig_send_amqp(&r, q, "b", -1, NULL) == 1);
-	CHECK(rig_send_amqp(&r, q, "c", -1, NULL) == -ERR_OVERFLOW);
-	CHECK_TEXT(rig_receive(&r, q, 1, -1, NULL), "a:1");
-	CHECK(rig_send_amqp(&r, q, "c", -1, NULL) == 2);
-	rig_close(&r);
-}
-
-TEST(exclusive_and_single_active_consumers)
-{
-	struct rig r;
-	struct queue_spec spec = amqp();
-
-	CHECK(rig_open(&r, 17));
-	uint32_t q = rig_queue(&r, "q", &spec);
-	struct cmd *alone = subscribe(q, 1, 0, 0, true);
-	((struct cmd_subscribe *)alone)->exclusive = true;
-	CHECK(ask_and_free(&r, alone, 5) == 0);
-	CHECK(ask_and_free(&r, subscribe(q, 1, 0, 0, true), 6) == -ERR_EXCLUSIVE_USE);
-	session_gone(&r, 5);
-	CHECK(ask_and_free(&r, subscribe(q, 1, 0, 0, true), 6) == 0);
-
-	spec.policy.single_active = true;
-	uint32_t s = rig_queue(&r, "s", &spec);
-	CHECK(ask_and_free(&r, subscribe(s, 2, 0, 0, true), 5) == 0);
-	CHECK(ask_and_free(&r, subscribe(s, 2, 0, 0, true), 6) == 0);
-	CHECK(rig_send_amqp(&r, s, "a", -1, NULL) == 0 && rig_send_amqp(&r, s, "b", -1, NULL) == 1);
-	CHECK_TEXT(delivered(&r, 5, NULL), "a:1 b:1");
-	session_gone(&r, 5);
-	CHECK(rig_send_amqp(&r, s, "c", -1, NULL) == 2);
-	CHECK_TEXT(delivered(&r, 6, NULL), "c:1");
-	rig_close(&r);
-}
-
-static struct cmd *delete_queue(const char *name)
-{
-	struct cmd_change *c = (struct cmd_change *)cmd_new(CMD_CHANGE);
-
-	c->change = CHANGE_DELETE_QUEUE;
-	c->vhost = SLICE("/");
-	c->name = slice_cstr(name);
-	return &c->head;
-}
-
-TEST(the_end_of_a_queue_is_told_to_all_who_use_it)
-{
-	struct rig r;
-	struct queue_spec spec = amqp();
-	struct cmd_receive *c = (struct cmd_receive *)cmd_new(CMD_RECEIVE);
-
-	CHECK(rig_open(&r, 18));
-	uint32_t q = rig_queue(&r, "q", &spec);
-	CHECK(rig_send_amqp(&r, q, "a", -1, NULL) == 0);
-	CHECK(ask_and_free(&r, subscribe(q, 7, 0, 0, false), 5) == 0);
-	c->channel = q;
-	c->deadline_ms = r.now_ms + 1000;
-	rig_send(&r, &c->head, 6);
-	rig_settle(&r);
-	CHECK(ask_and_free(&r, delete_queue("q"), 1) == 0);
-	struct cmd *e = rig_take(&r, EVENT_CANCELLED, 5);
-	CHECK(e && ((struct event_cancelled *)e)->consumer == 7);
-	cmd_free(e);
-	CHECK(rig_take(&r, CMD_RECEIVE, 6) == &c->head && c->head.error == -ERR_NO_SUCH_CHANNEL);
-	cmd_free(&c->head);
-	CHECK(r.b->stats.messages_ready == 0 && r.b->stats.messages_leased == 0 && r.b->stats.consumers == 0);
-	session_gone(&r, 5);
-	rig_close(&r);
-}
-
-TEST(queues_that_nobody_uses_any_more_go)
-{
-	struct rig r;
-	struct queue_spec spec = amqp();
-
-	CHECK(rig_open(&r, 19));
-	spec.auto_delete = true;
-	uint32_t a = rig_queue(&r, "auto", &spec);
-	spec.auto_delete = false;
-	spec.policy.expires_ms = 5000;
-	uint32_t e = rig_queue(&r, "expires", &spec);
-	rig_wait(&r, 3000);
-	CHECK_TEXT(rig_receive(&r, e, 1, -1, NULL), "");
-	rig_wait(&r, 4999);
-	CHECK(core_channel(r.b, e) && core_channel(r.b, a));
-	rig_wait(&r, 1);
-	CHECK(!core_channel(r.b, e) && core_channel(r.b, a));
-	CHECK(ask_and_free(&r, subscribe(a, 7, 0, 0, false), 5) == 0);
-	session_gone(&r, 5);
-	CHECK(!core_channel(r.b, a));
-	rig_close(&r);
-}
-
-TEST(a_purge_takes_what_is_ready_and_leaves_what_a_session_holds)
-{
-	struct rig r;
-	struct cmd_receive *c;
-	struct queue_spec spec = amqp();
-
-	CHECK(rig_open(&r, 20));
-	uint32_t q = rig_queue(&r, "q", &spec);
-	for (int i = 0; i < 4; i++)
-		CHECK(rig_send_amqp(&r, q, "x", -1, NULL) == i);
-	CHECK_TEXT(rig_receive(&r, q, 1, -1, &c), "x:1");
-	struct cmd_purge *p = (struct cmd_purge *)cmd_new(CMD_PURGE);
-	p->channel = q;
-	rig_ask(&r, &p->head, 1);
-	CHECK(p->ret_messages == 3);
-	cmd_free(&p->head);
-	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[0], 0, SETTLE_REQUEUE, 0) == 0);
-	cmd_free(&c->head);
-	CHECK(rig_restart(&r, false));
-	CHECK_TEXT(rig_receive(&r, q, 9, -1, NULL), "x:2");
-	rig_close(&r);
-}
-
-TEST(settled_space_is_given_back)
-{
-	struct rig r;
-	struct cmd_receive *c;
-	struct queue_spec spec = standard();
-
-	CHECK(rig_open(&r, 21));
-	uint32_t q = rig_queue(&r, "q", &spec);
-	for (int i = 0; i < 3; i++)
-		CHECK(rig_send_sqs(&r, q, "x", NULL, NULL) == i);
-	rig_receive(&r, q, 3, 1000, &c);
-	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[1], 1, SETTLE_ACK, 0) == 0);
-	uint32_t p = channel_partition(core_channel(r.b, q), 0);
-	CHECK(log_start(r.b->log, p) == 0);
-	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[0], 1, SETTLE_ACK, 0) == 0);
-	CHECK(log_start(r.b->log, p) == 2);
-	cmd_free(&c->head);
-	rig_close(&r);
-}
-
-TEST(many_messages_are_delivered_in_batches_and_in_order)
-{
-	enum { N = 1000 };
-	struct rig r;
-	struct queue_spec spec = amqp();
-	int64_t next = 0;
-
-	CHECK(rig_open(&r, 22));
-	uint32_t q = rig_queue(&r, "q", &spec);
-	for (int i = 0; i < N; i++)
-		CHECK(rig_send_amqp(&r, q, "x", -1, NULL) == i);
-	CHECK(rig_restart(&r, true));
-	CHECK(ask_and_free(&r, subscribe(q, 1, 0, 0, true), 5) == 0);
-	rig_settle(&r);
-	for (struct event_deliver *e; (e = (struct event_deliver *)rig_take(&r, EVENT_DELIVER, 5)); cmd_free(&e->head)) {
-		CHECK(e->ndeliveries <= 64);
-		for (uint32_t i = 0; i < e->ndeliveries; i++)
-			CHECK(e->deliveries[i].offset == next++);
-	}
-	CHECK(next == N);
-	rig_close(&r);
-}
-
-/* ----------------------------------------------------------------------------------- other origins, other channels ---- */
-
-/* A topic with three partitions, read by a queue view: compressed batches of several records, from now on. */
-TEST(a_queue_view_on_a_topic_begins_at_its_end_and_takes_records_one_by_one)
-{
-	struct rig r;
-	struct cmd_receive *c;
-	struct queue_spec spec = amqp();
-	struct cmd_change *change = (struct cmd_change *)cmd_new(CMD_CHANGE);
-
-	CHECK(rig_open(&r, 23));
-	change->change = CHANGE_CREATE_CHANNEL;
-	change->vhost = SLICE("/");
-	change->name = SLICE("orders");
-	change->partitions = 3;
-	change->dedicated = true;
-	CHECK(rig_ask(&r, &change->head, 1)->error == 0);
-	uint32_t topic = change->ret_channel;
-	cmd_free(&change->head);
-
-	uint32_t q = 0;
-	for (int round = 0; round < 2; round++) {
-		for (int p = 0; p < 3; p++) {
-			struct batch_builder bb;
-			batch_begin(&bb, ORIGIN_KAFKA, 1 << 20);
-			for (int i = 0; i < 2; i++) {
-				char body[8];
-				snprintf(body, sizeof body, "%d%d%d", round, p, i);
-				batch_add(&bb, r.now_ms, SLICE_NULL, slice_cstr(body), NULL, 0);
-			}
-			struct buf *b = batch_finish(&bb);
-			struct cmd_publish *send = (struct cmd_publish *)cmd_new(CMD_PUBLISH);
-			send->targets = cmd_alloc(&send->head, sizeof *send->targets);
-			send->targets[0] = (struct publish_target){ .channel = topic, .partition = p };
-			send->ntargets = 1;
-			send->batch = (struct view){ b, 0, b->size };
-			send->wait_durable = true;
-			CHECK(ask_and_free(&r, &send->head, 1) == 0);
-		}
-		if (round == 0)
-			q = rig_queue(&r, "orders", &spec);
-	}
-	CHECK(q == topic);
-	CHECK_TEXT(rig_receive(&r, q, 3, -1, &c), "100:1 101:1 110:1");
-	CHECK(c->deliveries[2].partition == 1 && c->deliveries[2].offset == 2);
-	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[0], 0, SETTLE_ACK, 0) == 0);
-	cmd_free(&c->head);
-	CHECK(rig_restart(&r, false));
-	CHECK_TEXT(rig_receive(&r, q, 1, -1, NULL), "101:2");
-	uint32_t left = 0;
-	for (const char *text; *(text = rig_receive(&r, q, 9, -1, NULL));)
-		for (left++; (text = strchr(text, ' ')); text++)
-			left++;
-	CHECK(left == 4);
-	rig_close(&r);
-}
-
-TEST(a_queue_view_may_begin_at_an_earlier_record)
-{
-	static const struct { int64_t start; const char *expected; } rows[] = {
-		{ -2, "0:1 1:1 2:1" }, { 1, "1:1 2:1" }, { 9, "" }, { -1, "" }, { -3, "2:1" },
-	};
-
-	for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
-		struct rig r;
-		struct queue_spec spec = amqp();
-		struct cmd_change *change = (struct cmd_change *)cmd_new(CMD_CHANGE);
-		CHECK(rig_open(&r, 30 + k));
-		change->change = CHANGE_CREATE_CHANNEL;
-		change->vhost = SLICE("/");
-		change->name = SLICE("t");
-		change->partitions = 1;
-		CHECK(rig_ask(&r, &change->head, 1)->error == 0);
-		uint32_t t = change->ret_channel;
-		cmd_free(&change->head);
-		for (int i = 0; i < 3; i++)
-			CHECK(rig_send_amqp(&r, t, (const char *[]){ "0", "1", "2" }[i], -1, NULL) == i);
-		spec.start = rows[k].start;
-		CHECK(rig_queue(&r, "t", &spec) == t);
-		CHECK_TEXT(rig_receive(&r, t, 9, -1, NULL), rows[k].expected);
-		CHECK(rig_send_amqp(&r, t, "3", -1, NULL) == 3);
-		CHECK(rig_restart(&r, k % 2));
-		struct cmd_queue_stats *s = rig_stats(&r, t);
-		CHECK(s->ret_ready == (strlen(rows[k].expected) + 1) / 4 + 1);
-		cmd_free(&s->head);
-		rig_close(&r);
-	}
-}
-
-TEST(a_message_with_a_ttl_of_zero_is_delivered_at_once_or_never)
-{
-	struct rig r;
-	struct queue_spec spec = amqp();
-
-	spec.policy.ttl_ms = 0;
-	CHECK(rig_open(&r, 24));
-	uint32_t q = rig_queue(&r, "q", &spec);
-	CHECK(rig_send_amqp(&r, q, "nobody", -1, NULL) == 0);
-	CHECK_TEXT(rig_receive(&r, q, 1, -1, NULL), "");
-	CHECK(ask_and_free(&r, subscribe(q, 1, 0, 0, true), 5) == 0);
-	CHECK(rig_send_amqp(&r, q, "you", -1, NULL) == 1);
-	CHECK_TEXT(delivered(&r, 5, NULL), "you:1");
-	rig_close(&r);
-}
-
-TEST(a_stopping_broker_answers_those_who_wait)
-{
-	struct rig r;
-	struct queue_spec spec = standard();
-	struct cmd_receive *c = (struct cmd_receive *)cmd_new(CMD_RECEIVE);
-
-	CHECK(rig_open(&r, 25));
-	c->channel = rig_queue(&r, "q", &spec);
-	c->deadline_ms = r.now_ms + 20000;
-	rig_send(&r, &c->head, 6);
-	rig_settle(&r);
-	broker_stop(r.b, r.now_ms);
-	CHECK(rig_take(&r, CMD_RECEIVE, 6) == &c->head && c->head.error == -ERR_STOPPING);
-	cmd_free(&c->head);
-	rig_close(&r);
-}
-
 static struct cmd_receive *attempt(struct rig *r, uint32_t channel, const char *id, uint32_t max)
 {
 	struct cmd_receive *c = (struct cmd_receive *)cmd_new(CMD_RECEIVE);
@@ -868,10 +316,153 @@ TEST(a_repeated_receive_is_given_the_same_messages_again)
 	rig_close(&r);
 }
 
+/* What a Kafka producer writes under the broker's name is just a header; the broker's own is believed, also for Kafka's messages. */
+TEST(a_death_that_a_kafka_producer_claims_is_none)
+{
+	struct rig r;
+	struct cmd_receive *c;
+	struct deaths claimed = { .receives = 1000, .source = SLICE("nowhere") }, told;
+	struct bytes text = BYTES_MAX(1000);
+	struct queue_spec spec = rig_spec(ORIGIN_SQS), dead = rig_spec(ORIGIN_SQS);
+	struct batch_builder bb;
+
+	CHECK(rig_open(&r, 17));
+	uint32_t d = rig_queue(&r, "dead", &dead);
+	spec.policy.dead_channel = SLICE("dead");
+	spec.policy.max_receives = 1;
+	uint32_t q = rig_queue(&r, "q", &spec);
+	deaths_write(&claimed, &text);
+	batch_begin(&bb, ORIGIN_KAFKA, 1000);
+	batch_add(&bb, 1, SLICE_NULL, SLICE("x"), &(struct setting){ DEATH_HEADER, bytes_slice(&text) }, 1);
+	CHECK(rig_publish(&r, q, batch_finish(&bb)) == 0);
+	CHECK_TEXT(rig_receive(&r, q, 1, 1000, &c), "x:1");
+	CHECK(!c->deliveries[0].dead_source.p);
+	cmd_free(&c->head);
+	rig_wait(&r, 1000);
+	CHECK_TEXT(rig_receive(&r, q, 1, 1000, NULL), "");
+	CHECK_TEXT(rig_receive(&r, d, 1, 1000, &c), "x:2");
+	CHECK(slice_is(c->deliveries[0].dead_source, "q"));
+	CHECK(deaths_read(c->deliveries[0].headers, &told) && told.n == 1 && told.receives == 1);
+	cmd_free(&c->head);
+	bytes_free(&text);
+	rig_close(&r);
+}
+
+TEST(settled_space_is_given_back)
+{
+	struct rig r;
+	struct cmd_receive *c;
+	struct queue_spec spec = rig_spec(ORIGIN_SQS);
+
+	CHECK(rig_open(&r, 21));
+	uint32_t q = rig_queue(&r, "q", &spec);
+	for (int i = 0; i < 3; i++)
+		CHECK(rig_send_sqs(&r, q, "x", NULL, NULL) == i);
+	rig_receive(&r, q, 3, 1000, &c);
+	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[1], 1, SETTLE_ACK, 0) == 0);
+	uint32_t p = channel_partition(core_channel(r.b, q), 0);
+	CHECK(log_start(r.b->log, p) == 0);
+	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[0], 1, SETTLE_ACK, 0) == 0);
+	CHECK(log_start(r.b->log, p) == 2);
+	cmd_free(&c->head);
+	rig_close(&r);
+}
+
+/* ----------------------------------------------------------------------------------- other origins, other channels ---- */
+
+/* A topic with three partitions, read by a queue view: compressed batches of several records, from now on. */
+TEST(a_queue_view_on_a_topic_begins_at_its_end_and_takes_records_one_by_one)
+{
+	struct rig r;
+	struct cmd_receive *c;
+	struct queue_spec spec = rig_spec(ORIGIN_AMQP);
+
+	CHECK(rig_open(&r, 23));
+	uint32_t topic = rig_topic(&r, "orders", 3);
+
+	uint32_t q = 0;
+	for (int round = 0; round < 2; round++) {
+		for (int p = 0; p < 3; p++) {
+			struct batch_builder bb;
+			batch_begin(&bb, ORIGIN_KAFKA, 1 << 20);
+			for (int i = 0; i < 2; i++) {
+				char body[8];
+				snprintf(body, sizeof body, "%d%d%d", round, p, i);
+				batch_add(&bb, r.now_ms, SLICE_NULL, slice_cstr(body), NULL, 0);
+			}
+			struct buf *b = batch_finish(&bb);
+			struct cmd_publish *send = (struct cmd_publish *)cmd_new(CMD_PUBLISH);
+			send->targets = cmd_alloc(&send->head, sizeof *send->targets);
+			send->targets[0] = (struct publish_target){ .channel = topic, .partition = p };
+			send->ntargets = 1;
+			send->batch = (struct view){ b, 0, b->size };
+			send->wait_durable = true;
+			CHECK(rig_error(&r, &send->head, 1) == 0);
+		}
+		if (round == 0)
+			q = rig_queue(&r, "orders", &spec);
+	}
+	CHECK(q == topic);
+	CHECK_TEXT(rig_receive(&r, q, 3, -1, &c), "100:1 101:1 110:1");
+	CHECK(c->deliveries[2].partition == 1 && c->deliveries[2].offset == 2);
+	CHECK(rig_settle_one(&r, q, 1, &c->deliveries[0], 0, SETTLE_ACK, 0) == 0);
+	cmd_free(&c->head);
+	CHECK(rig_restart(&r, false));
+	CHECK_TEXT(rig_receive(&r, q, 1, -1, NULL), "101:2");
+	uint32_t left = 0;
+	for (const char *text; *(text = rig_receive(&r, q, 9, -1, NULL));)
+		for (left++; (text = strchr(text, ' ')); text++)
+			left++;
+	CHECK(left == 4);
+	rig_close(&r);
+}
+
+TEST(a_queue_view_may_begin_at_an_earlier_record)
+{
+	static const struct { int64_t start; const char *expected; } rows[] = {
+		{ -2, "0:1 1:1 2:1" }, { 1, "1:1 2:1" }, { 9, "" }, { -1, "" }, { -3, "2:1" },
+	};
+
+	for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+		struct rig r;
+		struct queue_spec spec = rig_spec(ORIGIN_AMQP);
+		CHECK(rig_open(&r, 30 + k));
+		uint32_t t = rig_topic(&r, "t", 1);
+		for (int i = 0; i < 3; i++)
+			CHECK(rig_send_amqp(&r, t, (const char *[]){ "0", "1", "2" }[i], -1, NULL) == i);
+		spec.start = rows[k].start;
+		CHECK(rig_queue(&r, "t", &spec) == t);
+		CHECK_TEXT(rig_receive(&r, t, 9, -1, NULL), rows[k].expected);
+		CHECK(rig_send_amqp(&r, t, "3", -1, NULL) == 3);
+		CHECK(rig_restart(&r, k % 2));
+		struct cmd_queue_stats *s = rig_stats(&r, t);
+		CHECK(s->ret_ready == (strlen(rows[k].expected) + 1) / 4 + 1);
+		cmd_free(&s->head);
+		rig_close(&r);
+	}
+}
+
+TEST(a_stopping_broker_answers_those_who_wait)
+{
+	struct rig r;
+	struct queue_spec spec = rig_spec(ORIGIN_SQS);
+	struct cmd_receive *c = (struct cmd_receive *)cmd_new(CMD_RECEIVE);
+
+	CHECK(rig_open(&r, 25));
+	c->channel = rig_queue(&r, "q", &spec);
+	c->deadline_ms = r.now_ms + 20000;
+	rig_send(&r, &c->head, 6);
+	rig_settle(&r);
+	broker_stop(r.b, r.now_ms);
+	CHECK(rig_take(&r, CMD_RECEIVE, 6) == &c->head && c->head.error == -ERR_STOPPING);
+	cmd_free(&c->head);
+	rig_close(&r);
+}
+
 TEST(no_more_is_given_out_than_may_be_in_flight)
 {
 	struct rig r;
-	struct queue_spec spec = standard();
+	struct queue_spec spec = rig_spec(ORIGIN_SQS);
 
 	CHECK(rig_open(&r, 32));
 	uint32_t q = rig_queue(&r, "q", &spec);

@@ -150,11 +150,11 @@ static void add_segments(void *ctx, const char *path, int64_t size)
 TEST(what_lives_long_is_moved_without_what_was_settled_beside_it)
 {
 	struct rig r;
-	struct queue_spec spec = { .origin = ORIGIN_SQS, .durable = true, .start = -1,
-				   .policy = { .lease_ms = 30000, .ttl_ms = -1, .expires_ms = -1, .max_length = -1, .max_bytes = -1 } };
+	struct queue_spec spec = rig_spec(ORIGIN_SQS);
 	unsigned count = 0;
 	int64_t bytes = 0;
 
+	spec.policy.lease_ms = 30000;
 	CHECK(rig_open(&r, 5));
 	uint32_t q = rig_queue(&r, "q", &spec);
 	for (int i = 0; i < BATCHES; i++) {

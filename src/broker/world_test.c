@@ -268,7 +268,7 @@ struct view world_batch(const char *key, const char *text, int count, int64_t ti
 	return (struct view){ buf, 0, buf->size };
 }
 
-int world_publish(struct world *w, const char *channel, int32_t partition, struct view batch, struct publish_target *ret)
+struct cmd_publish *world_publishing(struct world *w, const char *channel, int32_t partition, struct view batch)
 {
 	const struct channel *ch = world_channel(w, channel);
 	struct cmd_publish *c = world_new(w, CMD_PUBLISH);
@@ -278,6 +278,13 @@ int world_publish(struct world *w, const char *channel, int32_t partition, struc
 	c->targets[0] = (struct publish_target){ .channel = ch ? ch->id : 0, .partition = partition };
 	c->batch = batch;
 	c->wait_durable = true;
+	return c;
+}
+
+int world_publish(struct world *w, const char *channel, int32_t partition, struct view batch, struct publish_target *ret)
+{
+	const struct channel *ch = world_channel(w, channel);
+	struct cmd_publish *c = world_publishing(w, channel, partition, batch);
 	int r = world_ask(w, &c->head, ch ? ch->shard : 0);
 	if (r == 0)
 		r = c->targets[0].error;

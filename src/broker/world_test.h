@@ -67,6 +67,8 @@ const struct channel *world_channel(struct world *w, const char *name);        /
 /* A batch of `count` records "text", with a timestamp each; of no producer unless id >= 0. */
 struct view world_batch(const char *key, const char *text, int count, int64_t timestamp_ms, int64_t producer, int16_t epoch,
 			int32_t sequence);
+/* A durable publish to one partition, to be sent. */
+struct cmd_publish *world_publishing(struct world *w, const char *channel, int32_t partition, struct view batch);
 /* Publish durably to one partition (-1: let the broker choose): returns the target's error, *ret is the target. */
 int world_publish(struct world *w, const char *channel, int32_t partition, struct view batch, struct publish_target *ret);
 /* How many records can be read from this offset on; -1 on an error. */

@@ -61,6 +61,11 @@ struct sim {
 	uint32_t size_max;              /* of bodies */
 };
 
+static inline struct model_channel *channel_of(struct sim *s, int channel)
+{
+	return &s->model->channels[channel];
+}
+
 void actor_start(struct sim *s, struct actor *a, struct client *c, void (*fire)(struct event *), void (*free_it)(struct actor *));
 /* Come back after a random time of at most that. */
 void actor_pause(struct actor *a, int64_t at_most_us);

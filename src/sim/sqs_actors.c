@@ -10,11 +10,6 @@
 
 enum { BATCH = 10, PATIENCE_US = 20 * SIM_S };
 
-static struct model_channel *channel_of(struct sim *s, int channel)
-{
-	return &s->model->channels[channel];
-}
-
 struct text {
 	char t[64];
 };

@@ -17,7 +17,7 @@
 #include "base/own.h"
 #include "broker/batch.h"
 #include "sim/model_transaction.h"
-#include "sim/sim.h"
+#include "sim/kafka_actors.h"
 
 enum { TIMEOUT_MS = 5000, WRITES_MAX = 8, RECORDS_MAX = 3, CHANNELS = 2 };
 
@@ -43,14 +43,6 @@ struct transactor {
 	bool commit, busy, napped;
 	struct buf *batch;              /* on its way */
 };
-
-static struct wire_uuid topic_id(struct sim *s, int channel)
-{
-	struct wire_uuid id;
-
-	memcpy(id.b, s->topic_ids[channel], sizeof id.b);
-	return id;
-}
 
 static int version_of(struct transactor *t, int16_t key, int least, int most)
 {

@@ -2,15 +2,17 @@
 #include "base/test.h"
 #include "protocols/sqs/fake.h"
 
+/* The row that makes the queue of the others. */
+#define QUEUE_Q                                                                                                      \
+	{ "/", "Action=CreateQueue&QueueName=q&Attribute.1.Name=DelaySeconds&Attribute.1.Value=0&Tag.1.Key=k&Tag.1.Value=v", \
+	  "200 <?xml version=\"1.0\"?><CreateQueueResponse xmlns=\"http://queue.amazonaws.com/doc/2012-11-05/\">"    \
+	  "<CreateQueueResult><QueueUrl>http://h/000000000000/q</QueueUrl></CreateQueueResult><ResponseMetadata>"    \
+	  "<RequestId><id></RequestId></ResponseMetadata></CreateQueueResponse>" }
+
 TEST(messages_in_query_and_xml)
 {
 	static const struct row rows[] = {
-		{ "/", "Action=CreateQueue&QueueName=q&Attribute.1.Name=DelaySeconds&Attri"
-		  "bute.1.Value=0&Tag.1.Key=k&Tag.1.Value=v",
-		  "200 <?xml version=\"1.0\"?><CreateQueueResponse xmlns=\"http://queue.amazonaws.c"
-		  "om/doc/2012-11-05/\"><CreateQueueResult><QueueUrl>http://h/000000000000/q</QueueUrl>"
-		  "</CreateQueueResult><ResponseMetadata><RequestId><id></RequestId></ResponseMetadata>"
-		  "</CreateQueueResponse>" },
+		QUEUE_Q,
 		{ "/", "Action=GetQueueUrl&QueueName=q",
 		  "200 <?xml version=\"1.0\"?><GetQueueUrlResponse xmlns=\"http://queue.amazonaws.c"
 		  "om/doc/2012-11-05/\"><GetQueueUrlResult><QueueUrl>http://h/000000000000/q</QueueUrl>"
@@ -59,6 +61,15 @@ TEST(messages_in_query_and_xml)
 		  "200 <?xml version=\"1.0\"?><DeleteMessageResponse xmlns=\"http://queue.amazonaws"
 		  ".com/doc/2012-11-05/\"><ResponseMetadata><RequestId><id></RequestId></ResponseMetadata>"
 		  "</DeleteMessageResponse>" },
+	};
+
+	HOLDS(rows);
+}
+
+TEST(batches_of_messages_in_query_and_xml)
+{
+	static const struct row rows[] = {
+		QUEUE_Q,
 		{ "/000000000000/q", "Action=SendMessageBatch&SendMessageBatchRequestEntry.1.Id=x&SendMe"
 		  "ssageBatchRequestEntry.1.MessageBody=hello&SendMessageBatchRequestEntry.2.Id=y&SendMessageBatchRequestEn"
 		  "try.2.MessageBody=%00",
@@ -98,12 +109,7 @@ TEST(messages_in_query_and_xml)
 TEST(queues_in_query_and_xml)
 {
 	static const struct row rows[] = {
-		{ "/", "Action=CreateQueue&QueueName=q&Attribute.1.Name=DelaySeconds&Attri"
-		  "bute.1.Value=0&Tag.1.Key=k&Tag.1.Value=v",
-		  "200 <?xml version=\"1.0\"?><CreateQueueResponse xmlns=\"http://queue.amazonaws.c"
-		  "om/doc/2012-11-05/\"><CreateQueueResult><QueueUrl>http://h/000000000000/q</QueueUrl>"
-		  "</CreateQueueResult><ResponseMetadata><RequestId><id></RequestId></ResponseMetadata>"
-		  "</CreateQueueResponse>" },
+		QUEUE_Q,
 		{ "/000000000000/q", "Action=GetQueueAttributes&AttributeName.1=QueueArn&AttributeName.2"
 		  "=CreatedTimestamp",
 		  "200 <?xml version=\"1.0\"?><GetQueueAttributesResponse xmlns=\"http://queue.amaz"
