@@ -263,9 +263,9 @@ int core_append_state(struct broker *b, enum state_kind kind, struct slice body,
 	return append_state(b, kind, relaxed, body, p);
 }
 
-int core_append_queue_state(struct broker *b, const struct channel *ch, struct slice body, struct pending *p)
+int core_append_queues_state(struct broker *b, bool relaxed, struct slice body, struct pending *p)
 {
-	return append_state(b, STATE_QUEUE, ch && ch->policy->durability == DURABILITY_OS, body, p);
+	return append_state(b, STATE_QUEUES, relaxed, body, p);
 }
 
 int core_append_batch(struct broker *b, const struct log_target *targets, uint32_t n, bool relaxed, struct view batch,
@@ -281,6 +281,7 @@ int core_append_batch(struct broker *b, const struct log_target *targets, uint32
 static int (*const state_apply[STATE_KINDS])(struct broker *b, struct slice body, struct why *why) = {
 	[STATE_CATALOGUE] = catalogue_apply,
 	[STATE_QUEUE]     = queue_state_apply,
+	[STATE_QUEUES]    = queue_state_apply,
 	[STATE_GROUP]     = group_state_apply,
 	[STATE_PRODUCER]  = producer_state_apply,
 	[STATE_TRIM]      = trim_state_apply,

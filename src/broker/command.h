@@ -410,6 +410,8 @@ struct delivery {
 	uint64_t sequence;              /* FIFO sequence number */
 	struct slice dead_source;       /* it came here by dead-lettering: name of the queue it died in; else null */
 	struct view hold;               /* the (uncompressed) bytes that the slices point into */
+	uint32_t channel;               /* EVENT_DELIVER: of its queue... */
+	uint64_t consumer;              /* ...and whom it is for */
 };
 
 struct cmd_subscribe {
@@ -438,10 +440,9 @@ struct cmd_unsubscribe {
 	uint64_t consumer;
 };
 
+/* What a turn has for the consumers of a session, whatever queues they take from. */
 struct event_deliver {
-	struct cmd head;
-	uint32_t channel;
-	uint64_t consumer;
+	struct cmd head;                /* to_shard: where they come from */
 	struct delivery *deliveries;
 	uint32_t ndeliveries;
 };
@@ -476,18 +477,17 @@ enum outcome {
 };
 
 struct settle_item {
-	uint32_t partition;
+	uint32_t channel, partition;
 	int64_t offset;
 	uint32_t generation;            /* 0: whatever it is (AMQP: leases of this session) */
 	enum outcome outcome;
 	int64_t lease_ms;               /* EXTEND */
-	int error;                      /* back: 0, -ERR_NO_SUCH_LEASE, -ERR_STALE_LEASE */
+	int error;                      /* back: 0, -ERR_NO_SUCH_CHANNEL, -ERR_NO_SUCH_LEASE, -ERR_STALE_LEASE */
 };
 
 struct cmd_settle {
 	struct cmd head;
-	uint32_t channel;
-	struct settle_item *items;
+	struct settle_item *items;      /* of any queues of to_shard, carried out in this order */
 	uint32_t nitems;
 	bool wait_durable;              /* answer when committed (SQS); else when applied in memory */
 };

@@ -40,6 +40,7 @@ enum state_kind {               /* the first byte of every STATE payload; never 
 	STATE_TRIM      = 5,    /* DeleteRecords, retention */
 	STATE_TRANSACTION = 6,
 	STATE_MOVE      = 7,
+	STATE_QUEUES    = 8,    /* one after the other; in STATE_QUEUE there was one */
 	STATE_KINDS
 };
 
@@ -138,7 +139,7 @@ void timer_cancel(struct broker *b, struct timer *t);
 /* ---- appending and answering (broker.c) ---- */
 /* `body` is copied.  `p` may be NULL.  On failure nothing was appended and p is still the caller's. */
 int core_append_state(struct broker *b, enum state_kind kind, struct slice body, struct pending *p);
-int core_append_queue_state(struct broker *b, const struct channel *ch, struct slice body, struct pending *p);
+int core_append_queues_state(struct broker *b, bool relaxed, struct slice body, struct pending *p);
 /* `relaxed`: applied when the operating system has it.  State is if the broker's default says so, a queue's if its
    channel does; a transaction's never. */
 int core_append_batch(struct broker *b, const struct log_target *targets, uint32_t n, bool relaxed, struct view batch,
@@ -317,7 +318,7 @@ int  queues_restore(struct broker *b, struct slice in, struct why *why);
 /* After recovery, before the first command: leases of sessions are requeued as redelivered, timers set. */
 void queues_start(struct broker *b);
 /* Once per turn, after the commands and before the commit starts: delivers, answers receivers, and appends one record
-   per queue that has changed.  What is left over goes on in the next turn (a timer that is due at once). */
+   of all that has changed in queues.  What is left over goes on in the next turn (a timer that is due at once). */
 void queues_flush(struct broker *b);
 void queues_stop(struct broker *b);             /* answer the receives that wait */
 void queues_session_gone(struct broker *b, uint16_t shard, uint32_t session);

@@ -29,12 +29,13 @@ struct party *party_get(struct broker *b, const struct cmd *c)
 	p->session = c->session;
 	list_init(&p->holders);
 	list_init(&p->waiters);
+	list_init(&p->told);
 	return p;
 }
 
 void party_tidy(struct broker *b, struct party *p)
 {
-	if (!list_empty(&p->holders) || !list_empty(&p->waiters))
+	if (!list_empty(&p->holders) || !list_empty(&p->waiters) || p->event)
 		return;
 	map_remove_number(&b->queues->parties, party_key(p->shard, p->session));
 	map_free(&p->consumers);
@@ -148,7 +149,7 @@ void consumer_leave(struct holder *h)
 {
 	struct queue *q = h->queue;
 
-	assert(h->consumer && !h->event);
+	assert(h->consumer && !h->given);
 	h->consumer = false;
 	if (h->exclusive)
 		q->exclusive = false;

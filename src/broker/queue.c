@@ -22,10 +22,14 @@ int queues_open(struct broker *b)
 		return -ERR_NO_MEMORY;
 	list_init(&b->queues->awake);
 	list_init(&b->queues->all);
-	list_init(&b->queues->lost);
+	list_init(&b->queues->written);
+	list_init(&b->queues->answers);
+	for (unsigned i = 0; i < 2; i++)
+		b->queues->open[i].body = BYTES_MAX(STATE_RECORD_MAX);
 	list_init(&b->queues->lost_burials);
 	list_init(&b->queues->leaving);
 	list_init(&b->queues->readings);
+	list_init(&b->queues->told);
 	b->queues->again.fire = on_again;
 	return 0;
 }
@@ -148,13 +152,14 @@ void queues_flush(struct broker *b)
 {
 	struct node now;
 
-	if (list_empty(&b->queues->awake) || b->failed)
-		return;
 	/* Those that wake in this turn have theirs in the next one. */
 	list_init(&now);
 	list_move_all(&b->queues->awake, &now);
-	for (struct node *n; (n = list_pop(&now));)
+	for (struct node *n; !b->failed && (n = list_pop(&now));)
 		turn(CONTAINER(struct queue, awake, n));
+	list_move_all(&now, &b->queues->awake);
+	parties_tell(b);
+	queues_write_down(b);
 }
 
 void queues_start(struct broker *b)
@@ -282,7 +287,6 @@ struct queue *queue_new(struct broker *b, const struct channel *ch)
 	list_init(&q->consumers);
 	list_init(&q->hungry);
 	list_init(&q->waiters);
-	list_init(&q->answers);
 	list_init(&q->written);
 	list_init(&q->moving);
 	list_init(&q->burials);
@@ -392,14 +396,7 @@ static void answer_at_the_end(struct queue *q)
 		waiter_free(w);
 		core_answer(q->broker, c, -ERR_NO_SUCH_CHANNEL);
 	}
-	for (struct node *n; (n = list_pop(&q->answers));) {
-		struct cmd *c = CONTAINER(struct cmd, link, n);
-		core_answer(q->broker, c, c->kind == CMD_RECEIVE ? -ERR_NO_SUCH_CHANNEL : 0);
-	}
-	for (struct node *n; (n = list_pop(&q->written));) {
-		CONTAINER(struct written, link, n)->queue = NULL;
-		list_push(&q->broker->queues->lost, n);
-	}
+	queue_written_forget(q);
 }
 
 static void drop_unfolded(struct queue *q)
@@ -476,15 +473,11 @@ void queues_close(struct broker *b)
 	buf_unref(qs->opened);
 	for (struct node *n; (n = list_pop(&qs->all));) {
 		struct queue *q = CONTAINER(struct queue, link, n);
-		list_move_all(&q->written, &qs->lost);
-		for (struct node *a; (a = list_pop(&q->answers));)
-			cmd_free(CONTAINER(struct cmd, link, a));
+		queue_written_forget(q);
 		queue_burials_forget(q);
 		queue_free(q);
 	}
-	for (struct node *n; (n = list_pop(&qs->lost));) {
-		written_free(CONTAINER(struct written, link, n));
-	}
+	queues_written_free(qs);
 	for (struct node *n; (n = list_pop(&qs->lost_burials));)
 		queue_burial_free(n);
 	for (struct node *n; (n = list_pop(&qs->leaving));)
@@ -500,18 +493,21 @@ void queues_close(struct broker *b)
 
 int queue_state_apply(struct broker *b, struct slice body, struct why *why)
 {
-	uint32_t channel;
-	struct queue *q;
+	int r = 0;
 
 	/* Live, it was carried out before it was written. */
-	if (!b->recovering)
-		return 0;
-	if (state_channel(body, &channel) < 0)
-		return fail(why, -ERR_DAMAGED, "a queue's record is malformed");
-	q = queue_of(b, channel);
-	if (q)
-		queue_touch(q);
-	return q ? state_replay(&q->ledger, q->dedup, body, why) : 0;
+	while (r == 0 && b->recovering && body.n) {
+		uint32_t channel;
+		struct queue *q = NULL;
+
+		if (state_channel(body, &channel) < 0)
+			return fail(why, -ERR_DAMAGED, "a queue's record is malformed");
+		q = queue_of(b, channel);
+		if (q)
+			queue_touch(q);
+		r = state_replay(q ? &q->ledger : NULL, q ? q->dedup : NULL, &body, why);
+	}
+	return r;
 }
 
 void queue_piece_touch(struct broker *b, uint32_t channel)

@@ -244,27 +244,37 @@ static int settle_lenient(struct queue *q, const struct settle_item *i)
 	return ledger_settle(&q->ledger, m);
 }
 
+static int settle_one(struct queue *q, const struct cmd *cmd, const struct settle_item *i)
+{
+	/* Looked up each time: a party goes with the last lease that it holds. */
+	if (i->generation == 0)
+		return settle_held(q, i, party_find(q->broker, cmd->from_shard, cmd->session));
+	return q->ledger.fifo ? settle_strict(q, i) : settle_lenient(q, i);
+}
+
+/* Items of one queue come one after the other, mostly. */
+static struct queue *settled_next(struct broker *b, struct queue *last, uint32_t channel)
+{
+	struct queue *q = last && last->channel == channel ? last : queue_of(b, channel);
+
+	if (q && q != last) {
+		ledger_expire(&q->ledger, b->now_ms);
+		queue_wake(q);
+	}
+	return q;
+}
+
 void on_settle(struct broker *b, struct cmd *cmd)
 {
 	struct cmd_settle *c = (struct cmd_settle *)cmd;
-	struct queue *q = queue_of(b, c->channel);
+	struct queue *q = NULL;
 
-	if (!q) {
-		core_answer(b, cmd, -ERR_NO_SUCH_CHANNEL);
-		return;
-	}
-	ledger_expire(&q->ledger, b->now_ms);
 	for (uint32_t k = 0; k < c->nitems; k++) {
-		struct settle_item *i = &c->items[k];
-		/* Looked up each time: a party goes with the last lease that it holds. */
-		if (i->generation == 0)
-			i->error = settle_held(q, i, party_find(b, cmd->from_shard, cmd->session));
-		else
-			i->error = q->ledger.fifo ? settle_strict(q, i) : settle_lenient(q, i);
+		q = settled_next(b, q, c->items[k].channel);
+		c->items[k].error = q ? settle_one(q, cmd, &c->items[k]) : -ERR_NO_SUCH_CHANNEL;
 	}
-	queue_wake(q);
 	if (c->wait_durable)
-		queue_answer_durable(q, cmd);
+		queues_answer_durable(b, cmd);
 	else
 		core_answer(b, cmd, 0);
 }
@@ -307,7 +317,7 @@ void on_purge(struct broker *b, struct cmd *cmd)
 		q->forget = true;
 	}
 	queue_wake(q);
-	queue_answer_durable(q, cmd);
+	queues_answer_durable(b, cmd);
 }
 
 static uint64_t bytes_kept(const struct queue *q)

@@ -91,9 +91,8 @@ static void delete_one(struct tale *t)
 	uint32_t i = (uint32_t)rng_below(&t->rng, t->nheld);
 	c = (struct cmd_settle *)cmd_new(CMD_SETTLE);
 	c->head.tag = t->held[i].id;
-	c->channel = t->q;
 	c->items = cmd_alloc(&c->head, sizeof *c->items);
-	c->items[0] = (struct settle_item){ .offset = t->held[i].d.offset, .generation = t->held[i].d.generation,
+	c->items[0] = (struct settle_item){ .channel = t->q, .offset = t->held[i].d.offset, .generation = t->held[i].d.generation,
 					    .outcome = SETTLE_ACK };
 	c->nitems = 1;
 	c->wait_durable = true;

@@ -97,74 +97,97 @@ void waiter_answer(struct waiter *w, int error)
 	waiter_free(w);
 	c->ret_ready = queue_ready(q);
 	if (c->ndeliveries && !c->no_ack && c->lease_ms >= 0)
-		queue_answer_durable(q, &c->head);
+		queues_answer_durable(q->broker, &c->head);
 	else
 		core_answer(q->broker, &c->head, c->ndeliveries ? 0 : error);
 }
 
 /* ---- to a consumer ---- */
 
-static struct delivery *next_delivery(struct holder *h)
+static void party_tell(struct broker *b, struct party *p)
 {
-	struct event_deliver *e = h->event;
+	struct event_deliver *e = TAKE(p->event);
 
+	list_remove(&p->told);
+	if (e && e->ndeliveries)
+		core_send(b, &e->head);
+	else if (e)
+		cmd_free(&e->head);
+}
+
+/* Room for one more in the session's event of this turn; a full one goes. */
+static struct delivery *next_delivery(struct broker *b, struct party *p)
+{
+	struct event_deliver *e = p->event;
+
+	if (e && e->ndeliveries == EVENT_MESSAGES) {
+		party_tell(b, p);
+		e = NULL;
+	}
 	if (!e) {
 		e = (struct event_deliver *)cmd_new(EVENT_DELIVER);
 		if (!e)
 			return NULL;
-		e->head.from_shard = h->party->shard;
-		e->head.session = h->party->session;
-		e->channel = h->queue->channel;
-		e->consumer = h->number;
-		h->event = e;
-		h->event_capacity = 0;
-		h->event_bytes = 0;
+		e->head.from_shard = p->shard;
+		e->head.to_shard = b->options.shard;
+		e->head.session = p->session;
+		p->event = e;
+		p->event_capacity = 0;
+		list_push(&b->queues->told, &p->told);
 	}
-	if (e->ndeliveries == h->event_capacity) {
-		uint32_t capacity = h->event_capacity ? DELIVER_MESSAGES : 4;
+	if (e->ndeliveries == p->event_capacity) {
+		uint32_t capacity = p->event_capacity ? EVENT_MESSAGES : EVENT_MESSAGES / 16;
 		struct delivery *more = cmd_alloc(&e->head, capacity * sizeof *more);
 		if (!more)
 			return NULL;
 		if (e->ndeliveries)
 			memcpy(more, e->deliveries, e->ndeliveries * sizeof *more);
 		e->deliveries = more;
-		h->event_capacity = capacity;
+		p->event_capacity = capacity;
 	}
 	return &e->deliveries[e->ndeliveries];
+}
+
+void parties_tell(struct broker *b)
+{
+	while (!list_empty(&b->queues->told)) {
+		struct party *p = CONTAINER(struct party, told, b->queues->told.next);
+		party_tell(b, p);
+		party_tidy(b, p);
+	}
 }
 
 static bool give_consumer(struct queue *q, struct holder *h, const struct spot *s, const struct reader_record *r,
 			  struct node *served)
 {
-	bool first = !h->event;
-	struct delivery *d = next_delivery(h);
+	struct delivery *d = next_delivery(q->broker, h->party);
 
-	if (first && h->event)
-		list_push(served, &h->served);
 	if (!d || !take(q, s, h->no_ack, h->no_ack ? NULL : h, -1, &h->lane, r, d))
 		return false;
-	h->event->ndeliveries++;
-	h->event_bytes += d->key.n + d->value.n + d->headers.n;
+	d->channel = q->channel;
+	d->consumer = h->number;
+	h->party->event->ndeliveries++;
+	if (!h->given)
+		list_push(served, &h->served);
+	h->given++;
+	h->given_bytes += d->key.n + d->value.n + d->headers.n;
 	h->credit -= h->windowed;
-	h->full = h->event->ndeliveries >= DELIVER_MESSAGES || h->event_bytes >= DELIVER_BYTES;
+	h->full = h->given >= DELIVER_MESSAGES || h->given_bytes >= DELIVER_BYTES;
 	/* The next one is its equal that waits longest. */
 	list_remove(&h->hungry);
 	holder_update(h);
 	return true;
 }
 
-static void send_events(struct queue *q, struct node *served)
+static void end_serving(struct node *served)
 {
 	for (struct node *n; (n = list_pop(served));) {
 		struct holder *h = CONTAINER(struct holder, served, n);
-		struct event_deliver *e = TAKE(h->event);
 		h->lane = NULL;
 		h->full = false;
+		h->given = 0;
+		h->given_bytes = 0;
 		holder_update(h);
-		if (e->ndeliveries)
-			core_send(q->broker, &e->head);
-		else
-			cmd_free(&e->head);
 	}
 }
 
@@ -374,7 +397,7 @@ void queue_deliver(struct queue *q)
 	while (left > 0 && step(q, &served))
 		left--;
 	answer_waiters(q, left > 0);
-	send_events(q, &served);
+	end_serving(&served);
 
 	if (left == 0 || (!q->reading && !list_empty(&q->hungry) && has_more(q))) {
 		queue_wake(q);

@@ -33,7 +33,7 @@ static bool is_plain(const struct ledger_partition *p)
 
 static bool has_nobody(const struct queue *q)
 {
-	return list_empty(&q->awake) && list_empty(&q->consumers) && list_empty(&q->waiters) && list_empty(&q->answers) &&
+	return list_empty(&q->awake) && list_empty(&q->consumers) && list_empty(&q->waiters) &&
 	       list_empty(&q->written) && list_empty(&q->moving) && list_empty(&q->burials) && !q->deleting && !q->reading && !q->task;
 }
 

@@ -293,10 +293,11 @@ static void record(struct history *h)
 {
 	if (h->nevents == HISTORY || !h->l.nchanges)
 		return;
-	struct slice s = state_record(&h->l, 7, false, &h->scratch);
-	if (!s.p)
+	struct bytes out = BYTES_MAX(STATE_RECORD_MAX);
+	if (!state_record(&h->l, 7, false, &h->scratch, &out))
 		h->wrong = "record";
-	h->events[h->nevents++] = (struct event){ .record = buf_copy(s.p, s.n) };
+	h->events[h->nevents++] = (struct event){ .record = buf_copy(out.p, out.n) };
+	bytes_free(&out);
 	ledger_written(&h->l);
 }
 
@@ -379,7 +380,8 @@ static void restart(struct history *h, struct buf *snap, unsigned from, struct l
 	}
 	for (unsigned i = from; i < h->nevents && !h->wrong; i++) {
 		const struct event *e = &h->events[i];
-		int r = e->record ? state_replay(ret, NULL, buf_slice(e->record), &why)
+		struct slice change = e->record ? buf_slice(e->record) : SLICE_NULL;
+		int r = e->record ? state_replay(ret, NULL, &change, &why)
 				  : ledger_append(ret, e->partition, e->first, e->last, e->plain ? NULL : &e->birth, e->now_ms);
 		if (r < 0)
 			h->wrong = "replay";

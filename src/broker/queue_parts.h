@@ -18,8 +18,8 @@
  *   lease.c                      parties and holders: whose leases they are
  *
  * A queue that may have something to do is *awake*: commands, appends, timers and finished reads wake it.  At the end of
- * the shard's turn queues_flush() gives each queue that is awake a turn: leases end, messages are delivered, and one
- * record says what has changed.  What must be durable before it is answered hangs on that record.
+ * the shard's turn queues_flush() gives each queue that is awake a turn: leases end, messages are delivered; and one
+ * record says what has changed in all of them.  What must be durable before it is answered hangs on that record.
  */
 #ifndef BROKER_QUEUE_PARTS_H
 #define BROKER_QUEUE_PARTS_H
@@ -34,6 +34,7 @@
 enum {
 	DELIVER_MESSAGES = 64,          /* per consumer and turn */
 	DELIVER_BYTES    = 256 << 10,
+	EVENT_MESSAGES   = 256,         /* of all queues, to one session */
 	TURN_MESSAGES    = 1024,        /* taken from one queue in one turn */
 	BURIALS_MAX      = 64,          /* dead-lettering under way, per queue */
 	RETRY_MS         = 1000,
@@ -51,6 +52,12 @@ static inline void list_move_all(struct node *from, struct node *to)
 		list_push(to, n);
 }
 
+/* What changes in a turn is gathered in it (queue_record.c). */
+struct open_record {
+	struct turn_record *record;     /* NULL: nothing yet */
+	struct bytes body;
+};
+
 struct queues {
 	struct map parties;             /* shard << 32 | session -> struct party */
 	struct node awake;              /* struct queue */
@@ -58,10 +65,13 @@ struct queues {
 	uint32_t n;                     /* of them */
 	uint32_t unseen;                /* of them, since the last turn of any: may they be folded? */
 	struct timer look;
-	struct node lost;               /* struct written whose queue has gone */
+	struct open_record open[2];     /* strict, relaxed: what has changed in this turn so far */
+	struct node written;            /* struct turn_record: on their way to the disk, oldest first */
+	struct node answers;            /* struct cmd: when all that has happened until now is durable */
 	struct node lost_burials;
 	struct node leaving;            /* struct cmd_unsubscribe: answered when their queue has been deleted */
 	struct node readings;
+	struct node told;               /* struct party: those that have an event */
 	struct timer again;             /* due at once: somebody has more to do */
 	int64_t told_ms;                /* when a notice of damaged messages was given last */
 	struct state_scratch scratch;
@@ -79,6 +89,9 @@ struct party {
 	struct map consumers;           /* the session's number -> struct holder */
 	struct node holders;            /* those that only hold (AMQP get) come first */
 	struct node waiters;
+	struct event_deliver *event;    /* of this turn, or NULL */
+	uint32_t event_capacity;
+	struct node told;               /* in queues->told, while it has one */
 };
 
 /* Who holds leases of one queue for one session: a consumer, or what the session got by itself (number 0 and !consumer). */
@@ -86,7 +99,7 @@ struct holder {
 	struct node in_party;
 	struct node in_queue;           /* in q->consumers, in the order of subscribing; a getter is in none */
 	struct node hungry;             /* in q->hungry, while it can take */
-	struct node served;             /* in the list of this turn, while it has an event */
+	struct node served;             /* in the list of this turn, once it was given something */
 	struct party *party;
 	struct queue *queue;
 	uint64_t number;
@@ -100,9 +113,8 @@ struct holder {
 	uint32_t nheld;
 	struct node held;               /* struct message */
 	struct lane *lane;              /* fifo: drained in this turn */
-	struct event_deliver *event;    /* of this turn */
-	uint32_t event_capacity;
-	size_t event_bytes;
+	uint32_t given;                 /* in this turn, */
+	size_t given_bytes;
 };
 
 /* A lease with an end, as it was given. */
@@ -142,18 +154,6 @@ struct held_birth {
 };
 enum { HELD_ALONE = -1, HELD_MIXED = -2 };
 
-/* A record on its way to the disk, and who is answered then. */
-struct written {
-	struct pending pending;
-	struct node link;               /* in q->written */
-	struct queue *queue;            /* NULL: gone */
-	struct node answers;            /* struct cmd */
-	struct change *settled;         /* what the log must keep until then */
-	uint32_t nsettled;
-	int64_t *floors;                /* NULL: nothing to trim */
-	uint32_t nfloors;
-};
-
 struct queue {
 	struct node link;               /* in queues->all */
 	int64_t turn_ms;                /* when it had its last turn */
@@ -179,8 +179,7 @@ struct queue {
 	struct node consumers, hungry;
 	uint32_t nconsumers;
 	struct node waiters;
-	struct node answers;            /* to be sent when the next record is durable */
-	struct node written;            /* records under way, oldest first */
+	struct node written;            /* its parts of records under way, oldest first */
 	struct node moving;             /* dying messages whose copy is under way */
 	struct node burials;
 	uint32_t nburials;
@@ -204,11 +203,14 @@ void queue_wake(struct queue *q);
 /* Memory was short where going on would lose something: the process must stop, as after a failed write. */
 void queue_give_up(struct queue *q);
 void queues_give_up(struct broker *b, uint32_t channel);
-/* Everything that has changed in this turn goes into one record; who asked for durability waits for it. */
+/* Everything that has changed in this queue goes into the turn's record. */
 void queue_write_down(struct queue *q);
-void written_free(struct written *w);   /* and its commands */
-/* Answer `c` when all that has happened to the queue until now is durable. */
-void queue_answer_durable(struct queue *q, struct cmd *c);
+/* And that is appended; who asked for durability waits for it. */
+void queues_write_down(struct broker *b);
+void queue_written_forget(struct queue *q);     /* it is about to vanish */
+void queues_written_free(struct queues *qs);    /* everything ends; with the commands that wait */
+/* Answer `c` when all that has happened to the queues of this shard until the end of this turn is durable. */
+void queues_answer_durable(struct broker *b, struct cmd *c);
 /* Deliver in the next turn even if nothing else happens. */
 void queues_again(struct broker *b);
 
@@ -248,6 +250,7 @@ void waiter_free(struct waiter *w);
 
 /* ---- queue_deliver.c ---- */
 void queue_deliver(struct queue *q);
+void parties_tell(struct broker *b);                    /* what this turn has for them */
 void waiter_answer(struct waiter *w, int error);        /* with what it has */
 void queue_reader_woken(void *queue);
 

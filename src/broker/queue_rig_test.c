@@ -293,10 +293,9 @@ int rig_settle_one(struct rig *r, uint32_t channel, uint32_t session, const stru
 	struct cmd_settle *c = (struct cmd_settle *)cmd_new(CMD_SETTLE);
 	int error;
 
-	c->channel = channel;
 	c->items = cmd_alloc(&c->head, sizeof *c->items);
-	c->items[0] = (struct settle_item){ .partition = d->partition, .offset = d->offset, .generation = generation,
-					    .outcome = outcome, .lease_ms = lease_ms };
+	c->items[0] = (struct settle_item){ .channel = channel, .partition = d->partition, .offset = d->offset,
+					    .generation = generation, .outcome = outcome, .lease_ms = lease_ms };
 	c->nitems = 1;
 	c->wait_durable = true;
 	rig_ask(r, &c->head, session);

@@ -11,7 +11,6 @@ enum {
 	RUNS_PER_RECORD = 100000,               /* well below WIRE_MAX_ELEMENTS */
 	ENTRIES_PER_MEMORY = 100000,
 	DECODE_MAX = 256 << 20,
-	RECORD_MAX = 64 << 20,
 };
 
 typedef struct queue_change_settled settled_run;
@@ -95,11 +94,10 @@ void state_scratch_free(struct state_scratch *s)
 {
 	free(s->settled);
 	free(s->touched);
-	bytes_free(&s->out);
 	*s = (struct state_scratch){ 0 };
 }
 
-struct slice state_record(const struct ledger *l, uint32_t channel, bool forget, struct state_scratch *s)
+bool state_record(const struct ledger *l, uint32_t channel, bool forget, struct state_scratch *s, struct bytes *out)
 {
 	struct collector c = { .s = s, .change.channel = channel };
 	OWN(free) struct queue_change_forgotten *forgotten = NULL;
@@ -118,18 +116,15 @@ struct slice state_record(const struct ledger *l, uint32_t channel, bool forget,
 	if (forget) {
 		forgotten = calloc(l->npartitions, sizeof *forgotten);
 		if (!forgotten)
-			return SLICE_NULL;
+			return false;
 		for (uint32_t i = 0; i < l->npartitions; i++)
 			forgotten[i] = (struct queue_change_forgotten){ .partition = (int32_t)i, .below = l->partitions[i].end };
 		c.change.forgotten.v = forgotten;
 		c.change.forgotten.n = (int32_t)l->npartitions;
 	}
 
-	s->out.max = RECORD_MAX;
-	s->out.failed = false;
-	s->out.n = 0;
-	wire_encode(&queue_change_msg, 0, &c.change, &s->out);
-	return c.failed || s->out.failed ? SLICE_NULL : bytes_slice(&s->out);
+	wire_encode(&queue_change_msg, 0, &c.change, out);
+	return !c.failed && !out->failed;
 }
 
 /* -------------------------------------------------------------------------------------------------- replaying ---- */
@@ -187,9 +182,9 @@ static int decode_change(struct ledger *l, struct dedup *d, struct slice *in, st
 	return r < 0 ? fail(why, r, "replay a queue's record") : 0;
 }
 
-int state_replay(struct ledger *l, struct dedup *d, struct slice record, struct why *why)
+int state_replay(struct ledger *l, struct dedup *d, struct slice *record, struct why *why)
 {
-	return decode_change(l, d, &record, why);
+	return decode_change(l, d, record, why);
 }
 
 /* -------------------------------------------------------------------------------------------------- snapshots ---- */

@@ -1,5 +1,5 @@
 /*
- * queue_state.h - a queue on the disk: one record per turn of what has changed, and snapshots.
+ * queue_state.h - a queue on the disk: what a turn has changed in it, and snapshots.
  *
  * Records and snapshots carry absolute values ("settled 17-19", "received 3 times, leased until ..."), so a snapshot of
  * any moment with all later records on top, those included whose effect it has already, gives the state of the end.
@@ -21,20 +21,18 @@
 struct state_scratch {
 	void *settled, *touched;
 	uint32_t settled_capacity, touched_capacity;
-	struct bytes out;
 };
+
+enum { STATE_RECORD_MAX = 64 << 20 };
 void state_scratch_free(struct state_scratch *s);
 
-/*
- * The record of the ledger's changes; `forget`: deduplication was cleared up to the partitions' ends.  The result is in
- * the scratch until the next call; p == NULL: no memory.
- */
-struct slice state_record(const struct ledger *l, uint32_t channel, bool forget, struct state_scratch *s);
+/* Add the ledger's changes to a record; `forget`: deduplication was cleared up to the partitions' ends.  False: no memory. */
+bool state_record(const struct ledger *l, uint32_t channel, bool forget, struct state_scratch *s, struct bytes *out);
 
-/* Which channel is it about?  0: malformed. */
+/* Which channel is the change at the front about?  -ERR_MALFORMED. */
 int state_channel(struct slice record, uint32_t *ret);
-/* Replay a record over a ledger; `d` may be NULL. */
-int state_replay(struct ledger *l, struct dedup *d, struct slice record, struct why *why);
+/* Replay the change at the front of *record over a ledger, and go on behind it; `d` may be NULL.  With l == NULL it is skipped. */
+int state_replay(struct ledger *l, struct dedup *d, struct slice *record, struct why *why);
 
 void state_snapshot(const struct ledger *l, const struct dedup *d, uint32_t channel, struct bytes *out);
 /* The channel of the snapshot at the front of `in`. */

@@ -142,9 +142,8 @@ TEST(a_delete_is_not_answered_before_it_is_durable)
 	r.slow_disk = true;
 	for (int i = 0; i < 2; i++) {           /* the second has nothing to change, and waits for the first */
 		struct cmd_settle *s = (struct cmd_settle *)cmd_new(CMD_SETTLE);
-		s->channel = q;
 		s->items = cmd_alloc(&s->head, sizeof *s->items);
-		s->items[0] = (struct settle_item){ .offset = 0, .generation = 1, .outcome = SETTLE_ACK };
+		s->items[0] = (struct settle_item){ .channel = q, .offset = 0, .generation = 1, .outcome = SETTLE_ACK };
 		s->nitems = 1;
 		s->wait_durable = true;
 		rig_send(&r, &s->head, 5);

@@ -132,7 +132,7 @@ struct conn {
 	uint64_t inflight_bytes;        /* see INFLIGHT_BYTES */
 	uint32_t inflight;              /* commands */
 	struct gather gather;           /* messages that came in this input: see gather.c */
-	struct node settling;           /* struct cmd_settle: being gathered, one per queue */
+	struct node settling;           /* struct cmd_settle: being gathered, one per shard */
 	struct chan *committing;        /* what is gathered belongs to its commit, which waits for the answers */
 	struct node confirming;         /* struct chan: has confirms to send at the end of the turn */
 	struct node streaming;          /* struct stream: may have something to deliver at the end of the turn */

@@ -121,12 +121,10 @@ void consume_drained(struct conn *c)
 
 /* -------------------------------------------------------------------------------------------------------- deliveries ---- */
 
-static void give_back(struct conn *c, const struct consumer *k, const struct event_deliver *e)
+static void give_back(struct conn *c, const struct delivery *d, uint32_t n, uint16_t shard)
 {
-	if (k && k->no_ack)
-		return;                 /* settled already: at most once is what was asked for */
-	for (uint32_t i = (uint32_t)e->head.tag; i < e->ndeliveries; i++)
-		settle(c, e->channel, e->head.to_shard, &e->deliveries[i], SETTLE_REQUEUE);
+	for (uint32_t i = 0; i < n; i++)
+		settle(c, d[i].channel, shard, &d[i], SETTLE_REQUEUE);
 }
 
 static int deliver_one(struct conn *c, struct consumer *k, const struct delivery *d)
@@ -161,66 +159,88 @@ static bool has_room(const struct consumer *k)
 	return !ch->limit || k->no_ack || ch->counted < ch->limit;
 }
 
-/* From where it stopped; true when all of it is delivered. */
-static bool deliver(struct conn *c, struct consumer *k, struct event_deliver *e)
+/* How many of them were delivered: until the channel's limit is reached, or (all are gone) the connection has failed. */
+static uint32_t deliver(struct conn *c, struct consumer *k, const struct delivery *d, uint32_t n)
 {
-	uint32_t i = (uint32_t)e->head.tag;
+	uint32_t i = 0;
 
-	while (i < e->ndeliveries && has_room(k)) {
-		int r = deliver_one(c, k, &e->deliveries[i]);
+	for (; i < n && has_room(k); i++) {
+		int r = deliver_one(c, k, &d[i]);
 		if (r < 0) {
 			c->method = 0;
 			connection_fail(c, -r);
-			return true;
+			return n;
 		}
-		i++;
 	}
-	e->head.tag = i;
-	return i == e->ndeliveries;
+	return i;
+}
+
+/* They wait for room under the channel's limit, in an event of their own. */
+static void hold(struct conn *c, struct consumer *k, struct delivery *d, uint32_t n)
+{
+	struct event_deliver *e = (struct event_deliver *)cmd_new(EVENT_DELIVER);
+
+	if (!e || !(e->deliveries = cmd_alloc(&e->head, n * sizeof *d))) {
+		cmd_free(e ? &e->head : NULL);
+		give_back(c, d, n, k->shard);
+		return;
+	}
+	memcpy(e->deliveries, d, n * sizeof *d);
+	e->ndeliveries = n;
+	for (uint32_t i = 0; i < n; i++)
+		d[i].hold.buf = NULL;
+	k->held += n;
+	list_push(&k->chan->held, &e->head.link);
+}
+
+/* Deliveries for one consumer. */
+static void take_run(struct conn *c, struct delivery *d, uint32_t n, uint16_t shard)
+{
+	struct consumer *k = map_get_number(&c->consumers, d->consumer);
+	uint32_t done = 0;
+
+	if (!k || !k->chan || c->phase != OPEN) {
+		if (!k || !k->no_ack)   /* else they are settled already: at most once is what was asked for */
+			give_back(c, d, n, shard);
+		return;
+	}
+	k->granted -= n < k->granted ? n : k->granted;
+	if (!k->held || k->no_ack)
+		done = deliver(c, k, d, n);
+	if (done == n)
+		grant(c, k);
+	else if (k->cancelled)
+		give_back(c, d + done, n - done, shard);
+	else
+		hold(c, k, d + done, n - done);
 }
 
 void consume_deliver(struct conn *c, struct event_deliver *e)
 {
-	struct consumer *k = map_get_number(&c->consumers, e->consumer);
+	for (uint32_t i = 0, n; i < e->ndeliveries; i += n) {
+		struct delivery *d = &e->deliveries[i];
 
-	e->head.tag = 0;
-	if (!k || !k->chan || c->phase != OPEN) {
-		/* The event says where it came from; the consumer, if it is still known, where to. */
-		if (k)
-			e->head.to_shard = k->shard;
-		give_back(c, k, e);
-		cmd_free(&e->head);
-		return;
+		for (n = 1; i + n < e->ndeliveries && d[n].consumer == d->consumer; n++)
+			;
+		take_run(c, d, n, e->head.to_shard);
 	}
-	e->head.to_shard = k->shard;
-	k->granted -= e->ndeliveries < k->granted ? e->ndeliveries : k->granted;
-	if ((!k->held || k->no_ack) && deliver(c, k, e)) {
-		grant(c, k);
-		cmd_free(&e->head);
-		return;
-	}
-	if (k->cancelled) {
-		give_back(c, k, e);
-		cmd_free(&e->head);
-		return;
-	}
-	k->held += e->ndeliveries - (uint32_t)e->head.tag;
-	list_push(&k->chan->held, &e->head.link);
+	cmd_free(&e->head);
 }
 
 void consume_more(struct conn *c, struct chan *ch)
 {
 	LIST_EACH(n, &ch->held) {
 		struct event_deliver *e = CONTAINER(struct event_deliver, head.link, n);
-		struct consumer *k = map_get_number(&c->consumers, e->consumer);
-		uint32_t before = (uint32_t)e->head.tag;
-		bool all = !k || deliver(c, k, e);
+		uint32_t at = (uint32_t)e->head.tag, left = e->ndeliveries - at;
+		struct consumer *k = map_get_number(&c->consumers, e->deliveries[at].consumer);
+		uint32_t done = k ? deliver(c, k, &e->deliveries[at], left) : left;
 
 		if (ch->closing)
 			return;
 		if (k)
-			k->held -= (uint32_t)e->head.tag - before;
-		if (!all)
+			k->held -= done;
+		e->head.tag += done;
+		if (done < left)
 			break;
 		list_remove(&e->head.link);
 		cmd_free(&e->head);
@@ -229,16 +249,23 @@ void consume_more(struct conn *c, struct chan *ch)
 		grant(c, CONTAINER(struct consumer, link, n));
 }
 
+/* What is left of what is held; it is freed. */
+static void give_back_event(struct conn *c, struct event_deliver *e, uint16_t shard)
+{
+	uint32_t at = (uint32_t)e->head.tag;
+
+	give_back(c, e->deliveries + at, e->ndeliveries - at, shard);
+	list_remove(&e->head.link);
+	cmd_free(&e->head);
+}
+
 /* What is held for this consumer is not delivered any more. */
 static void give_back_held(struct conn *c, struct chan *ch, struct consumer *k)
 {
 	LIST_EACH(n, &ch->held) {
 		struct event_deliver *e = CONTAINER(struct event_deliver, head.link, n);
-		if (e->consumer != k->number)
-			continue;
-		give_back(c, k, e);
-		list_remove(n);
-		cmd_free(&e->head);
+		if (e->deliveries[0].consumer == k->number)
+			give_back_event(c, e, k->shard);
 	}
 	k->held = 0;
 }
@@ -401,9 +428,8 @@ void consume_close(struct conn *c, struct chan *ch)
 
 	LIST_EACH(h, &ch->held) {
 		struct event_deliver *e = CONTAINER(struct event_deliver, head.link, h);
-		give_back(c, map_get_number(&c->consumers, e->consumer), e);
-		list_remove(h);
-		cmd_free(&e->head);
+		const struct consumer *k = map_get_number(&c->consumers, e->deliveries[0].consumer);
+		give_back_event(c, e, k ? k->shard : e->head.to_shard);
 	}
 	while ((n = list_pop(&ch->consumers))) {
 		struct consumer *k = CONTAINER(struct consumer, link, n);

@@ -1,8 +1,8 @@
 /*
  * settle.c - deliveries that the client has not settled, and basic.ack, nack, reject, recover.
  *
- * A settle is not answered: what a turn brings is gathered into one CMD_SETTLE per queue, and sent at the turn's end or
- * before anything that must come after it.  Generation 0 says: the lease that this session holds.
+ * A settle is not answered: what a turn brings is gathered into one CMD_SETTLE per shard, whatever queues it is for,
+ * and sent at the turn's end or before anything that must come after it.  Generation 0 says: the lease that this session holds.
  */
 #include "protocols/amqp/amqp.h"
 
@@ -95,19 +95,18 @@ static void send_settle(struct conn *c, struct cmd_settle *s)
 
 void settle_flush(struct conn *c)
 {
-	struct node *n;
-
-	while ((n = list_pop(&c->settling)))
-		host_send(host_of(c), CONTAINER(struct cmd, link, n));
+	while (!list_empty(&c->settling))
+		send_settle(c, CONTAINER(struct cmd_settle, head.link, c->settling.next));
 }
 
-static struct cmd_settle *gathering(struct conn *c, uint32_t queue, uint16_t shard)
+/* What goes to one shard goes together, whatever queues it is for. */
+static struct cmd_settle *gathering(struct conn *c, uint16_t shard)
 {
 	struct cmd_settle *s;
 
 	LIST_EACH(n, &c->settling) {
 		s = CONTAINER(struct cmd_settle, head.link, n);
-		if (s->channel == queue)
+		if (s->head.to_shard == shard)
 			return s;
 	}
 	s = (struct cmd_settle *)cmd_new(CMD_SETTLE);
@@ -124,7 +123,6 @@ static struct cmd_settle *gathering(struct conn *c, uint32_t queue, uint16_t sha
 		c->committing->inflight++;
 	}
 	s->head.to_shard = shard;
-	s->channel = queue;
 	list_push(&c->settling, &s->head.link);
 	return s;
 }
@@ -145,9 +143,9 @@ static bool settle_room(struct cmd_settle *s)
 }
 
 /* Without memory the lease stays with the session and ends with it: the message comes again, none is lost. */
-static void gather(struct conn *c, uint32_t queue, uint16_t shard, const struct settle_item *item)
+static void gather(struct conn *c, uint16_t shard, const struct settle_item *item)
 {
-	struct cmd_settle *s = gathering(c, queue, shard);
+	struct cmd_settle *s = gathering(c, shard);
 
 	if (!s || !settle_room(s))
 		return;
@@ -158,7 +156,7 @@ static void gather(struct conn *c, uint32_t queue, uint16_t shard, const struct 
 
 void settle(struct conn *c, uint32_t queue, uint16_t shard, const struct delivery *d, enum outcome outcome)
 {
-	gather(c, queue, shard, &(struct settle_item){ .partition = d->partition, .offset = d->offset, .outcome = outcome });
+	gather(c, shard, &(struct settle_item){ .channel = queue, .partition = d->partition, .offset = d->offset, .outcome = outcome });
 }
 
 static void settle_one(struct conn *c, struct chan *ch, struct unacked *u, enum outcome outcome)
@@ -169,7 +167,8 @@ static void settle_one(struct conn *c, struct chan *ch, struct unacked *u, enum 
 	if (u->stream)
 		stream_acked(c, (uint64_t)u->offset);
 	else
-		gather(c, u->queue, u->shard, &(struct settle_item){ .partition = u->partition, .offset = u->offset, .outcome = outcome });
+		gather(c, u->shard, &(struct settle_item){ .channel = u->queue, .partition = u->partition, .offset = u->offset,
+							   .outcome = outcome });
 }
 
 /* What the client says: now, or when its transaction commits. */

@@ -58,6 +58,9 @@ static void settled(struct sqs *s, struct request *r, struct cmd *back)
 	const struct cmd_settle *c = (const struct cmd_settle *)back;
 	struct sqs_error e = { 0 };
 
+	/* All are of one queue: it has been deleted for one, so it has for all. */
+	if (!back->error && c->items[0].error == -ERR_NO_SUCH_CHANNEL)
+		back->error = c->items[0].error;
 	if (back->error) {
 		sqs_error_from_cmd(back, &e);
 		sqs_answer_error(s, &e);
@@ -140,7 +143,6 @@ static void settle(struct sqs *s, struct request *r, struct slice url)
 		sqs_answer_error(s, &e);
 		return;
 	}
-	c->channel = ch->id;
 	c->wait_durable = true;
 #if MUTANT_delete_before_durable
 	c->wait_durable = false;                /* answered when it is applied in memory */
@@ -152,7 +154,8 @@ static void settle(struct sqs *s, struct request *r, struct slice url)
 		if (check_entry(ch, st, entry, &receipt, &e)) {
 			st->sent[c->nitems] = (uint32_t)i;
 			c->items[c->nitems++] = (struct settle_item){
-				.partition = receipt.partition, .offset = receipt.offset, .generation = receipt.generation,
+				.channel = ch->id, .partition = receipt.partition, .offset = receipt.offset,
+				.generation = receipt.generation,
 				.outcome = st->extend ? SETTLE_EXTEND : SETTLE_ACK, .lease_ms = (int64_t)entry->timeout * 1000,
 			};
 		} else if (entry->id.p) {
