@@ -315,6 +315,53 @@ TEST(many_messages_are_delivered_in_batches_and_in_order)
 	rig_close(&r);
 }
 
+/* Three queues, one session: one event, one settle, one record; and a restart has all of it. */
+TEST(what_a_turn_does_to_many_queues_goes_together)
+{
+	enum { QUEUES = 3 };
+	struct rig r;
+	struct queue_spec spec = rig_spec(ORIGIN_AMQP);
+	struct cmd_settle *s = (struct cmd_settle *)cmd_new(CMD_SETTLE);
+	struct log_stats before, after;
+	uint32_t q[QUEUES];
+
+	CHECK(rig_open(&r, 23));
+	for (uint32_t i = 0; i < QUEUES; i++) {
+		char name[8];
+		snprintf(name, sizeof name, "q%u", i);
+		q[i] = rig_queue(&r, name, &spec);
+		CHECK(rig_send_amqp(&r, q[i], name, -1, NULL) == 0 && rig_send_amqp(&r, q[i], "next", -1, NULL) == 1);
+	}
+	for (uint32_t i = 0; i < QUEUES; i++)
+		rig_send(&r, rig_subscribe(q[i], i + 1, 1, 0, false), 5);
+	rig_settle(&r);
+	struct event_deliver *e = (struct event_deliver *)rig_take(&r, EVENT_DELIVER, 5);
+	CHECK(e && e->ndeliveries == QUEUES && !rig_take(&r, EVENT_DELIVER, 5));
+	s->items = cmd_alloc(&s->head, (QUEUES + 1) * sizeof *s->items);
+	for (uint32_t i = 0; i < QUEUES; i++) {
+		CHECK(e->deliveries[i].channel == q[i] && e->deliveries[i].consumer == i + 1);
+		s->items[s->nitems++] = (struct settle_item){ .channel = q[i], .outcome = SETTLE_ACK };
+	}
+	s->items[s->nitems++] = (struct settle_item){ .channel = 4711, .outcome = SETTLE_ACK };
+	s->wait_durable = true;
+	cmd_free(&e->head);
+
+	log_stats(r.b->log, &before);
+	CHECK(rig_ask(&r, &s->head, 5)->error == 0 && s->items[0].error == 0 && s->items[QUEUES].error == -ERR_NO_SUCH_CHANNEL);
+	log_stats(r.b->log, &after);
+	CHECK(after.entries == before.entries + 1);
+	CHECK_TEXT(rig_delivered(&r, 5, NULL), "next:1 next:1 next:1");
+	cmd_free(&s->head);
+
+	CHECK(rig_restart(&r, false));
+	for (uint32_t i = 0; i < QUEUES; i++) {
+		struct cmd_receive *c;
+		CHECK_TEXT(rig_receive(&r, q[i], 10, -1, &c), "next:2");
+		cmd_free(&c->head);
+	}
+	rig_close(&r);
+}
+
 TEST(a_message_with_a_ttl_of_zero_is_delivered_at_once_or_never)
 {
 	struct rig r;
