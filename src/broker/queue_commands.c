@@ -121,7 +121,11 @@ void on_receive(struct broker *b, struct cmd *cmd)
 		w->nagain = 0;
 	if (w->nagain)
 		c->max = w->nagain;
-	list_push(&q->waiters, &w->in_queue);
+	/* What it repeats is its own: it does not queue up behind those who wait for more to come. */
+	if (w->nagain)
+		list_insert(&q->waiters, &w->in_queue);
+	else
+		list_push(&q->waiters, &w->in_queue);
 	list_push(&p->waiters, &w->in_party);
 	if (w->patient) {
 		w->timer.fire = on_deadline;

@@ -437,7 +437,9 @@ static bool bury(struct queue *q, struct message *m, const struct reader_record 
 		d = NULL;
 	} else {
 		deaths_read(r->may_have_died ? r->record.headers : SLICE_NULL, d);
+#if !MUTANT_forget_receives_of_the_dead         /* a dead letter's count of receives begins anew */
 		d->receives += m->receives;
+#endif
 		deaths_add(d, q->channel, ch->name, m->death, q->broker->now_ms, r->origin, &r->record);
 	}
 	if (find_graves(q, r, key, d, &graves) < 0)

@@ -193,6 +193,19 @@ static void end_serving(struct node *served)
 
 /* ---- the turn ---- */
 
+/* After so many receives a message dies instead of being received once more; 0: never. */
+static uint32_t receives_of_a_life(const struct queue *q)
+{
+	uint32_t most = q->policy.max_receives > 0 ? (uint32_t)q->policy.max_receives : 0;
+
+#if MUTANT_die_too_soon         /* a message is dead-lettered one receive too early */
+	most -= most > 1;
+#elif MUTANT_die_too_late       /* a message is dead-lettered one receive too late */
+	most += most > 0;
+#endif
+	return most;
+}
+
 /* What is at the head that is not to be delivered?  True: it is gone now, look again. */
 static bool head_dies(struct queue *q, const struct spot *s)
 {
@@ -201,8 +214,8 @@ static bool head_dies(struct queue *q, const struct spot *s)
 		spot_die(q, s, DEATH_EXPIRED);
 		return true;
 	}
-	if (s->message && q->policy.max_receives > 0 && s->message->receives >= (uint32_t)q->policy.max_receives &&
-	    queue_has_grave(q)) {
+	uint32_t most = receives_of_a_life(q);
+	if (s->message && most && s->message->receives >= most && queue_has_grave(q)) {
 		spot_die(q, s, DEATH_RECEIVES);
 		return true;
 	}

@@ -315,6 +315,27 @@ TEST(a_repeated_receive_is_given_the_same_messages_again)
 	rig_close(&r);
 }
 
+TEST(a_repeated_receive_is_served_before_those_who_wait)
+{
+	struct rig r;
+	struct queue_spec spec = fifo();
+	struct cmd_receive *waits = (struct cmd_receive *)cmd_new(CMD_RECEIVE);
+
+	CHECK(rig_open(&r, 33));
+	uint32_t q = waits->channel = rig_queue(&r, "q.fifo", &spec);
+	CHECK(rig_send_sqs(&r, q, "a", "g", "1") == 0);
+	struct cmd_receive *first = attempt(&r, q, "try-1", 1), *again;
+	CHECK(first->ndeliveries == 1);
+	waits->deadline_ms = r.now_ms + 20000;
+	rig_send(&r, &waits->head, 6);
+	rig_settle(&r);
+	again = attempt(&r, q, "try-1", 1);
+	CHECK(again->ndeliveries == 1 && again->deliveries[0].generation == first->deliveries[0].generation);
+	cmd_free(&first->head);
+	cmd_free(&again->head);
+	rig_close(&r);
+}
+
 /* What a Kafka producer writes under the broker's name is just a header; the broker's own is believed, also for Kafka's messages. */
 TEST(a_death_that_a_kafka_producer_claims_is_none)
 {
