@@ -82,6 +82,15 @@ static const struct route {
 	{ "POST",   "bindings/*/e/*/q/*",           LEVEL_MANAGEMENT,    api_post_binding },
 	{ "POST",   "bindings/*/e/*/e/*",           LEVEL_MANAGEMENT,    api_post_binding },
 	{ "GET",    "connections",                  LEVEL_MANAGEMENT,    api_list_connections },
+	{ "GET",    "connections/*",                LEVEL_MANAGEMENT,    api_get_connection },
+	{ "GET",    "connections/*/channels",       LEVEL_MANAGEMENT,    api_connection_channels },
+	{ "GET",    "connections/username/*",       LEVEL_MANAGEMENT,    api_user_connections },
+	{ "GET",    "vhosts/*/connections",         LEVEL_MANAGEMENT,    api_vhost_connections },
+	{ "GET",    "vhosts/*/channels",            LEVEL_MANAGEMENT,    api_vhost_channels },
+	{ "GET",    "channels",                     LEVEL_MANAGEMENT,    api_list_channels },
+	{ "GET",    "channels/*",                   LEVEL_MANAGEMENT,    api_get_channel },
+	{ "GET",    "consumers",                    LEVEL_MANAGEMENT,    api_list_consumers },
+	{ "GET",    "consumers/*",                  LEVEL_MANAGEMENT,    api_list_consumers },
 	{ "DELETE", "connections",                  LEVEL_ADMINISTRATOR, api_delete_connection },
 	{ "DELETE", "connections/*",                LEVEL_MANAGEMENT,    api_delete_connection },
 	{ "DELETE", "connections/username/*",       LEVEL_ADMINISTRATOR, api_delete_user_connections },
@@ -309,6 +318,11 @@ bool api_sees(struct admin *a, struct slice vhost)
 	return has_level(a, LEVEL_MONITORING) || gate_allows_vhost(a->session.host->gate, &a->principal, vhost);
 }
 
+bool api_sees_user(struct admin *a, struct slice vhost, struct slice user)
+{
+	return has_level(a, LEVEL_MONITORING) || (api_sees(a, vhost) && slice_eq(user, slice_cstr(a->principal.name)));
+}
+
 /* ---------------------------------------------------------------------------------------------------------- paths ---- */
 
 bool api_is(struct slice path)
@@ -366,7 +380,7 @@ static const struct route *find_route(struct admin *a, const struct http_request
 static void check_vhost(struct admin *a, const struct route *route)
 {
 	static const char *const scoped[] = { "queues/", "exchanges/", "bindings/", "policies/", "operator-policies/", "vhost-limits/",
-					      "definitions/", "aliveness-test/", "permissions/", "topic-permissions/" };
+					      "definitions/", "aliveness-test/", "consumers/", "permissions/", "topic-permissions/" };
 	struct slice vhost = api_of(a)->parameters[0];
 
 	for (size_t i = 0; i < sizeof scoped / sizeof *scoped; i++) {

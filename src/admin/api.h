@@ -3,7 +3,8 @@
  * and client test suites ask for it.
  *
  *   api.c              who may, which path, the answer        api_access.c       vhosts, users, permissions, limits, policies
- *   api_lists.c        queues, exchanges, bindings, connections     api_definitions.c  all of it out and in
+ *   api_lists.c        queues, exchanges, bindings     api_definitions.c  all of it out and in
+ *   api_connections.c  connections, channels, consumers
  *   api_table.c        AMQP tables as JSON                    api_health.c       overview and checks
  *
  * A serve function puts its answer into api_of(a)->out, or sends commands; then the answer goes out when all have come back.
@@ -34,9 +35,15 @@ struct api {
 	bool if_empty, if_unused;       /* ?if-empty=true */
 	bool trusted;                   /* definitions: permissions do not count, and what is there already stays as it is */
 	bool to_exchange;               /* the path of a binding ends with one */
+	struct wanted *wanted;          /* of a survey: api_connections.c */
 };
 
 struct api *api_of(struct admin *a);
+/* What stood in place of the path's i-th '*'; null: there are not so many. */
+static inline struct slice parameter(struct admin *a, int i)
+{
+	return i < api_of(a)->nparameters ? api_of(a)->parameters[i] : SLICE_NULL;
+}
 bool api_is(struct slice path);
 void api_begin(struct admin *a, const struct http_request *http);
 
@@ -48,6 +55,8 @@ bool api_flag(const json_t *object, const char *name);
 void api_bad(struct admin *a, const char *format, ...) __attribute__((format(printf, 2, 3)));   /* 400 */
 void api_missing(struct admin *a);                              /* 404 */
 bool api_sees(struct admin *a, struct slice vhost);             /* may this user look into it? */
+/* ...and at what that user has open there? */
+bool api_sees_user(struct admin *a, struct slice vhost, struct slice user);
 /* A change for shard 0; NULL when the request has failed.  Its strings must be copied into it. */
 struct cmd_change *api_change(struct admin *a, enum change_kind kind, struct slice vhost, struct slice name);
 /* The answers to changes are all awaited; `made` is the status when there was nothing of it before. */
@@ -97,7 +106,9 @@ api_serve api_list_user_limits, api_put_user_limit, api_delete_user_limit;
 api_serve api_list_queues, api_get_queue, api_put_queue, api_delete_queue, api_purge_queue, api_queue_bindings;
 api_serve api_list_exchanges, api_get_exchange, api_put_exchange, api_delete_exchange;
 api_serve api_list_bindings, api_bindings_between, api_post_binding;
-api_serve api_list_connections, api_delete_connection, api_delete_user_connections;
+api_serve api_list_connections, api_vhost_connections, api_user_connections, api_get_connection, api_delete_connection,
+	  api_delete_user_connections;
+api_serve api_list_channels, api_vhost_channels, api_connection_channels, api_get_channel, api_list_consumers;
 api_serve api_get_definitions, api_post_definitions, api_auth;
 
 #endif

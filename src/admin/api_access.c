@@ -10,11 +10,6 @@
 
 enum { TAGS_MAX_BYTES = 512, DEFINITION_KEYS = 32 };
 
-static struct slice parameter(struct admin *a, int i)
-{
-	return api_of(a)->parameters[i];
-}
-
 /* "a,b", or ["a","b"]: as words. */
 static struct slice read_tags(struct admin *a, const json_t *v)
 {

@@ -1,4 +1,4 @@
-/* api_lists.c - queues, exchanges, bindings and connections. */
+/* api_lists.c - queues, exchanges and bindings. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,11 +8,6 @@
 #include "wire/table.h"
 
 enum { ARGUMENTS_MAX_BYTES = 128 << 10 };
-
-static struct slice parameter(struct admin *a, int i)
-{
-	return api_of(a)->parameters[i];
-}
 
 static const struct catalogue *catalogue_of(struct admin *a)
 {
@@ -509,83 +504,4 @@ void api_post_binding(struct admin *a)
 
 	if (!a->request.error)
 		bind(a, parameter(a, 0), &b, api_of(a)->in);
-}
-
-/* ----------------------------------------------------------------------------------------------------- connections ---- */
-
-static json_t *connection_as_json(const struct connection_facts *f)
-{
-	char peer[64] = "", *colon;
-	json_t *client = json_object();
-
-	snprintf(peer, sizeof peer, "%.*s", SLICE_ARGS(f->name));
-	colon = strchr(peer, ' ');
-	if (colon)
-		*colon = '\0';
-	colon = strrchr(peer, ':');
-	if (colon)
-		*colon = '\0';
-	if (f->product.n)
-		json_object_set_new(client, "product", api_text(f->product));
-	return json_pack("{s:o, s:o, s:o, s:o, s:s, s:I, s:I, s:s, s:s, s:i, s:s, s:o}", "name", api_text(f->name), "user",
-			 api_text(f->user),
-			 "vhost", api_text(f->vhost), "protocol", api_text(f->protocol), "state", "running", "channels",
-					(json_int_t)f->channels,
-			 "connected_at", (json_int_t)f->since_ms, "node", API_NODE, "peer_host", peer, "peer_port",
-					colon ? atoi(colon + 1) : 0,
-			 "type", "network", "client_properties", client);
-}
-
-static void on_connections(struct admin *a, struct cmd *cmd)
-{
-	const struct cmd_connections *c = (struct cmd_connections *)cmd;
-
-	for (uint32_t i = 0; !cmd->error && i < c->ret_n; i++)
-		if (api_sees(a, c->ret[i].vhost))
-			json_array_append_new(api_of(a)->out, connection_as_json(&c->ret[i]));
-}
-
-void api_list_connections(struct admin *a)
-{
-	struct cmd *c = admin_ask(a, CMD_CONNECTIONS, /* shard = */ 0, 0);
-
-	api_of(a)->out = json_array();
-	a->request.reply = on_connections;
-	if (c)
-		admin_send(a, c);
-}
-
-static void on_disconnected(struct admin *a, struct cmd *cmd)
-{
-	const struct cmd_disconnect *c = (struct cmd_disconnect *)cmd;
-
-	if (cmd->error)
-		admin_fail(a, cmd->error, "%s", error_info(cmd->error)->text);
-	else if (c->name.p && !c->ret_n)
-		api_missing(a);
-}
-
-static void disconnect(struct admin *a, struct slice name, struct slice user)
-{
-	struct cmd_disconnect *c = admin_ask(a, CMD_DISCONNECT, /* shard = */ 0, 0);
-	struct slice reason = api_of(a)->reason;
-
-	if (!c)
-		return;
-	c->name = cmd_copy(&c->head, name);
-	c->user = cmd_copy(&c->head, user);
-	c->vhost = cmd_copy(&c->head, api_of(a)->of_vhost);
-	c->reason = cmd_copy(&c->head, reason.n ? reason : SLICE("Closed via management plugin"));
-	a->request.reply = on_disconnected;
-	admin_send(a, &c->head);
-}
-
-void api_delete_connection(struct admin *a)
-{
-	disconnect(a, api_of(a)->nparameters ? parameter(a, 0) : SLICE_NULL, SLICE_NULL);
-}
-
-void api_delete_user_connections(struct admin *a)
-{
-	disconnect(a, SLICE_NULL, parameter(a, 0));
 }

@@ -92,8 +92,9 @@ static handler *const handlers[CMD_KINDS] = {
 	[CMD_SESSION_GONE]     = on_session_gone,
 	[CMD_CLOSE_CONNECTION] = on_close_connection,
 	[CMD_CONNECT]          = on_connect,
-	[CMD_CONNECTIONS]      = on_connections,
 	[CMD_DISCONNECT]       = on_disconnect,
+	[CMD_SURVEY]           = on_survey,
+	[CMD_TELL]             = on_tell,
 	[SHARD_CATALOGUE]      = on_shard_catalogue,
 	[SHARD_RESYNC]         = on_shard_resync,
 	[SHARD_INSPECT]        = on_shard_inspect,
@@ -103,7 +104,7 @@ static handler *const handlers[CMD_KINDS] = {
 /* These are not answered, and their work is done on the way out too. */
 static bool is_notice(enum cmd_kind kind)
 {
-	return kind == CMD_CANCEL || kind == CMD_SESSION_GONE || kind == CMD_CREDIT;
+	return kind == CMD_CANCEL || kind == CMD_SESSION_GONE || kind == CMD_CREDIT || kind == CMD_TELL;
 }
 
 /* What one shard needs of another goes on to the end. */
@@ -463,6 +464,7 @@ static struct broker *broker_new(struct env *env, const struct broker_options *o
 	b->now_ms = now_ms;
 	b->recovering = true;
 	list_init(&b->inbox);
+	list_init(&b->surveys);
 	list_init(&b->ripe);
 	list_init(&b->errands);
 	list_init(&b->repeats);
@@ -570,6 +572,7 @@ void broker_stop(struct broker *b, int64_t now_ms)
 	queues_stop(b);
 	compaction_stop(b);
 	transactions_stop(b);
+	surveys_stop(b);
 	log_checkpoint(b->log);
 }
 

@@ -48,8 +48,10 @@ static const struct { const char *name; size_t size; } kinds[CMD_KINDS] = {
 	[CMD_SESSION_GONE]     = { "session-gone", sizeof(struct cmd) },
 	[CMD_CLOSE_CONNECTION] = { "close-connection", sizeof(struct cmd) },
 	[CMD_CONNECT]          = { "connect", sizeof(struct cmd_connect) },
-	[CMD_CONNECTIONS]      = { "connections", sizeof(struct cmd_connections) },
 	[CMD_DISCONNECT]       = { "disconnect", sizeof(struct cmd_disconnect) },
+	[CMD_SURVEY]           = { "survey", sizeof(struct cmd_survey) },
+	[CMD_TELL]             = { "tell", sizeof(struct cmd_tell) },
+	[EVENT_SURVEY]         = { "ask", sizeof(struct cmd) },
 	[EVENT_CLOSE]          = { "close", sizeof(struct event_close) },
 	[EVENT_DELIVER]        = { "deliver", sizeof(struct event_deliver) },
 	[EVENT_CANCELLED]      = { "cancelled", sizeof(struct event_cancelled) },
@@ -68,6 +70,8 @@ struct cmd *cmd_new(enum cmd_kind kind)
 	list_init(&c->link);
 	c->kind = kind;
 	c->arena = ARENA_MAX(COMMAND_MAX_BYTES);
+	if (kind == CMD_SURVEY)
+		list_init(&((struct cmd_survey *)c)->told);
 	return c;
 }
 
@@ -90,9 +94,20 @@ static void drop_fetched(struct cmd_fetch *c)
 			fetched_free(&c->items[i].batches[j]);
 }
 
+static void drop_told(struct cmd_survey *c)
+{
+	struct node *n;
+
+	while ((n = list_pop(&c->told)))
+		cmd_free(CONTAINER(struct cmd, link, n));
+}
+
 static void drop_views(struct cmd *c)
 {
 	switch (c->kind) {
+	case CMD_SURVEY:
+		drop_told((struct cmd_survey *)c);
+		break;
 	case CMD_PUBLISH:
 		buf_unref(((struct cmd_publish *)c)->batch.buf);
 		break;
@@ -140,7 +155,8 @@ const char *cmd_name(enum cmd_kind kind)
 
 bool cmd_goes_back(const struct cmd *c)
 {
-	return c->answered || c->kind == EVENT_DELIVER || c->kind == EVENT_CANCELLED || c->kind == EVENT_CLOSE;
+	return c->answered || c->kind == EVENT_DELIVER || c->kind == EVENT_CANCELLED || c->kind == EVENT_CLOSE ||
+	       c->kind == EVENT_SURVEY;
 }
 
 int cmd_fail(struct cmd *c, int e, const char *format, ...)

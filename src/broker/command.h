@@ -71,12 +71,14 @@ enum cmd_kind {
 	CMD_SESSION_GONE,       /* requeue what the session holds, drop its consumers and waiting commands; no answer */
 	CMD_CLOSE_CONNECTION,   /* to shard 0: delete the exclusive queues of this connection; answered when done */
 	CMD_CONNECT,            /* to shard 0: this connection is in use: by whom?  Again when that has changed */
-	CMD_CONNECTIONS,        /* to shard 0: which are there? */
 	CMD_DISCONNECT,         /* to shard 0: close some */
+	CMD_SURVEY,             /* to shard 0: ask every connection what it has open */
+	CMD_TELL,               /* to shard 0: the answer to EVENT_SURVEY; not answered */
 	/* from the broker to a session, unasked */
 	EVENT_DELIVER,
 	EVENT_CANCELLED,        /* the consumer is gone, because its queue is */
 	EVENT_CLOSE,            /* an administrator wants this connection closed */
+	EVENT_SURVEY,           /* say what is open here, with CMD_TELL */
 	/* between shards (sessions never see them) */
 	SHARD_CATALOGUE,        /* shard 0 tells the others a catalogue change; answered when it is durable there */
 	SHARD_RESYNC,
@@ -222,7 +224,6 @@ struct connection_facts {
 	struct slice user, vhost;
 	struct slice name;              /* "127.0.0.1:50112 -> 127.0.0.1:5672" */
 	struct slice protocol;          /* "AMQP 0-9-1" */
-	struct slice product;           /* what the client says it is; null */
 	uint32_t channels;
 	int64_t since_ms;
 };
@@ -232,12 +233,6 @@ struct cmd_connect {
 	struct connection_facts facts;
 	bool unlimited;                 /* limits of users do not count */
 	bool tells;                     /* nobody waits for the answer */
-};
-
-struct cmd_connections {
-	struct cmd head;
-	struct connection_facts *ret;
-	uint32_t ret_n;
 };
 
 struct cmd_disconnect {
@@ -250,6 +245,49 @@ struct cmd_disconnect {
 struct event_close {
 	struct cmd head;
 	struct slice reason;
+};
+
+/* What one connection has open at this moment, as it says itself. */
+struct channel_facts {
+	uint16_t number;
+	bool confirm, transactional;
+	uint32_t consumers, unacknowledged, unconfirmed;
+	uint32_t uncommitted, acks_uncommitted;         /* publishes and settles of the transaction */
+	uint32_t prefetch, limit;                       /* of consumers to come; of the channel; 0: none */
+};
+
+struct consumer_facts {
+	struct slice tag, arguments;    /* an AMQP table; null: none */
+	uint64_t number;                /* as in cmd_subscribe */
+	uint32_t queue;                 /* id of its channel */
+	uint16_t channel;               /* number of the AMQP channel */
+	uint32_t prefetch;
+	bool no_ack, exclusive;
+};
+
+struct cmd_tell {
+	struct cmd head;                /* from_shard and session are those of the connection */
+	struct connection_facts facts;
+	struct slice mechanism;         /* it logged in with */
+	struct slice client;            /* properties of the client: an AMQP table; null: not kept */
+	bool blocked;                   /* a publisher that waits for an alarm */
+	bool secure;                    /* over TLS */
+	uint16_t channel_max, heartbeat_s;
+	uint32_t frame_max;
+	uint64_t bytes_in, bytes_out, unsent;
+	struct channel_facts *channels;
+	struct consumer_facts *consumers;
+	uint32_t nchannels, nconsumers;
+};
+
+enum { SURVEY_ROWS_MAX = 20000 };       /* connections, channels and consumers together */
+
+struct cmd_survey {
+	struct cmd head;
+	/* back */
+	struct node told;               /* struct cmd_tell */
+	bool ret_cut;                   /* there are more rows than SURVEY_ROWS_MAX: some connections are missing */
+	uint32_t rows;                  /* shard 0's own */
 };
 
 /* ------------------------------------------------------------------------------------------------ by offset ---- */
@@ -506,6 +544,10 @@ struct cmd_queue_stats {
 	uint64_t ret_ready, ret_leased, ret_delayed, ret_bytes;
 	uint32_t ret_consumers;
 	bool ret_exclusive_consumer;
+	/* The first of its consumers, which is the active one where only one is; 0: there is none. */
+	uint16_t ret_first_shard;
+	uint32_t ret_first_session;
+	uint64_t ret_first_consumer;
 };
 
 enum move_state { MOVE_RUNNING = 1, MOVE_COMPLETED, MOVE_CANCELLING, MOVE_CANCELLED, MOVE_FAILED };    /* on disk: never renumber */

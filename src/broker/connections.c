@@ -14,18 +14,29 @@ struct known {
 	struct connection_facts facts;  /* its strings lie behind */
 	uint32_t session;
 	uint16_t shard;
+	bool asked;                     /* by the survey that is under way, which waits for its answer */
 };
 
 void connections_close(struct broker *b)
 {
+	struct node *n;
+
+	while ((n = list_pop(&b->surveys)))
+		cmd_free(CONTAINER(struct cmd, link, n));
 	MAP_EACH(&b->connections, e)
 		free(e->value);
 	map_free(&b->connections);
 }
 
+static void survey_over(struct broker *b, struct known *k);
+
 void connections_forget(struct broker *b, uint64_t connection)
 {
-	free(map_remove_number(&b->connections, connection));
+	struct known *k = map_remove_number(&b->connections, connection);
+
+	if (k && k->asked)
+		survey_over(b, k);
+	free(k);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- limits ---- */
@@ -81,7 +92,7 @@ static int check_limits(struct broker *b, struct cmd_connect *c)
 
 static struct slice *strings_of(struct connection_facts *f, int i)
 {
-	struct slice *const all[] = { &f->user, &f->vhost, &f->name, &f->protocol, &f->product, NULL };
+	struct slice *const all[] = { &f->user, &f->vhost, &f->name, &f->protocol, NULL };
 
 	return all[i];
 }
@@ -110,7 +121,7 @@ static struct known *copy(const struct cmd_connect *c)
 void on_connect(struct broker *b, struct cmd *cmd)
 {
 	struct cmd_connect *c = (struct cmd_connect *)cmd;
-	struct known *k;
+	struct known *k, *before = map_get_number(&b->connections, cmd->connection);
 	void *old = NULL;
 	int e = b->options.shard != 0 ? -ERR_NOT_LEADER : check_limits(b, c);
 
@@ -118,6 +129,8 @@ void on_connect(struct broker *b, struct cmd *cmd)
 		e = cmd_fail(cmd, -ERR_NO_SUCH_VHOST, "vhost %.*s not found", SLICE_ARGS(c->facts.vhost));
 	if (e == 0) {
 		k = copy(c);
+		if (k && before)
+			k->asked = before->asked;
 		e = k ? map_put_number(&b->connections, cmd->connection, k, &old) : -ERR_NO_MEMORY;
 		free(e < 0 ? k : old);
 	}
@@ -148,30 +161,101 @@ void connections_revoked(struct broker *b, struct slice vhost, struct slice user
 	}
 }
 
-/* ----------------------------------------------------------------------------------------------------------- lists ---- */
+/* --------------------------------------------------------------------------------------------------------- surveys ---- */
 
-void on_connections(struct broker *b, struct cmd *cmd)
+/*
+ * What a connection has open only it knows.  A survey asks all of them, and is answered when each has told or gone; one is carried
+ * out at a time.
+ */
+static struct cmd_survey *survey_of(struct broker *b)
 {
-	struct cmd_connections *c = (struct cmd_connections *)cmd;
-	struct slice *s;
+	return list_empty(&b->surveys) ? NULL : CONTAINER(struct cmd_survey, head.link, b->surveys.next);
+}
+
+static void ask_all(struct broker *b)
+{
+	MAP_EACH(&b->connections, e) {
+		struct known *k = e->value;
+		struct cmd *ask = cmd_new(EVENT_SURVEY);
+
+		if (!ask) {
+			survey_of(b)->ret_cut = true;
+			continue;
+		}
+		ask->from_shard = k->shard;
+		ask->session = k->session;
+		k->asked = true;
+		b->survey_waits++;
+		core_send(b, ask);
+	}
+}
+
+/* Answer those that wait for nobody any more. */
+static void go_on(struct broker *b)
+{
+	while (!b->survey_waits && !list_empty(&b->surveys)) {
+		struct cmd *done = CONTAINER(struct cmd, link, list_pop(&b->surveys));
+
+		if (survey_of(b))
+			ask_all(b);
+		core_answer(b, done, 0);
+	}
+}
+
+static void survey_over(struct broker *b, struct known *k)
+{
+	k->asked = false;
+	b->survey_waits--;
+	go_on(b);
+}
+
+void on_survey(struct broker *b, struct cmd *cmd)
+{
+	bool first = list_empty(&b->surveys);
 
 	if (b->options.shard != 0) {
 		core_answer(b, cmd, -ERR_NOT_LEADER);
 		return;
 	}
-	c->ret = cmd_alloc(cmd, b->connections.count * sizeof *c->ret);
-	MAP_EACH(&b->connections, e) {
-		struct known *k = e->value;
-
-		if (!c->ret)
-			break;
-		c->ret[c->ret_n] = k->facts;
-		for (int i = 0; (s = strings_of(&c->ret[c->ret_n], i)); i++)
-			*s = cmd_copy(cmd, s->p ? *s : SLICE(""));
-		c->ret_n++;
+	list_push(&b->surveys, &cmd->link);
+	if (first) {
+		ask_all(b);
+		go_on(b);
 	}
-	core_answer(b, cmd, c->ret ? 0 : -ERR_NO_MEMORY);
 }
+
+void on_tell(struct broker *b, struct cmd *cmd)
+{
+	struct cmd_tell *t = (struct cmd_tell *)cmd;
+	struct known *k = map_get_number(&b->connections, cmd->connection);
+	struct cmd_survey *s = survey_of(b);
+
+	if (!s || !k || !k->asked) {
+		cmd_free(cmd);
+		return;
+	}
+	s->rows += 1 + t->nchannels + t->nconsumers;
+	if (s->rows > SURVEY_ROWS_MAX) {
+		s->ret_cut = true;
+		cmd_free(cmd);
+	} else {
+		list_push(&s->told, &cmd->link);
+	}
+	survey_over(b, k);
+}
+
+void surveys_stop(struct broker *b)
+{
+	struct node *n;
+
+	b->survey_waits = 0;
+	MAP_EACH(&b->connections, e)
+		((struct known *)e->value)->asked = false;
+	while ((n = list_pop(&b->surveys)))
+		core_answer(b, CONTAINER(struct cmd, link, n), -ERR_STOPPING);
+}
+
+/* -------------------------------------------------------------------------------------------------------- disconnect ---- */
 
 void on_disconnect(struct broker *b, struct cmd *cmd)
 {

@@ -90,6 +90,8 @@ struct broker {
 	struct compaction *compaction;
 	struct transactions *transactions;
 	struct map connections;         /* connections.c: those that have told shard 0 of themselves */
+	struct node surveys;            /* struct cmd_survey: the first one is being carried out... */
+	uint32_t survey_waits;          /* ...until so many connections have answered or gone */
 	struct map enlists;             /* enlist.c: commands that wait for a transaction's coordinator */
 	struct heap timers;             /* struct timer */
 	struct node inbox;              /* commands and answers to this very broker: handled at the next flush */
@@ -194,8 +196,10 @@ void on_close_connection(struct broker *b, struct cmd *c);
 /* ---- connections.c ---- */
 void connections_close(struct broker *b);
 void on_connect(struct broker *b, struct cmd *c);
-void on_connections(struct broker *b, struct cmd *c);
 void on_disconnect(struct broker *b, struct cmd *c);
+void on_survey(struct broker *b, struct cmd *c);
+void on_tell(struct broker *b, struct cmd *c);
+void surveys_stop(struct broker *b);
 void connections_forget(struct broker *b, uint64_t connection);
 /* A virtual host or (vhost null) a user has been deleted. */
 void connections_revoked(struct broker *b, struct slice vhost, struct slice user);

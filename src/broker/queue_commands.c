@@ -368,6 +368,16 @@ static bool stream_stats(struct broker *b, struct cmd_queue_stats *c)
 	return true;
 }
 
+static void name_first(const struct queue *q, struct cmd_queue_stats *ret)
+{
+	if (list_empty(&q->consumers))
+		return;
+	const struct holder *h = CONTAINER(struct holder, in_queue, q->consumers.next);
+	ret->ret_first_shard = h->party->shard;
+	ret->ret_first_session = h->party->session;
+	ret->ret_first_consumer = h->number;
+}
+
 void on_queue_stats(struct broker *b, struct cmd *cmd)
 {
 	struct cmd_queue_stats *c = (struct cmd_queue_stats *)cmd;
@@ -392,5 +402,6 @@ void on_queue_stats(struct broker *b, struct cmd *cmd)
 	c->ret_bytes = bytes_kept(q);
 	c->ret_consumers = q->nconsumers;
 	c->ret_exclusive_consumer = q->exclusive;
+	name_first(q, c);
 	core_answer(b, cmd, 0);
 }

@@ -60,7 +60,8 @@ typedef int rabbit_command(const struct rabbit *r);
 /* ---- rabbit_lists.c ---- */
 rabbit_command rabbit_list_users, rabbit_list_vhosts, rabbit_list_permissions, rabbit_list_user_permissions;
 rabbit_command rabbit_list_topic_permissions, rabbit_list_user_topic_permissions, rabbit_list_policies, rabbit_list_operator_policies;
-rabbit_command rabbit_list_queues, rabbit_list_exchanges, rabbit_list_bindings, rabbit_list_connections;
+rabbit_command rabbit_list_queues, rabbit_list_exchanges, rabbit_list_bindings, rabbit_list_connections,
+	       rabbit_list_channels, rabbit_list_consumers;
 rabbit_command rabbit_list_vhost_limits, rabbit_list_user_limits;
 /* ---- rabbit_changes.c ---- */
 rabbit_command rabbit_add_user, rabbit_delete_user, rabbit_change_password, rabbit_clear_password, rabbit_authenticate_user,

@@ -6,7 +6,7 @@
 #include "cli/rabbit.h"
 
 struct column {
-	const char *name, *member;      /* of the broker's object; NULL: of the same name */
+	const char *name, *member;      /* of the broker's object ("queue.name": of one in it); NULL: of the same name */
 	bool asked_only;                /* not shown unless it is asked for */
 };
 
@@ -112,7 +112,13 @@ static int choose(const struct rabbit *r, const struct list *l, bool named, cons
 
 static const json_t *cell(const json_t *row, const struct column *c)
 {
-	return json_object_get(row, c->member ? c->member : c->name);
+	const char *member = c->member ? c->member : c->name, *dot = strchr(member, '.');
+	char outer[64];
+
+	if (!dot)
+		return json_object_get(row, member);
+	snprintf(outer, sizeof outer, "%.*s", (int)(dot - member), member);
+	return json_object_get(json_object_get(row, outer), dot + 1);
 }
 
 static void print_as_json(const json_t *rows, const struct column *const *columns, int n)
@@ -295,11 +301,35 @@ int rabbit_list_connections(const struct rabbit *r)
 {
 	static const struct column columns[] = {
 		{ "user" }, { "peer_host" }, { "peer_port" }, { "state" }, ASKED("name"), ASKED("vhost"), ASKED("protocol"), ASKED("channels"),
-		ASKED("client_properties"), ASKED("connected_at"), { "pid", "name", true }, { 0 },
+		ASKED("host"), ASKED("port"), ASKED("ssl"), ASKED("auth_mechanism"), ASKED("timeout"), ASKED("frame_max"),
+		ASKED("channel_max"), ASKED("client_properties"), ASKED("connected_at"), ASKED("recv_oct"), ASKED("send_oct"),
+		ASKED("send_pend"), { "pid", "name", true }, { 0 },
+	};
+
+	return show(r, &(struct list){ "Listing connections ...", columns }, true, "connections", NULL, NULL);
+}
+
+int rabbit_list_channels(const struct rabbit *r)
+{
+	static const struct column columns[] = {
+		{ "pid", "name" }, { "user" }, { "consumer_count" }, { "messages_unacknowledged" }, ASKED("name"), ASKED("number"),
+		ASKED("vhost"), ASKED("transactional"), ASKED("confirm"), ASKED("messages_uncommitted"), ASKED("acks_uncommitted"),
+		ASKED("messages_unconfirmed"), ASKED("prefetch_count"), ASKED("global_prefetch_count"),
+		{ "connection", "connection_details.name", true }, { 0 },
+	};
+
+	return show(r, &(struct list){ "Listing channels ...", columns }, true, "channels", NULL, NULL);
+}
+
+int rabbit_list_consumers(const struct rabbit *r)
+{
+	static const struct column columns[] = {
+		{ "queue_name", "queue.name" }, { "channel_pid", "channel_details.name" }, { "consumer_tag" }, { "ack_required" },
+		{ "prefetch_count" }, { "active" }, { "arguments" }, ASKED("activity_status"), ASKED("exclusive"), { 0 },
 	};
 #undef ASKED
 
-	return show(r, &(struct list){ "Listing connections ...", columns }, true, "connections", NULL, NULL);
+	return show(r, &(struct list){ "Listing consumers in vhost %s ...", columns }, true, "consumers", r->vhost, NULL);
 }
 
 /* The limits of one, as JSON: there is nothing else in RabbitMQ. */

@@ -44,6 +44,7 @@ enum {
 	UNSENT_BYTES = 256 << 10,       /* output that waits: no more credit for consumers; the host's high mark */
 	INPUT_UNSENT_BYTES = 4 << 20,   /* ... and no more input */
 	OUT_BYTES = 64 << 10,           /* gathered before it is handed to the host */
+	CLIENT_BYTES = 2048,            /* what is kept of the client's properties at most */
 	BY_REFERENCE_BYTES = 4096,      /* body frames from this size are not copied */
 };
 
@@ -116,7 +117,9 @@ struct conn {
 	int64_t look_ms;                /* how often */
 	struct principal who;
 	struct name vhost;
-	struct name product;            /* what the client says it is */
+	const char *mechanism;          /* it logged in with; a literal */
+	struct slice client;            /* what it says of itself: a table of its own, or null when that is too long */
+	uint64_t bytes_in, bytes_out;
 	int64_t since_ms;               /* shard 0 has been told of us; 0: it has not */
 	uint16_t opening;               /* the channel that shard 0 was asked for */
 	uint32_t told_channels;         /* what shard 0 knows of them */
@@ -221,6 +224,8 @@ struct consumer {
 	bool no_ack, cancelled;
 	bool exclusive, reply;          /* reply: of amq.rabbitmq.reply-to */
 	int32_t priority;
+	uint32_t prefetch;
+	struct slice arguments;         /* its own copy; null: none */
 	uint32_t granted;               /* deliveries that the shard may still send */
 	uint32_t held;
 	uint32_t average;               /* bytes of a delivery */
@@ -261,6 +266,9 @@ void connection_pause(struct conn *c);
 bool amqp_allows(struct conn *c, enum operation op, struct slice name);
 /* Tell shard 0 who we are and how many channels we have, or shall have.  It may refuse: `then` sees the answer. */
 int connection_register(struct conn *c, uint32_t channels, answer *then);
+/* Who this is, with strings copied into `cmd`. */
+void connection_facts(struct conn *c, struct cmd *cmd, uint32_t channels, struct connection_facts *ret);
+void connection_survey(struct conn *c);         /* tell.c: answers EVENT_SURVEY */
 void connection_tell(struct conn *c);   /* the same when the number of channels has changed, without waiting */
 /* A routing key, if the exchange is of the type topic. */
 bool amqp_allows_topic(struct conn *c, enum operation op, const struct exchange_info *x, struct slice key);
@@ -379,6 +387,7 @@ struct message {
 };
 int message_of(const struct delivery *d, struct arena *a, struct message *ret);
 int refuse_message(struct conn *c, const struct delivery *d);   /* it cannot be shown */
+void consumer_free(struct consumer *k);
 void consumer_forget(struct conn *c, struct consumer *k);       /* nothing comes for it any more */
 
 /* A consumer of the channel that is not subscribed yet; then subscribe it. */

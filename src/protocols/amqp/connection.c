@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "wire/table.h"
 
@@ -196,12 +197,15 @@ static void read_capabilities(struct conn *c, struct slice properties)
 	c->may_close = capability(v.bytes, "authentication_failure_close");
 }
 
-static void read_product(struct conn *c, struct slice properties)
+/* For lists of connections only: without memory there is nothing to show. */
+static void keep_properties(struct conn *c, struct slice properties)
 {
-	struct table_value v;
+	uint8_t *copy = properties.n <= CLIENT_BYTES && !c->client.p ? malloc(properties.n + 1) : NULL;
 
-	if (table_find(properties, SLICE("product"), &v) && v.type == 'S')
-		name_set(&c->product, v.bytes);
+	if (!copy)
+		return;
+	memcpy(copy, properties.n ? properties.p : (const uint8_t *)"", properties.n);
+	c->client = slice_of(copy, properties.n);
 }
 
 /* PLAIN: [authorisation identity] NUL user NUL password. */
@@ -253,15 +257,13 @@ static int on_start_ok(struct conn *c, const void *m)
 	if (table_check(ok->client_properties, NULL) < 0)
 		return refuse(c, 502, "malformed client properties");
 	read_capabilities(c, ok->client_properties);
-	read_product(c, ok->client_properties);
+	keep_properties(c, ok->client_properties);
 
-	if (slice_is(ok->mechanism, "PLAIN"))
-		readable = read_plain(ok->response, &user, &password);
-	else if (slice_is(ok->mechanism, "AMQPLAIN"))
-		readable = read_amqplain(ok->response, &user, &password);
-	else
+	c->mechanism = slice_is(ok->mechanism, "PLAIN") ? "PLAIN" : slice_is(ok->mechanism, "AMQPLAIN") ? "AMQPLAIN" : NULL;
+	if (!c->mechanism)
 		return refuse(c, 503, "unknown authentication mechanism '%.*s'", SLICE_ARGS(ok->mechanism));
-
+	readable = !strcmp(c->mechanism, "PLAIN") ? read_plain(ok->response, &user, &password)
+						  : read_amqplain(ok->response, &user, &password);
 	if (!readable)
 		return refuse_login(c, ok->mechanism, "malformed response");
 	if (gate_password(host_of(c)->gate, user, password, host_of(c)->peer->loopback, &c->who, &why) < 0)
@@ -301,20 +303,25 @@ static int on_tune_ok(struct conn *c, const void *m)
 
 /* ------------------------------------------------------------------------------------- what shard 0 knows of us ---- */
 
-static struct cmd_connect *describe(struct conn *c, uint32_t channels)
+void connection_facts(struct conn *c, struct cmd *cmd, uint32_t channels, struct connection_facts *ret)
 {
-	struct cmd_connect *cmd = (struct cmd_connect *)cmd_new(CMD_CONNECT);
 	const struct peer *peer = host_of(c)->peer;
 	char name[160];
 
+	snprintf(name, sizeof name, "%s -> %s", peer->address, peer->local);
+	*ret = (struct connection_facts){
+		.user = cmd_copy(cmd, slice_cstr(c->who.name)), .vhost = cmd_copy(cmd, vhost_of(c)),
+		.name = cmd_copy(cmd, slice_cstr(name)), .protocol = SLICE("AMQP 0-9-1"), .channels = channels, .since_ms = c->since_ms,
+	};
+}
+
+static struct cmd_connect *describe(struct conn *c, uint32_t channels)
+{
+	struct cmd_connect *cmd = (struct cmd_connect *)cmd_new(CMD_CONNECT);
+
 	if (!cmd)
 		return NULL;
-	snprintf(name, sizeof name, "%s -> %s", peer->address, peer->local);
-	cmd->facts = (struct connection_facts){
-		.user = cmd_copy(&cmd->head, slice_cstr(c->who.name)), .vhost = cmd_copy(&cmd->head, vhost_of(c)),
-		.name = cmd_copy(&cmd->head, slice_cstr(name)), .protocol = SLICE("AMQP 0-9-1"),
-		.product = cmd_copy(&cmd->head, name_slice(&c->product)), .channels = channels, .since_ms = c->since_ms,
-	};
+	connection_facts(c, &cmd->head, channels, &cmd->facts);
 	cmd->unlimited = c->who.unlimited;
 	c->told_channels = channels;
 	return cmd;

@@ -282,6 +282,13 @@ static struct consumer *find_tag(struct chan *ch, struct slice tag)
 	return NULL;
 }
 
+void consumer_free(struct consumer *k)
+{
+	stream_free(k->stream);
+	free((void *)(uintptr_t)k->arguments.p);
+	free(k);
+}
+
 void consumer_forget(struct conn *c, struct consumer *k)
 {
 	if (k->reply && k->chan) {
@@ -290,8 +297,7 @@ void consumer_forget(struct conn *c, struct consumer *k)
 	}
 	list_remove(&k->link);
 	map_remove_number(&c->consumers, k->number);
-	stream_free(k->stream);
-	free(k);
+	consumer_free(k);
 }
 
 static int read_priority(struct conn *c, struct slice queue, struct slice arguments, int32_t *ret)
@@ -308,17 +314,33 @@ static int read_priority(struct conn *c, struct slice queue, struct slice argume
 	return 0;
 }
 
+/* For lists. */
+static bool keep_arguments(struct consumer *k, struct slice arguments)
+{
+	uint8_t *copy = arguments.n ? malloc(arguments.n) : NULL;
+
+	if (!arguments.n)
+		return true;
+	if (!copy)
+		return false;
+	memcpy(copy, arguments.p, arguments.n);
+	k->arguments = slice_of(copy, arguments.n);
+	return true;
+}
+
 int consumer_new(struct conn *c, struct chan *ch, const struct basic_consume *b, struct consumer **ret)
 {
 	struct consumer *k = calloc(1, sizeof *k);
 
-	if (!k || map_put_number(&c->consumers, ++c->next_consumer, k, NULL) < 0) {
-		free(k);
+	if (!k || !keep_arguments(k, b->arguments) || map_put_number(&c->consumers, ++c->next_consumer, k, NULL) < 0) {
+		if (k)
+			consumer_free(k);
 		return refuse(c, 506, "out of memory");
 	}
 	k->number = c->next_consumer;
 	k->chan = ch;
 	k->no_ack = b->no_ack;
+	k->prefetch = b->no_ack ? 0 : ch->prefetch;
 	k->exclusive = b->exclusive;
 	list_init(&k->link);
 	if (b->consumer_tag.n)
@@ -372,7 +394,7 @@ int consumer_subscribe(struct conn *c, struct consumer *k, const struct channel 
 		s->consumer = k->number;
 		s->no_ack = k->no_ack;
 		s->exclusive = k->exclusive;
-		s->prefetch = k->no_ack ? 0 : k->chan->prefetch;
+		s->prefetch = k->prefetch;
 		s->window = k->granted;
 		s->priority = k->priority;
 		s->name = cmd_copy(&s->head, name_slice(&k->tag));

@@ -24,6 +24,7 @@ void flush_out(struct conn *c)
 	if (!c->out.n)
 		return;
 	host_write(host_of(c), c->out.p, c->out.n);
+	c->bytes_out += c->out.n;
 	c->out.n = 0;
 	c->sent = true;
 }
@@ -69,6 +70,7 @@ static void send_body_frame(struct conn *c, uint16_t channel, struct slice part,
 	if (!c->out.failed)
 		put_be32(c->out.p + at + 3, (uint32_t)part.n);
 	flush_out(c);
+	c->bytes_out += part.n;
 	host_write_view(host_of(c), (struct view){ .buf = buf_ref(hold), .offset = (uint32_t)(part.p - hold->data),
 						   .size = (uint32_t)part.n });
 	bytes_add_u8(&c->out, FRAME_END);
@@ -190,6 +192,7 @@ int64_t frames_input(struct session *s, struct slice bytes, size_t *want)
 		used += n;
 		*want = 0;
 	}
+	c->bytes_in += used;
 	gather_send(c);
 	flush_out(c);
 	connection_timer(c);

@@ -98,6 +98,9 @@ static void amqp_reply(struct session *s, struct cmd *cmd)
 		c->method = 0;
 		connection_fail(c, -refuse(c, 320, "%.*s", SLICE_ARGS(((struct event_close *)cmd)->reason)));
 		break;
+	case EVENT_SURVEY:
+		connection_survey(c);
+		break;
 	case CMD_SETTLE:
 		settle_answered(c, cmd);
 		break;
@@ -207,15 +210,14 @@ static void amqp_close(struct session *s, bool stopping)
 	settle_flush(c);
 	MAP_EACH(&c->channels, e)
 		channel_free(e->value);
-	MAP_EACH(&c->consumers, k) {
-		stream_free(((struct consumer *)k->value)->stream);
-		free(k->value);
-	}
+	MAP_EACH(&c->consumers, k)
+		consumer_free(k->value);
 	map_free(&c->channels);
 	map_free(&c->consumers);
 	free_commands(&c->settling);
 	free_commands(&c->parked);
 	gather_free(c);
+	free((void *)(uintptr_t)c->client.p);
 	bytes_free(&c->out);
 	free(c);
 }

@@ -6,6 +6,9 @@
 import json
 import os
 import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
 
 import boto3
 import pika
@@ -161,6 +164,52 @@ def test_queues_exchanges_bindings_and_connections_are_listed(shell, broker):
     with pytest.raises(pika.exceptions.ConnectionClosedByBroker, match="CONNECTION_FORCED - enough"):
         while True:
             connection.process_data_events(0.1)
+
+
+def test_channels_and_consumers_are_listed(shell, broker):
+    host, port = broker.amqp.rsplit(":", 1)
+    connection = pika.BlockingConnection(pika.ConnectionParameters(host, int(port)))
+    one, two = connection.channel(1), connection.channel(2)
+    one.queue_declare("active", arguments={"x-single-active-consumer": True})
+    one.confirm_delivery()
+    one.basic_qos(prefetch_count=7)
+    one.basic_publish("", "active", b"")
+    one.basic_consume("active", lambda *_: None, consumer_tag="first", arguments={"x-priority": 4})
+    two.tx_select()
+    two.basic_publish("", "active", b"")
+    two.basic_consume("active", lambda *_: None, consumer_tag="second", auto_ack=True)
+    connection.process_data_events(0.1)
+    columns = ("number", "user", "vhost", "transactional", "confirm", "consumer_count", "messages_unacknowledged",
+               "messages_uncommitted", "messages_unconfirmed", "prefetch_count", "global_prefetch_count")
+    rows = shell.done("-q", "list_channels", *columns).split("\n")
+    assert rows[0] == "\t".join(columns)
+    assert sorted(rows[1:3]) == ["1\tguest\t/\tfalse\ttrue\t1\t1\t0\t0\t7\t0", "2\tguest\t/\ttrue\tfalse\t1\t0\t1\t0\t0\t0"]
+    assert shell.done("list_channels").startswith("Listing channels ...\npid\tuser\tconsumer_count\tmessages_unacknowledged\n")
+    columns = ("queue_name", "consumer_tag", "ack_required", "prefetch_count", "active", "activity_status", "arguments")
+    rows = shell.done("-s", "list_consumers", *columns).split("\n")
+    assert sorted(rows[:2]) == ['active\tfirst\ttrue\t7\ttrue\tsingle_active\t[{"x-priority",4}]',
+                                "active\tsecond\tfalse\t0\tfalse\twaiting\t[]"]
+    assert shell.done("list_consumers").startswith("Listing consumers in vhost / ...\nqueue_name\tchannel_pid\tconsumer_tag\t")
+    assert shell.ctl("list_consumers", "-p", "nowhere")[0] != 0
+
+    [row] = json.loads(shell.done("list_connections", "name", "peer_port", "port", "frame_max", "client_properties", "--formatter", "json"))
+    assert row["port"] == int(port) and row["frame_max"] == 131072
+    assert row["client_properties"]["product"] == "Pika Python Client Library"
+    name = "%s (1)" % row["name"]
+    ask = lambda path: json.load(urllib.request.urlopen("http://%s/api/%s" % (broker.address("admin"), path)))
+    quoted = urllib.parse.quote(row["name"], safe="")
+    assert ask("connections/" + quoted)["channels"] == 2
+    assert {c["number"] for c in ask("connections/%s/channels" % quoted)} == {1, 2}
+    channel = ask("channels/" + urllib.parse.quote(name, safe=""))
+    assert channel["name"] == name and channel["connection_details"]["name"] == row["name"] and channel["messages_unacknowledged"] == 1
+    assert {c["channel_details"]["name"] for c in ask("consumers/%2F")} == {name, "%s (2)" % row["name"]}
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        ask("connections/nobody")
+    shell.done("close_connection", row["name"], "by name")
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker, match="CONNECTION_FORCED - by name"):
+        while True:
+            connection.process_data_events(0.1)
+    assert shell.done("-s", "list_consumers") == "" and ask("channels") == []
 
 
 def test_definitions_go_out_and_come_back(shell, broker, tmp_path):
