@@ -57,11 +57,11 @@ static json_t *connection_as_json(const struct cmd_tell *t)
 	json_t *o = json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:s, s:I, s:I}", "name", api_text(f->name), "node", API_NODE, "type", "network",
 			      "user", api_text(f->user), "vhost", api_text(f->vhost), "protocol", api_text(f->protocol), "state",
 			      t->blocked ? "blocked" : "running", "channels", (json_int_t)f->channels, "connected_at", (json_int_t)f->since_ms);
-	json_t *more = json_pack("{s:s, s:i, s:s, s:i, s:b, s:o, s:i, s:i, s:I, s:I, s:I, s:I, s:o}", "peer_host", e.peer, "peer_port",
-				 e.peer_port, "host", e.own, "port", e.own_port, "ssl", t->secure, "auth_mechanism", api_text(t->mechanism),
-				 "timeout", t->heartbeat_s, "channel_max", t->channel_max, "frame_max", (json_int_t)t->frame_max,
-				 "recv_oct", (json_int_t)t->bytes_in, "send_oct", (json_int_t)t->bytes_out, "send_pend",
-				 (json_int_t)t->unsent, "client_properties", table_as_json(t->client));
+	json_t *more = json_pack("{s:s, s:i, s:s, s:i, s:b, s:o, s:i, s:i, s:I, s:I, s:I, s:I, s:o}", "peer_host", e.peer,
+				 "peer_port", e.peer_port, "host", e.own, "port", e.own_port, "ssl", t->secure, "auth_mechanism",
+				 api_text(t->mechanism), "timeout", t->heartbeat_s, "channel_max", t->channel_max, "frame_max",
+				 (json_int_t)t->frame_max, "recv_oct", (json_int_t)t->bytes_in, "send_oct", (json_int_t)t->bytes_out,
+				 "send_pend", (json_int_t)t->unsent, "client_properties", table_as_json(t->client));
 
 	json_object_update(o, more);
 	json_decref(more);
@@ -87,14 +87,15 @@ static json_t *connection_details(const struct cmd_tell *t)
 
 static json_t *channel_as_json(const struct cmd_tell *t, const struct channel_facts *f)
 {
-	json_t *o = json_pack("{s:s, s:i, s:o, s:o, s:s, s:s, s:b, s:b, s:o}", "name", channel_name(t, f->number).text, "number", f->number,
-			      "user", api_text(t->facts.user), "vhost", api_text(t->facts.vhost), "node", API_NODE, "state", "running",
-			      "confirm", f->confirm, "transactional", f->transactional, "connection_details", connection_details(t));
+	json_t *o = json_pack("{s:s, s:i, s:o, s:o, s:s, s:s, s:b, s:b, s:o}", "name", channel_name(t, f->number).text, "number",
+			      f->number, "user", api_text(t->facts.user), "vhost", api_text(t->facts.vhost), "node", API_NODE,
+			      "state", "running", "confirm", f->confirm, "transactional", f->transactional, "connection_details",
+			      connection_details(t));
 	json_t *more = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "consumer_count", (json_int_t)f->consumers,
-				 "messages_unacknowledged", (json_int_t)f->unacknowledged, "messages_unconfirmed", (json_int_t)f->unconfirmed,
-				 "messages_uncommitted", (json_int_t)f->uncommitted, "acks_uncommitted",
-				 (json_int_t)f->acks_uncommitted, "prefetch_count", (json_int_t)f->prefetch, "global_prefetch_count",
-				 (json_int_t)f->limit);
+				 "messages_unacknowledged", (json_int_t)f->unacknowledged, "messages_unconfirmed",
+				 (json_int_t)f->unconfirmed, "messages_uncommitted", (json_int_t)f->uncommitted, "acks_uncommitted",
+				 (json_int_t)f->acks_uncommitted, "prefetch_count", (json_int_t)f->prefetch,
+				 "global_prefetch_count", (json_int_t)f->limit);
 
 	json_object_update(o, more);
 	json_decref(more);
