@@ -54,9 +54,10 @@ static json_t *connection_as_json(const struct cmd_tell *t)
 {
 	const struct connection_facts *f = &t->facts;
 	struct ends e = ends_of(f->name);
-	json_t *o = json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:s, s:I, s:I}", "name", api_text(f->name), "node", API_NODE, "type", "network",
-			      "user", api_text(f->user), "vhost", api_text(f->vhost), "protocol", api_text(f->protocol), "state",
-			      t->blocked ? "blocked" : "running", "channels", (json_int_t)f->channels, "connected_at", (json_int_t)f->since_ms);
+	json_t *o = json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:s, s:I, s:I}", "name", api_text(f->name), "node", API_NODE, "type",
+			      "network", "user", api_text(f->user), "vhost", api_text(f->vhost), "protocol", api_text(f->protocol),
+			      "state", t->blocked ? "blocked" : "running", "channels", (json_int_t)f->channels, "connected_at",
+			      (json_int_t)f->since_ms);
 	json_t *more = json_pack("{s:s, s:i, s:s, s:i, s:b, s:o, s:i, s:i, s:I, s:I, s:I, s:I, s:o}", "peer_host", e.peer,
 				 "peer_port", e.peer_port, "host", e.own, "port", e.own_port, "ssl", t->secure, "auth_mechanism",
 				 api_text(t->mechanism), "timeout", t->heartbeat_s, "channel_max", t->channel_max, "frame_max",
