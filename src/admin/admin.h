@@ -14,7 +14,7 @@
 /* What /metrics prints beside the brokers' own figures; filled by the source. */
 struct admin_figures {
 	struct broker_stats *broker;
-	uint64_t connections, connections_total, bytes_in_total, bytes_out_total;
+	uint64_t connections, connections_total, bytes_in_total, bytes_out_total, tls_failures_total;
 	uint64_t resident_bytes, memory_limit_bytes, disk_free_bytes, disk_free_limit_bytes;
 	double uptime_s;
 	struct histogram syncs;
@@ -24,7 +24,7 @@ struct admin_figures {
 };
 
 struct admin_listener {
-	const char *protocol;           /* "amqp" */
+	char protocol[16];              /* "amqp", "amqp/ssl" */
 	char host[64];
 	uint16_t port;
 };

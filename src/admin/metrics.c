@@ -50,6 +50,7 @@ void admin_metrics(const struct admin_figures *f, struct bytes *out)
 	durations(out, "fsync_seconds", "how long the disk took to make data durable", &f->syncs);
 	figure(out, "connections", "client connections that are open", "gauge", (double)f->connections);
 	figure(out, "connections_total", "client connections accepted", "counter", (double)f->connections_total);
+	figure(out, "tls_failures_total", "TLS handshakes that failed", "counter", (double)f->tls_failures_total);
 	figure(out, "received_bytes_total", "bytes received from clients", "counter", (double)f->bytes_in_total);
 	figure(out, "sent_bytes_total", "bytes sent to clients", "counter", (double)f->bytes_out_total);
 	figure(out, "resident_memory_bytes", "resident memory of the process", "gauge", (double)f->resident_bytes);

@@ -17,6 +17,8 @@ TEST(an_address_is_completed)
 		{ "broker:1",                     "broker",     "1",     "" },
 		{ ":1",                           "127.0.0.1",  "1",     "" },
 		{ "http://broker",                "broker",     "15672", "" },
+		{ "https://broker",               "broker",     "15671", "" },
+		{ "https://broker:1/",            "broker",     "1",     "" },
 		{ "http://broker:1/",             "broker",     "1",     "" },
 		{ "http://ada:se:cr@et@broker:1", "broker",     "1",     "ada:se:cr@et" },
 		{ "ada:x@",                       "127.0.0.1",  "15672", "ada:x" },
@@ -36,7 +38,7 @@ TEST(an_address_is_completed)
 TEST(what_is_no_address_is_refused)
 {
 	static const char *const rows[] = {
-		"https://broker", "broker:", "broker:x", "broker:70000", "broker:1/topics", "[::1", "[::1]x", "ada@broker",
+		"ftp://broker", "broker:", "broker:x", "broker:70000", "broker:1/topics", "[::1", "[::1]x", "ada@broker",
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -10,6 +10,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "cli/secure.h"
 #include "wire/base64.h"
 
 enum { ANSWER_MAX = 32 << 20, PIECE = 64 << 10, WAIT_S = 30 };
@@ -59,10 +60,15 @@ int server_parse(const char *text, struct server *ret, struct why *why)
 	*ret = (struct server){ .host = "127.0.0.1", .port = "15672" };
 	if (!text || !*text)
 		return 0;
-	if (!strncmp(text, "http://", 7))
+	if (!strncmp(text, "http://", 7)) {
 		text += 7;
-	else if (strstr(text, "://"))
-		return fail(why, -ERR_BAD_ARGUMENT, "--server %s: only http:// is spoken there", text);
+	} else if (!strncmp(text, "https://", 8)) {
+		ret->tls = true;
+		snprintf(ret->port, sizeof ret->port, "15671");
+		text += 8;
+	} else if (strstr(text, "://")) {
+		return fail(why, -ERR_BAD_ARGUMENT, "--server %s: only http:// and https:// are spoken there", text);
+	}
 	n = strcspn(text, "/");
 	if (text[n] && text[n + 1])
 		return fail(why, -ERR_BAD_ARGUMENT, "--server: nothing may follow the address");
@@ -134,10 +140,32 @@ static void put_request(const struct server *s, const char *method, const char *
 	bytes_add_slice(out, body);
 }
 
-static int send_all(int fd, struct slice bytes, struct why *why)
+/* A connection, and TLS over it or NULL. */
+struct wire {
+	int fd;
+	SSL *tls;
+};
+
+static ssize_t wire_send(struct wire w, struct slice bytes)
+{
+	int n = w.tls ? SSL_write(w.tls, bytes.p, bytes.n > PIECE ? PIECE : (int)bytes.n) : 0;
+
+	return !w.tls ? send(w.fd, bytes.p, bytes.n, MSG_NOSIGNAL) : n > 0 ? n : -1;
+}
+
+static ssize_t wire_receive(struct wire w, uint8_t *to, size_t size)
+{
+	int n = w.tls ? SSL_read(w.tls, to, (int)size) : 0;
+
+	if (!w.tls)
+		return recv(w.fd, to, size, 0);
+	return n > 0 ? n : SSL_get_error(w.tls, n) == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+}
+
+static int send_all(struct wire w, struct slice bytes, struct why *why)
 {
 	while (bytes.n) {
-		ssize_t n = send(fd, bytes.p, bytes.n, MSG_NOSIGNAL);
+		ssize_t n = wire_send(w, bytes);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -148,11 +176,11 @@ static int send_all(int fd, struct slice bytes, struct why *why)
 	return 0;
 }
 
-static int receive_all(int fd, struct bytes *in, struct why *why)
+static int receive_all(struct wire w, struct bytes *in, struct why *why)
 {
 	for (;;) {
 		uint8_t *to = bytes_reserve(in, PIECE);
-		ssize_t n = to ? recv(fd, to, PIECE, 0) : -1;
+		ssize_t n = to ? wire_receive(w, to, PIECE) : -1;
 
 		if (!to)
 			return fail(why, -ERR_TOO_LARGE, "the answer is larger than %d MiB", ANSWER_MAX >> 20);
@@ -188,18 +216,22 @@ int client_ask(const struct server *s, const char *method, const char *path, str
 	       struct why *why)
 {
 	struct bytes out = BYTES_MAX(2 * PIECE);
-	int fd = connect_to(s, why), r;
+	struct wire w = { .fd = connect_to(s, why) };
+	int r;
 
 	*ret = (struct answer){ .text = BYTES_MAX(ANSWER_MAX) };
-	if (fd < 0)
-		return fd;
+	if (w.fd < 0)
+		return w.fd;
+	r = s->tls ? secure_begin(w.fd, s->host, &w.tls, why) : 0;
 	put_request(s, method, path, body, &out);
-	r = out.failed ? fail(why, -ERR_TOO_LARGE, "the question is too long") : send_all(fd, bytes_slice(&out), why);
 	if (r == 0)
-		r = receive_all(fd, &ret->text, why);
+		r = out.failed ? fail(why, -ERR_TOO_LARGE, "the question is too long") : send_all(w, bytes_slice(&out), why);
+	if (r == 0)
+		r = receive_all(w, &ret->text, why);
 	if (r == 0)
 		r = split(ret, why);
-	close(fd);
+	secure_end(w.tls);
+	close(w.fd);
 	bytes_free(&out);
 	return r;
 }

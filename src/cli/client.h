@@ -11,12 +11,13 @@
 
 struct server {
 	char host[256], port[8];
+	bool tls;
 	char credentials[512];          /* "user:password"; "": none */
 };
 
 /*
- * Complete what the user wrote: [http://][USER:PASSWORD@]HOST[:PORT][/], any part of which may be missing; NULL or "" is
- * 127.0.0.1:15672.  An IPv6 address stands in brackets.  ERR_BAD_ARGUMENT.
+ * Complete what the user wrote: [http[s]://][USER:PASSWORD@]HOST[:PORT][/], any part of which may be missing; NULL or "" is
+ * 127.0.0.1:15672; https is at 15671.  An IPv6 address stands in brackets.  ERR_BAD_ARGUMENT.
  */
 int server_parse(const char *text, struct server *ret, struct why *why);
 

@@ -15,7 +15,7 @@ int complain(const struct why *why, int status)
 void question_options(FILE *to)
 {
 	fprintf(to, "\n"
-		"  --server URL    http://[USER:PASSWORD@]HOST:PORT of the admin listener, or a part of it; else what the variable\n"
+		"  --server URL    http[s]://[USER:PASSWORD@]HOST:PORT of the admin listener, or a part of it; else what the variable\n"
 		"                  HAWSER_SERVER says, else 127.0.0.1:15672\n");
 }
 

@@ -36,6 +36,7 @@ struct host_settings {
 	const char *cluster_id;         /* 22 characters, base64url of a UUID */
 	const char *data_dir;           /* NULL: not told */
 	const char *kafka_advertised;   /* "host:port", or NULL: the address that the client connected to */
+	const char *kafka_tls_advertised;       /* likewise, for those that came by TLS */
 	bool kafka_acks1_relaxed;       /* acks=1 is answered when the operating system has the batch */
 	const struct topic_policy *topic_defaults;      /* as the configuration has them; NULL: topic_policy_default */
 	uint32_t max_message_bytes;     /* AMQP and SQS bodies, Kafka batches */

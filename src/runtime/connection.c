@@ -23,6 +23,9 @@ enum {
 	INPUT_KEPT = 1024 * 1024,       /* room for input beyond this is given back when the long frame has gone */
 	SEND_MS = 5000,                 /* patience with a peer that does not read its goodbye */
 	LINGER_MS = 1000,               /* and with one that does not close its side */
+	HANDSHAKE_MS = 5000,
+	HANDSHAKES = 8,                 /* steps of them in a turn: with an RSA key each costs a millisecond, and others wait */
+	REFUSALS_MS = 1000,             /* of handshakes that fail one in this time is told, with how many others there were */
 };
 
 static struct connection *of(struct host *h)
@@ -170,6 +173,7 @@ static void discard(struct connection *c)
 {
 	struct shard *s = c->shard;
 
+	tls_free(c->tls);
 	close(c->socket);
 	heap_remove(&s->session_timers, &c->timer);
 	list_remove(&c->active);
@@ -181,7 +185,19 @@ static void discard(struct connection *c)
 	free(c);
 }
 
-struct connection *connection_open(struct shard *s, const struct protocol *protocol, int socket)
+/* True: the session is there, or will be when the handshake is done. */
+static bool begin(struct connection *c, struct tls_context *tls)
+{
+	if (!c->host.handle)
+		return false;
+	if (!tls)
+		return (c->session = c->protocol->open(&c->host));
+	c->peer.secure = c->shaking_hands = true;
+	give_until(c, HANDSHAKE_MS);
+	return (c->tls = tls_open(tls, c->socket));
+}
+
+struct connection *connection_open(struct shard *s, const struct protocol *protocol, struct tls_context *tls, int socket)
 {
 	struct connection *c = calloc(1, sizeof *c);
 
@@ -202,17 +218,22 @@ struct connection *connection_open(struct shard *s, const struct protocol *proto
 		.shard = s->id, .shards = s->runtime->options.shards, .blocked = s->blocked, .takes_spans = true,
 		.handle = shard_add(s, c),
 	};
-	if (c->host.handle)
-		c->session = protocol->open(&c->host);
 
 	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c };
-	if (!c->session || epoll_ctl(s->epoll, EPOLL_CTL_ADD, socket, &event) < 0) {
+	if (!begin(c, tls) || epoll_ctl(s->epoll, EPOLL_CTL_ADD, socket, &event) < 0) {
 		if (c->session)
 			protocol->close(c->session, false);
 		discard(c);
 		return NULL;
 	}
 	return c;
+}
+
+/* What the socket takes of the output; see output_send(). */
+static int64_t transmit(struct connection *c)
+{
+	/* What was received into the scratch has been consumed or copied by now. */
+	return c->tls ? tls_send(c->tls, &c->output, c->shard->scratch) : output_send(&c->output, c->socket);
 }
 
 /* Every shard may hold leases, consumers and waiting commands of the session; shard 0 its exclusive queues. */
@@ -239,7 +260,9 @@ void connection_close(struct connection *c, bool stopping)
 		tell_brokers(c);
 	}
 	if (stopping)
-		output_send(&c->output, c->socket);
+		transmit(c);
+	if (stopping && c->tls)
+		tls_bye(c->tls);
 	discard(c);
 }
 
@@ -328,6 +351,36 @@ static uint8_t *room_for_input(struct connection *c, size_t *ret_size)
 	return bytes_reserve(&c->input, *ret_size);
 }
 
+/* What a TLS client's first bytes are: nobody who speaks the protocol itself begins with them. */
+static bool is_client_hello(const uint8_t *p, size_t n)
+{
+	return n >= 3 && p[0] == 22 && p[1] == 3 && p[2] <= 4;
+}
+
+/* As recv(), but -errno. */
+static int64_t receive(struct connection *c, uint8_t *to, size_t size)
+{
+	int64_t n = c->tls ? tls_read(c->tls, to, size, c->shard->now_ms) : recv(c->socket, to, size, MSG_DONTWAIT);
+
+	if (n < 0 && !c->tls)
+		n = -errno;
+	if (n > 0 && !c->begun && !c->tls && is_client_hello(to, (size_t)n)) {
+		on_note(&c->host, "the client speaks TLS, and this listener does not: see %s.tls_listener", c->protocol->name);
+		return -EPROTO;
+	}
+	c->begun |= n > 0;
+	return n;
+}
+
+/* TLS may have to send before it can read on, and the other way round. */
+static void untangle(struct connection *c)
+{
+	if (c->tls && c->writable && tls_read_waits_to_send(c->tls))
+		c->readable = true;
+	if (c->tls && c->readable && tls_send_waits_to_read(c->tls))
+		c->writable = true;
+}
+
 /* Returns 0, or a negative error when the connection is to be closed at once. */
 static int read_some(struct connection *c)
 {
@@ -338,10 +391,10 @@ static int read_some(struct connection *c)
 		uint8_t *to = room_for_input(c, &size);
 		if (!to)
 			return -ERR_NO_MEMORY;
-		ssize_t n = recv(c->socket, to, size, MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
+		int64_t n = receive(c, to, size);
+		if (n == -EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN) {
+		if (n == -EAGAIN) {
 			c->readable = false;
 			break;
 		}
@@ -354,8 +407,8 @@ static int read_some(struct connection *c)
 		}
 		total += (size_t)n;
 		atomic_fetch_add_explicit(&c->shard->runtime->bytes_in_total, (uint64_t)n, memory_order_relaxed);
-		/* A short read emptied the socket, unless the end of the stream came with it. */
-		if ((size_t)n < size && !c->hung_up)
+		/* A short read emptied the socket, unless the end of the stream came with it.  With TLS it was a record. */
+		if ((size_t)n < size && !c->hung_up && !c->tls)
 			c->readable = false;
 		if (to == c->shard->scratch) {
 			r = received(c, to, (size_t)n);
@@ -431,7 +484,7 @@ static int send_some(struct connection *c)
 		return -ERR_NO_MEMORY;
 	if (!c->output.count || !c->writable || c->loading)
 		return 0;
-	n = output_send(&c->output, c->socket);
+	n = transmit(c);
 	if (n < 0)
 		return -ERR_GONE;
 	atomic_fetch_add_explicit(&c->shard->runtime->bytes_out_total, (uint64_t)n, memory_order_relaxed);
@@ -455,6 +508,8 @@ static bool farewell(struct connection *c)
 		return c->reset || c->shard->now_ms >= c->close_by_ms;
 	if (!c->lingering) {
 		c->lingering = true;
+		if (c->tls)
+			tls_bye(c->tls);
 		shutdown(c->socket, SHUT_WR);
 		give_until(c, LINGER_MS);
 	}
@@ -469,10 +524,79 @@ static bool farewell(struct connection *c)
 	return false;
 }
 
+/* ---- handshakes ---- */
+
+/* Many that fail at once are told of in one line. */
+static void tell_of_refusal(struct connection *c, const char *text)
+{
+	struct shard *s = c->shard;
+
+	atomic_fetch_add_explicit(&s->runtime->tls_failures_total, 1, memory_order_relaxed);
+	if (!text)
+		return;
+	if (s->now_ms - s->refusal_note_ms < REFUSALS_MS) {
+		s->refusals_unsaid++;
+		return;
+	}
+	if (s->refusals_unsaid)
+		on_note(&c->host, "%s (and %u others before)", text, s->refusals_unsaid);
+	else
+		on_note(&c->host, "%s", text);
+	s->refusal_note_ms = s->now_ms;
+	s->refusals_unsaid = 0;
+}
+
+static void shake_hands(struct connection *c)
+{
+	struct shard *s = c->shard;
+	int r;
+
+	if (c->closing)
+		return;
+	if (s->handshakes == HANDSHAKES) {
+		shard_activate(s, c);
+		return;
+	}
+	s->handshakes++;
+	r = tls_handshake(c->tls);
+	if (r < 0) {
+		tell_of_refusal(c, tls_trouble(c->tls));
+		on_close(&c->host);     /* with time for the alert to arrive */
+	}
+	if (r <= 0)
+		return;
+	c->shaking_hands = false;
+	heap_remove(&s->session_timers, &c->timer);
+	c->session = c->protocol->open(&c->host);
+	c->broken = !c->session;
+	/* What came behind the handshake may be in OpenSSL's hands already: no event will tell of it. */
+	c->readable = c->writable = true;
+}
+
+void connection_expire(struct connection *c)
+{
+	if (c->shaking_hands && !c->closing) {
+		tell_of_refusal(c, "TLS handshake failed: it took more than 5 seconds");
+		c->broken = true;
+	} else if (c->session && !c->closing && c->protocol->timer) {
+		c->protocol->timer(c->session, c->shard->now_ms);
+	}
+	c->flush = true;
+	shard_touch(c->shard, c);
+}
+
 void connection_read(struct connection *c)
 {
-	int r = c->broken ? 0 : feed(c);
+	int r;
 
+	if (c->shaking_hands && !c->broken)
+		shake_hands(c);
+	if (c->shaking_hands) {
+		shard_touch(c->shard, c);
+		return;
+	}
+	untangle(c);
+	r = c->broken ? 0 : feed(c);
 	if (r == 0 && !c->broken)
 		r = read_some(c);
 	/* What a peer sent before it went away is read, unless that could take for ever. */
@@ -487,7 +611,7 @@ void connection_read(struct connection *c)
 void connection_flush(struct connection *c)
 {
 	c->flush = false;
-	if (c->protocol->flush && !c->broken && !c->closing)
+	if (c->session && c->protocol->flush && !c->broken && !c->closing)
 		c->protocol->flush(c->session);
 }
 

@@ -2,6 +2,7 @@
  * connection.h - a socket and the session that is spoken over it; the real world's side of protocols/session.h.
  *
  *      socket ──recv──> input ──> session ──> output ──sendmsg, sendfile──> socket
+ *         `── or through struct tls (tls.h), both ways: then the session begins when the handshake is done
  *
  * Edge-triggered: `readable` and `writable` remember what epoll said until the kernel says EAGAIN.  A connection with
  * input is on its shard's list `active`; one whose session was called is on `touched`.  Nothing is sent or freed inside
@@ -16,6 +17,7 @@
 #include "base/heap.h"
 #include "protocols/session.h"
 #include "runtime/output.h"
+#include "runtime/tls.h"
 
 struct shard;
 
@@ -24,8 +26,9 @@ struct connection {
 	struct peer peer;
 	struct shard *shard;
 	const struct protocol *protocol;
-	struct session *session;        /* NULL once closed */
+	struct session *session;        /* NULL before the handshake is done, and once closed */
 	int socket;
+	struct tls *tls;                /* NULL: plain */
 	struct node active;             /* in shard->active while there may be input to offer */
 	struct node touched;            /* in shard->touched while its session is to be flushed and its output sent */
 	struct heap_node timer;         /* in shard->session_timers */
@@ -33,6 +36,8 @@ struct connection {
 	size_t want;                    /* bytes that must be there before the session is asked again */
 	struct output output;
 	bool readable, writable;
+	bool shaking_hands;             /* TLS */
+	bool begun;                     /* something has come */
 	bool hung_up;                   /* the peer has closed its side: the end of the stream is to be read */
 	bool reset;                     /* nobody is there any more */
 	bool flush;                     /* the session was called since it was last flushed */
@@ -45,12 +50,14 @@ struct connection {
 	int64_t close_by_ms;            /* when closing: give up at this time */
 };
 
-/* Takes over the socket.  NULL when memory is short or the protocol declines (the socket is closed). */
-struct connection *connection_open(struct shard *s, const struct protocol *protocol, int socket);
+/* Takes over the socket; `tls` NULL: plain.  NULL when memory is short or the protocol declines (the socket is closed). */
+struct connection *connection_open(struct shard *s, const struct protocol *protocol, struct tls_context *tls, int socket);
 /* The steps of a turn: offer input to the session; let it write what it has gathered; send, or close (and free). */
 void connection_read(struct connection *c);
 void connection_flush(struct connection *c);
 void connection_send(struct connection *c);
+/* Its time has come. */
+void connection_expire(struct connection *c);
 /* Tell the session, its shards' brokers, and free everything. */
 void connection_close(struct connection *c, bool stopping);
 

@@ -5,8 +5,11 @@
 #include "base/error.h"
 #include "protocols/session.h"
 
+struct tls_context;
+
 struct listener {
 	const struct protocol *protocol;
+	struct tls_context *tls;        /* NULL: plain; not the listener's own */
 	int socket;
 	char address[64];       /* as bound: "127.0.0.1:9092", "[::1]:9092" */
 	bool loopback;          /* bound to a loopback address only */

@@ -14,6 +14,7 @@ enum {
 	COPY_BYTES = 1024,              /* views up to this size are copied: an iovec of their own costs more */
 	SEND_PIECES = 64,
 	SLICE_BYTES = 256 * 1024,       /* larger calls of sendfile are slower */
+	READ_BYTES = 64 * 1024,         /* taken into memory at once of what is resident, for who cannot send from files */
 	TURN_BYTES = 1024 * 1024,       /* then other connections have their turn */
 };
 
@@ -111,7 +112,7 @@ void output_span(struct output *o, struct span s)
 	push(o, (struct piece){ .stretch = s.stretch, .offset = s.offset, .size = s.size });
 }
 
-static void consume(struct output *o, size_t n)
+void output_drop(struct output *o, size_t n)
 {
 	o->unsent -= n;
 	while (o->count) {
@@ -187,7 +188,7 @@ int64_t output_send(struct output *o, int socket)
 		if (r < 0 && errno != EINTR && !o->full)
 			return -errno;
 		if (r > 0) {
-			consume(o, (size_t)r);
+			output_drop(o, (size_t)r);
 			total += r;
 		}
 	}
@@ -230,4 +231,55 @@ void output_free(struct output *o)
 		release(at(o, i));
 	free(o->pieces);
 	*o = (struct output){ 0 };
+}
+
+/* What is resident is read at once: nobody waits for that.  False: it is cold, or memory is short. */
+static bool read_slice(struct output *o)
+{
+	struct span s = slice(o);
+	struct buf *b;
+	int64_t n;
+
+	if (!span_resident(&s)) {
+		o->cold = true;
+		return false;
+	}
+	s.size = s.size < READ_BYTES ? s.size : READ_BYTES;
+	b = buf_new(s.size);
+	n = b ? s.stretch->file->calls->read(s.stretch->file, b->data, s.size, s.stretch->at + s.offset) : -ENOMEM;
+	if (n != (int64_t)s.size) {
+		buf_unref(b);
+		o->failed = true;
+		return false;
+	}
+	b->size = s.size;
+	output_load(o, (struct view){ .buf = b, .size = s.size });
+	return !o->failed;
+}
+
+/* Memory from `at` on, as far as `size` goes and no further than to the next span. */
+static size_t gather(const struct output *o, uint8_t *room, size_t size)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < o->count && n < size && at(o, i)->buf; i++) {
+		const struct piece *p = at(o, i);
+		size_t step = p->size < size - n ? p->size : size - n;
+
+		memcpy(room + n, p->buf->data + p->offset, step);
+		n += step;
+	}
+	return n;
+}
+
+struct slice output_front(struct output *o, uint8_t *room, size_t size)
+{
+	const struct piece *p;
+
+	if (!o->count || (at(o, 0)->stretch && !read_slice(o)))
+		return (struct slice){ 0 };
+	p = at(o, 0);
+	if (p->size >= size || o->count == 1)
+		return slice_of(p->buf->data + p->offset, p->size < size ? p->size : size);
+	return slice_of(room, gather(o, room, size));
 }

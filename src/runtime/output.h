@@ -33,6 +33,13 @@ void output_write(struct output *o, const void *p, size_t n);           /* copie
 void output_view(struct output *o, struct view v);                      /* takes over the reference */
 void output_span(struct output *o, struct span s);                      /* likewise */
 /*
+ * For who cannot send from files, or not several pieces at once: the next bytes, `size` of them unless there are fewer before
+ * something cold or the end; where they are, or gathered in `room`.  A span's bytes are taken into memory for it, a slice at a
+ * time.  Empty: nothing is left, it is cold, or (failed) memory was short.
+ */
+struct slice output_front(struct output *o, uint8_t *room, size_t size);
+void output_drop(struct output *o, size_t n);                           /* so many of them have been sent */
+/*
  * Send what the socket takes, but not so much that others wait long.  Returns the bytes sent, or -errno.  If something is
  * left, it is because the socket is full, because what comes next is cold, or because others should have their turn.
  */

@@ -223,6 +223,48 @@ TEST(what_is_not_in_memory_is_asked_for_and_sent_from_there)
 	end(stretch);
 }
 
+/* Who cannot send from files takes front after front, and drops less than that as often as not. */
+TEST(the_front_is_memory_whatever_it_was_before)
+{
+	struct bytes expect = BYTES_MAX(64 << 20), got = BYTES_MAX(64 << 20);
+	struct stretch *stretch = begin();
+	struct output o = { 0 };
+	unsigned loads = 0;
+	uint8_t room[16384];
+
+	for (uint32_t i = 0; i < 12; i++) {
+		for (uint32_t n = 0; n < i; n++) {
+			output_write(&o, "head", 4);
+			bytes_add(&expect, "head", 4);
+		}
+		put_span(&o, &expect, stretch, i * 70001, 300000);
+	}
+	for (unsigned turn = 0; o.unsent && turn < 100000; turn++) {
+		resident = turn % 3;
+		o.cold = false;
+		struct slice s = output_front(&o, room, sizeof room);
+		size_t n = turn % 2 ? s.n : s.n / 2;
+
+		CHECK(o.cold == !s.n && s.n <= sizeof room);
+		bytes_add(&got, s.p, n);
+		output_drop(&o, n);
+		if (o.cold) {
+			struct span slice = output_slice(&o);
+			struct view v;
+
+			CHECK(span_load(&slice, &v) == 0);
+			output_load(&o, v);
+			stretch_unref(slice.stretch);
+			loads++;
+		}
+	}
+	CHECK(loads > 3 && !o.count && got.n == expect.n && memcmp(got.p, expect.p, got.n) == 0);
+	output_free(&o);
+	bytes_free(&expect);
+	bytes_free(&got);
+	end(stretch);
+}
+
 TEST(damage_is_found_when_a_span_is_loaded)
 {
 	struct stretch *stretch = begin();

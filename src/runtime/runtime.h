@@ -39,7 +39,7 @@ struct runtime {
 	struct broker_stats *stats;     /* one a shard, as last published */
 	uint32_t connections_max;       /* what file descriptors allow */
 	_Atomic uint32_t connections;
-	_Atomic uint64_t connections_total, bytes_in_total, bytes_out_total;
+	_Atomic uint64_t connections_total, bytes_in_total, bytes_out_total, tls_failures_total;
 };
 
 /*

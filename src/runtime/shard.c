@@ -148,7 +148,7 @@ static void accept_some(struct shard *s, const struct listener *l)
 		else
 			errno = EMFILE;
 		if (socket >= 0) {
-			connection_open(s, l->protocol, socket);
+			connection_open(s, l->protocol, l->tls, socket);
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
 			rest_from_accepting(s);
 			return;
@@ -256,13 +256,8 @@ static void fire_timers(struct shard *s)
 {
 	struct heap_node *n;
 
-	while ((n = heap_pop_until(&s->session_timers, s->now_ms))) {
-		struct connection *c = CONTAINER(struct connection, timer, n);
-		if (!c->closing && c->protocol->timer)
-			c->protocol->timer(c->session, s->now_ms);
-		c->flush = true;
-		shard_touch(s, c);
-	}
+	while ((n = heap_pop_until(&s->session_timers, s->now_ms)))
+		connection_expire(CONTAINER(struct connection, timer, n));
 	if (broker_next_timer(s->broker) <= s->now_ms)
 		broker_tick(s->broker, s->now_ms);
 	if (s->accept_again_ms && s->accept_again_ms <= s->now_ms) {
@@ -276,6 +271,7 @@ static void read_connections(struct shard *s)
 {
 	struct node now;
 
+	s->handshakes = 0;
 	list_take(&s->active, &now);
 	for (struct node *n; (n = list_pop(&now));)
 		connection_read(CONTAINER(struct connection, active, n));
@@ -317,7 +313,7 @@ static void change_blocked(struct shard *s)
 		if (!c)
 			continue;
 		c->host.blocked = blocked;
-		if (c->protocol->blocked && !c->closing && !c->broken) {
+		if (c->session && c->protocol->blocked && !c->closing && !c->broken) {
 			c->protocol->blocked(c->session);
 			c->flush = true;
 			shard_touch(s, c);
@@ -426,7 +422,7 @@ static void follow_orders(struct shard *s)
 		s->accepting = true;
 	}
 	if (s->id == 0 && atomic_load(&rt->inner) >= 0)
-		connection_open(s, rt->inner_protocol, atomic_exchange(&rt->inner, -1));
+		connection_open(s, rt->inner_protocol, NULL, atomic_exchange(&rt->inner, -1));
 	change_blocked(s);
 	if (atomic_load(&rt->stopping) && !s->stopping) {
 		if (s->accepting && !s->accept_again_ms)

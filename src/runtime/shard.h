@@ -61,6 +61,9 @@ struct shard {
 	struct slot *slots;
 	uint32_t nslots, free_from, connections;
 	uint64_t next_connection;
+	unsigned handshakes;            /* steps of TLS handshakes in this turn */
+	int64_t refusal_note_ms;        /* when we last told of one that failed */
+	uint32_t refusals_unsaid;
 	uint32_t loads;                 /* reads for outputs that are under way */
 	struct heap session_timers;
 	uint8_t *scratch;               /* received bytes before they are known to have to be kept */

@@ -8,7 +8,7 @@
 
 #include "base/text.h"
 
-enum type { TEXT, PATH, ADDRESS, HOST_PORT, NUMBER, SIZE, FRACTION, YES_NO, DURABILITY, ACCOUNT, TOPIC };
+enum type { TEXT, PATH, CLIENT_CERTIFICATE, ADDRESS, HOST_PORT, NUMBER, SIZE, FRACTION, YES_NO, DURABILITY, ACCOUNT, TOPIC };
 
 static const struct name {
 	const char *name, *value, *help;        /* value: the default, as it would be written */
@@ -23,6 +23,16 @@ static const struct name {
 	{ "amqp.listener", "127.0.0.1:5672", "ADDR:PORT for AMQP 0-9-1 clients, or off", ADDRESS, AT(amqp), 0, 0 },
 	{ "sqs.listener", "127.0.0.1:4566", "ADDR:PORT for SQS clients (HTTP), or off", ADDRESS, AT(sqs), 0, 0 },
 	{ "admin.listener", "127.0.0.1:15672", "ADDR:PORT for /healthz, /metrics and the commands, or off", ADDRESS, AT(admin), 0, 0 },
+	{ "kafka.tls_listener", "off", "ADDR:PORT for Kafka clients that speak TLS (SSL, SASL_SSL), or off", ADDRESS, AT(kafka_tls), 0, 0 },
+	{ "amqp.tls_listener", "off", "ADDR:PORT for AMQP 0-9-1 clients that speak TLS (amqps), or off", ADDRESS, AT(amqp_tls), 0, 0 },
+	{ "sqs.tls_listener", "off", "ADDR:PORT for SQS clients that speak TLS (https), or off", ADDRESS, AT(sqs_tls), 0, 0 },
+	{ "admin.tls_listener", "off", "ADDR:PORT for what admin.listener has, with TLS, or off", ADDRESS, AT(admin_tls), 0, 0 },
+	{ "tls.certificate", "", "PEM file: the certificate of the TLS listeners, then those between it and the root", PATH,
+	  AT(tls_certificate), 0, 0 },
+	{ "tls.key", "", "PEM file: its private key, without a passphrase", PATH, AT(tls_key), 0, 0 },
+	{ "tls.client_ca", "", "PEM file: who signs the certificates of clients", PATH, AT(tls_client_ca), 0, 0 },
+	{ "tls.client_certificate", "none", "clients show a certificate of tls.client_ca: none: are not asked; requested: if they have one; "
+	  "required", CLIENT_CERTIFICATE, AT(tls_client), 0, 0 },
 	{ "shards", "", "event loops with a log each, 1 to 64; fixed when the data directory is made; else as it has, or 1",
 	  NUMBER, AT(shards), 1, 64 },
 	{ "durability", "fsync", "fsync: acknowledged when on disk; os: when the operating system has it", DURABILITY,
@@ -51,6 +61,7 @@ static const struct name {
 	{ "sqs.account", "000000000000", "12-digit account id in queue URLs and ARNs", ACCOUNT, AT(sqs_account), 0, 0 },
 	{ "kafka.advertised", "", "HOST:PORT that Kafka clients are told; empty: the address they connected to", HOST_PORT,
 	  AT(kafka_advertised), 0, 0 },
+	{ "kafka.tls_advertised", "", "the same for those that speak TLS", HOST_PORT, AT(kafka_tls_advertised), 0, 0 },
 	{ "kafka.num_partitions", "1", "partitions of topics that are created on first use", NUMBER, AT(num_partitions), 1, 10000 },
 	{ "kafka.auto_create_topics", "true", "create a topic when a client asks for it", YES_NO, AT(auto_create_topics), 0, 0 },
 	{ "kafka.group_initial_rebalance_ms", "0", "how long a new group waits for more members", NUMBER,
@@ -126,6 +137,10 @@ static const struct { const char *kind, *help; } kinds[] = {
 /* What RabbitMQ and Kafka call some of them; Kafka has some in other units. */
 static const struct alias { const char *alias, *name; int64_t unit; } aliases[] = {
 	{ "listeners.tcp.default", "amqp.listener" },
+	{ "listeners.ssl.default", "amqp.tls_listener" },
+	{ "ssl_options.certfile", "tls.certificate" },
+	{ "ssl_options.keyfile", "tls.key" },
+	{ "ssl_options.cacertfile", "tls.client_ca" },
 	{ "vm_memory_high_watermark", "memory_high_watermark" },
 	{ "vm_memory_high_watermark.relative", "memory_high_watermark" },
 	{ "vm_memory_high_watermark.absolute", "memory_high_watermark.absolute" },
@@ -236,6 +251,13 @@ static int set_address(char *to, const char *value, const char *name, struct why
 	return set_text(to, CONFIG_TEXT, value, name, why);
 }
 
+static int set_client_certificate(char *to, const char *value, const char *name, struct why *why)
+{
+	if (strcmp(value, "none") && strcmp(value, "requested") && strcmp(value, "required"))
+		return fail(why, -ERR_BAD_ARGUMENT, "%s = %s: must be none, requested or required", name, value);
+	return set_text(to, CONFIG_TEXT, value, name, why);
+}
+
 static int set_host_port(char *to, const char *value, const char *name, struct why *why)
 {
 	const char *colon = strrchr(value, ':'), *port = colon ? colon + 1 : "";
@@ -314,6 +336,8 @@ int config_set(struct config *c, const char *name, const char *value, struct why
 		return set_text(to, CONFIG_TEXT, value, n->name, why);
 	case PATH:
 		return set_text(to, sizeof c->data, value, n->name, why);
+	case CLIENT_CERTIFICATE:
+		return set_client_certificate(to, value, n->name, why);
 	case ADDRESS:
 		return set_address(to, value, n->name, why);
 	case HOST_PORT:
@@ -442,8 +466,37 @@ static int add_callers(const struct config *c, struct gate *gate, struct why *wh
 	return 0;
 }
 
+bool config_has_tls(const struct config *c)
+{
+	return strcmp(c->kafka_tls, "off") || strcmp(c->amqp_tls, "off") || strcmp(c->sqs_tls, "off") || strcmp(c->admin_tls, "off");
+}
+
+static int check_tls(const struct config *c, struct why *why)
+{
+	bool asks = strcmp(c->tls_client, "none");
+
+	if (!*c->tls_certificate != !*c->tls_key)
+		return fail(why, -ERR_BAD_ARGUMENT, "tls.certificate and tls.key go together: only one is set");
+	if (config_has_tls(c) && !*c->tls_certificate)
+		return fail(why, -ERR_BAD_ARGUMENT, "a TLS listener needs tls.certificate and tls.key");
+	if (*c->tls_certificate && !config_has_tls(c))
+		return fail(why, -ERR_BAD_ARGUMENT, "tls.certificate is set, but no listener speaks TLS: see kafka.tls_listener, "
+			    "amqp.tls_listener, sqs.tls_listener, admin.tls_listener");
+	if (asks && !*c->tls_client_ca)
+		return fail(why, -ERR_BAD_ARGUMENT, "tls.client_certificate = %s needs tls.client_ca", c->tls_client);
+	if (*c->tls_client_ca && !asks)
+		return fail(why, -ERR_BAD_ARGUMENT, "tls.client_ca is set, but tls.client_certificate = none: write requested or required");
+	if (*c->tls_client_ca && !config_has_tls(c))
+		return fail(why, -ERR_BAD_ARGUMENT, "tls.client_ca is set, but no listener speaks TLS");
+	return 0;
+}
+
 int config_check(const struct config *c, struct gate *gate, struct why *why)
 {
+	int r = check_tls(c, why);
+
+	if (r < 0)
+		return r;
 	if (!*c->default_user != !*c->default_pass)
 		return fail(why, -ERR_BAD_ARGUMENT, "default_user and default_pass go together: only one is set");
 	if (!*c->sqs_access_key != !*c->sqs_secret_key)

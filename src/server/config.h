@@ -27,7 +27,10 @@ struct config_item {
 struct config {
 	char data[1024];
 	char kafka[CONFIG_TEXT], amqp[CONFIG_TEXT], sqs[CONFIG_TEXT], admin[CONFIG_TEXT];       /* ADDR:PORT or "off" */
-	char kafka_advertised[CONFIG_TEXT];
+	char kafka_tls[CONFIG_TEXT], amqp_tls[CONFIG_TEXT], sqs_tls[CONFIG_TEXT], admin_tls[CONFIG_TEXT];      /* likewise */
+	char tls_certificate[1024], tls_key[1024], tls_client_ca[1024];
+	char tls_client[CONFIG_TEXT];           /* "none", "requested", "required" */
+	char kafka_advertised[CONFIG_TEXT], kafka_tls_advertised[CONFIG_TEXT];
 	uint64_t shards;                        /* 0: as the data directory has, else 1 */
 	bool sync;                              /* durability = fsync */
 	bool sync_acks1;                        /* durability.acks1 = fsync */
@@ -67,6 +70,8 @@ int config_read(struct config *c, const char *path, struct why *why);
 int config_set(struct config *c, const char *name, const char *value, struct why *why);
 /* What only makes sense together: user and password, key and secret.  Fills the gate. */
 int config_check(const struct config *c, struct gate *gate, struct why *why);
+/* Does any listener speak TLS? */
+bool config_has_tls(const struct config *c);
 /* A table of all names, defaults and meanings. */
 void config_names(FILE *to);
 

@@ -75,7 +75,7 @@ TEST(every_name_that_is_listed_can_be_set)
 		CHECK(strcmp(value, "-") == 0 || is(set(&c, name, value), ""));
 		n++;
 	}
-	CHECK(n == 62);
+	CHECK(n == 71);
 	free(listed);
 }
 
@@ -99,6 +99,16 @@ TEST(texts_go_where_they_belong)
 		{ "sqs.account", "123456789012", c.sqs_account, NULL },
 		{ "kafka.advertised", "broker.example:9092", c.kafka_advertised, NULL },
 		{ "kafka.advertised", "", c.kafka_advertised, NULL },
+		{ "kafka.tls_advertised", "broker.example:9093", c.kafka_tls_advertised, NULL },
+		{ "kafka.tls_listener", ":9093", c.kafka_tls, NULL },
+		{ "listeners.ssl.default", "5671", c.amqp_tls, "127.0.0.1:5671" },
+		{ "sqs.tls_listener", "off", c.sqs_tls, NULL },
+		{ "admin.tls_listener", "[::1]:15671", c.admin_tls, NULL },
+		{ "tls.certificate", "/etc/c.pem", c.tls_certificate, NULL },
+		{ "ssl_options.certfile", "/etc/d.pem", c.tls_certificate, NULL },
+		{ "ssl_options.keyfile", "/etc/d.key", c.tls_key, NULL },
+		{ "ssl_options.cacertfile", "/etc/ca.pem", c.tls_client_ca, NULL },
+		{ "tls.client_certificate", "requested", c.tls_client, NULL },
 	};
 
 	config_defaults(&c);
@@ -158,6 +168,7 @@ TEST(nonsense_is_refused_with_a_sentence)
 		{ "kafka.advertised", "a:0", "kafka.advertised = a:0: must be HOST:PORT" },
 		{ "kafka.advertised", "a:65536", "kafka.advertised = a:65536: must be HOST:PORT" },
 		{ "kafka.advertised", "http://a:1", "kafka.advertised = http://a:1: must be HOST:PORT" },
+		{ "tls.client_certificate", "yes", "tls.client_certificate = yes: must be none, requested or required" },
 		{ "shards", "0", "shards = 0: must be between 1 and 64" },
 		{ "shards", "65", "shards = 65: must be between 1 and 64" },
 		{ "shards", "4k", "shards = 4k: not a number" },
@@ -265,6 +276,40 @@ TEST(what_goes_together_is_set_together)
 		config_check(&c, gate, &why);
 		CHECK(is(why.text, rows[i].sentence));
 		CHECK(gate_has_keys(gate) == (*rows[i].key && !*rows[i].sentence));
+		gate_free(gate);
+	}
+}
+
+/* Every row is what is said of TLS, and the answer. */
+TEST(what_tls_needs_is_there_and_what_it_has_is_used)
+{
+	static const struct { const char *listener, *certificate, *key, *ca, *client, *sentence; } rows[] = {
+		{ "off", "", "", "", "none", "" },
+		{ "1", "c", "k", "", "none", "" },
+		{ "1", "c", "k", "a", "requested", "" },
+		{ "1", "c", "k", "a", "required", "" },
+		{ "1", "c", "", "", "none", "tls.certificate and tls.key go together: only one is set" },
+		{ "1", "", "k", "", "none", "tls.certificate and tls.key go together: only one is set" },
+		{ "1", "", "", "", "none", "a TLS listener needs tls.certificate and tls.key" },
+		{ "off", "c", "k", "", "none", "tls.certificate is set, but no listener speaks TLS: see kafka.tls_listener, amqp.tls_listener, "
+		  "sqs.tls_listener, admin.tls_listener" },
+		{ "off", "", "", "a", "required", "tls.client_ca is set, but no listener speaks TLS" },
+		{ "1", "c", "k", "", "required", "tls.client_certificate = required needs tls.client_ca" },
+		{ "1", "c", "k", "a", "none", "tls.client_ca is set, but tls.client_certificate = none: write requested or required" },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct gate *gate;
+		struct why why = { "" };
+		struct config c;
+
+		config_defaults(&c);
+		CHECK(gate_new(&gate) == 0);
+		CHECK(is(set(&c, "sqs.tls_listener", rows[i].listener), "") && is(set(&c, "tls.certificate", rows[i].certificate), ""));
+		CHECK(is(set(&c, "tls.key", rows[i].key), "") && is(set(&c, "tls.client_ca", rows[i].ca), ""));
+		CHECK(is(set(&c, "tls.client_certificate", rows[i].client), ""));
+		CHECK(config_check(&c, gate, &why) == (*rows[i].sentence ? -ERR_BAD_ARGUMENT : 0));
+		CHECK(is(why.text, rows[i].sentence));
 		gate_free(gate);
 	}
 }

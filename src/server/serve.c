@@ -15,6 +15,7 @@
 #include "runtime/runtime.h"
 #include "server/config.h"
 #include "server/declare.h"
+#include "runtime/tls.h"
 #include "server/keys.h"
 
 static const char usage[] =
@@ -111,10 +112,25 @@ static int configure(int argc, char **argv, struct config *c, struct why *why)
 
 /* -------------------------------------------------------------------------------------------------------- wiring ---- */
 
-static int open_listeners(const struct config *c, const struct gate *gate, struct runtime_options *o, struct why *why)
+static int load_certificates(const struct config *c, struct tls_context **ret, struct why *why)
 {
-	const struct { const struct protocol *protocol; const char *where; } wanted[] = {
-		{ &kafka_protocol, c->kafka }, { &amqp_protocol, c->amqp }, { &sqs_protocol, c->sqs }, { &admin_protocol, c->admin },
+	const struct tls_settings s = {
+		.certificate = c->tls_certificate, .key = c->tls_key, .client_ca = *c->tls_client_ca ? c->tls_client_ca : NULL,
+		.client = !strcmp(c->tls_client, "required") ? TLS_CLIENT_REQUIRED :
+			  !strcmp(c->tls_client, "requested") ? TLS_CLIENT_REQUESTED : TLS_CLIENT_ANY,
+	};
+
+	return config_has_tls(c) ? tls_context_new(&s, ret, why) : 0;
+}
+
+static int open_listeners(const struct config *c, struct tls_context *tls, const struct gate *gate, struct runtime_options *o,
+			  struct why *why)
+{
+	const struct { const struct protocol *protocol; const char *where; struct tls_context *tls; } wanted[] = {
+		{ &kafka_protocol, c->kafka, NULL }, { &kafka_protocol, c->kafka_tls, tls },
+		{ &amqp_protocol, c->amqp, NULL },   { &amqp_protocol, c->amqp_tls, tls },
+		{ &sqs_protocol, c->sqs, NULL },     { &sqs_protocol, c->sqs_tls, tls },
+		{ &admin_protocol, c->admin, NULL }, { &admin_protocol, c->admin_tls, tls },
 	};
 
 	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
@@ -126,6 +142,7 @@ static int open_listeners(const struct config *c, const struct gate *gate, struc
 		r = listener_open(wanted[i].protocol, wanted[i].where, l, why);
 		if (r < 0)
 			return r;
+		l->tls = wanted[i].tls;
 		o->nlisteners++;
 		/* Open to the network, yet nobody could get in: that is a mistake to be told of now. */
 		if (!l->loopback && !*c->default_user && !gate_has_keys(gate))
@@ -186,6 +203,7 @@ static void wire_up(const struct config *c, const struct gate *gate, const struc
 	o->settings = (struct host_settings){
 		.data_dir = c->data,
 		.kafka_advertised = *c->kafka_advertised ? c->kafka_advertised : NULL,
+		.kafka_tls_advertised = *c->kafka_tls_advertised ? c->kafka_tls_advertised : NULL,
 		.kafka_acks1_relaxed = !c->sync_acks1,
 		.topic_defaults = &defaults,
 		.max_message_bytes = (uint32_t)c->max_message_bytes,
@@ -222,7 +240,8 @@ static void tell_listeners(const struct runtime_options *o, struct admin_source 
 		const struct listener *l = &o->listeners[i];
 		const char *colon = strrchr(l->address, ':');
 
-		all[i].protocol = l->protocol == &admin_protocol ? "http" : l->protocol->name;
+		snprintf(all[i].protocol, sizeof all[i].protocol, "%s%s", l->protocol == &admin_protocol ? "http" : l->protocol->name,
+			 !l->tls ? "" : l->protocol == &admin_protocol ? "s" : "/ssl");
 		all[i].port = colon ? (uint16_t)atoi(colon + 1) : 0;
 		snprintf(all[i].host, sizeof all[i].host, "%.*s", colon ? (int)(colon - l->address) : 0, l->address);
 	}
@@ -246,6 +265,7 @@ static void take_figures(void *ctx, struct admin_figures *ret)
 	statvfs(rt->options.data, &st);
 	ret->connections = atomic_load(&rt->connections);
 	ret->connections_total = atomic_load(&rt->connections_total);
+	ret->tls_failures_total = atomic_load(&rt->tls_failures_total);
 	ret->bytes_in_total = atomic_load(&rt->bytes_in_total);
 	ret->bytes_out_total = atomic_load(&rt->bytes_out_total);
 	ret->resident_bytes = runtime_resident_bytes();
@@ -276,15 +296,40 @@ static void leave(int signal)
 	_exit(EXIT_SUCCESS);
 }
 
+static void reload_certificates(struct tls_context *tls)
+{
+	struct why why = { "" };
+
+	int r = tls_context_reload(tls, &why);
+
+	if (r < 0)
+		because(&why, r, "certificates are not reloaded, those from before stay");
+	runtime_note("server", "", r < 0 ? why.text : "certificates reloaded: new connections get them");
+}
+
 /* Alarms are looked at again and again until somebody asks us to stop. */
-static void run_until_signal(struct runtime *rt, const sigset_t *ends)
+static void run_until_signal(struct runtime *rt, struct tls_context *tls, const sigset_t *signals)
 {
 	struct timespec again = { 0 };
+	int signal;
 
 	do {
 		int ms = runtime_check(rt);
 		again = (struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
-	} while (sigtimedwait(ends, NULL, &again) < 0 && (errno == EAGAIN || errno == EINTR));
+		signal = sigtimedwait(signals, NULL, &again);
+		if (signal == SIGHUP)
+			reload_certificates(tls);
+	} while (signal == SIGHUP || (signal < 0 && (errno == EAGAIN || errno == EINTR)));
+}
+
+/* Until somebody waits for it, it waits. */
+static void hold_hangup(void)
+{
+	sigset_t hangup;
+
+	sigemptyset(&hangup);
+	sigaddset(&hangup, SIGHUP);
+	sigprocmask(SIG_BLOCK, &hangup, NULL);
 }
 
 int serve(int argc, char **argv)
@@ -295,13 +340,14 @@ int serve(int argc, char **argv)
 	static struct admin_source source = { .figures = take_figures, .ctx = &figures };
 	struct runtime *rt = NULL;
 	struct gate *gate = NULL;
+	struct tls_context *tls = NULL;
 	struct why why = { "" };
-	sigset_t ends;
+	sigset_t signals;
 
 	fill_standard_streams();
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGTERM);
-	sigaddset(&ends, SIGINT);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
 	signal(SIGTERM, leave);
 	signal(SIGINT, leave);
 	signal(SIGPIPE, SIG_IGN);
@@ -312,15 +358,21 @@ int serve(int argc, char **argv)
 	}
 	if (gate_new(&gate) < 0 || config_check(&config, gate, &why) < 0)
 		return complain(&why);
+	if (load_certificates(&config, &tls, &why) < 0)
+		return complain(&why);
+	if (tls) {      /* else it ends the process, as it ends those that know no better */
+		sigaddset(&signals, SIGHUP);
+		hold_hangup();
+	}
 	wire_up(&config, gate, &source, &options);
-	if (open_listeners(&config, gate, &options, &why) < 0)
+	if (open_listeners(&config, tls, gate, &options, &why) < 0)
 		return complain(&why);
 	tell_listeners(&options, &source);
 	if (runtime_start(&options, &rt, &why) < 0) {
 		complain(&why);
 		_exit(EXIT_FAILURE);    /* threads run that exit() would pull the ground from under */
 	}
-	sigprocmask(SIG_BLOCK, &ends, NULL);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
 	figures = (struct figures){ .runtime = rt, .started_ms = clock_now_ms(&rt->clock) };
 	if (declare_queues(&config, rt, &why) < 0) {
 		complain(&why);
@@ -329,13 +381,15 @@ int serve(int argc, char **argv)
 	runtime_accept(rt);
 
 	for (unsigned i = 0; i < options.nlisteners; i++)
-		printf("%s %s\n", options.listeners[i].protocol->name, options.listeners[i].address);
+		printf("%s%s %s\n", options.listeners[i].protocol->name, options.listeners[i].tls ? "-tls" : "",
+		       options.listeners[i].address);
 	printf("ready\n");
 	fflush(stdout);
 
-	run_until_signal(rt, &ends);
+	run_until_signal(rt, tls, &signals);
 	if (!runtime_stop(rt))
 		_exit(EXIT_SUCCESS);
+	tls_context_free(tls);
 	gate_free(gate);
 	return EXIT_SUCCESS;
 }

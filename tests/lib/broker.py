@@ -39,7 +39,7 @@ class Broker:
         self.options = list(options)
         self.config = config                # text of a configuration file
         self.listen = dict.fromkeys(LISTENERS, "127.0.0.1:0")
-        self.listen.update(listen or {})
+        self.listen.update(listen or {})    # "kafka-tls" and the like: listeners that are off unless asked for
         self.wrap = list(wrap)              # e.g. ["strace", "-f"]
         self.process = None
         self.said = []                      # the lines on standard output
@@ -72,6 +72,8 @@ class Broker:
         words = self.wrap + [self.binary, "serve", "--data", self.data]
         for name in LISTENERS:
             words += ["--" + name, self.listen[name]]
+            if name + "-tls" in self.listen:
+                words += ["--set", "%s.tls_listener=%s" % (name, self.listen[name + "-tls"])]
         if self.shards:
             words += ["--shards", str(self.shards)]
         if self.config is not None:

@@ -32,15 +32,19 @@ TEST(metadata_tells_where_we_are_in_every_version)
 
 TEST(the_advertised_address_may_be_another)
 {
-	static const struct { const char *advertised, *local, *host; int port; } rows[] = {
-		{ "broker.example:1234", "127.0.0.1:9092", "broker.example", 1234 },
-		{ NULL, "[::1]:9092", "::1", 9092 },
-		{ NULL, "10.0.0.1:19092", "10.0.0.1", 19092 },
+	static const struct { const char *advertised, *tls_advertised, *local, *host; int port; bool secure; } rows[] = {
+		{ "broker.example:1234", NULL, "127.0.0.1:9092", "broker.example", 1234 },
+		{ NULL, NULL, "[::1]:9092", "::1", 9092 },
+		{ NULL, "broker.example:9093", "10.0.0.1:19092", "10.0.0.1", 19092 },
+		{ "broker.example:1234", NULL, "127.0.0.1:9093", "127.0.0.1", 9093, .secure = true },
+		{ "broker.example:1234", "broker.example:9093", "127.0.0.1:9", "broker.example", 9093, .secure = true },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct fake *f = fake_new(1);
 		f->settings.kafka_advertised = rows[i].advertised;
+		f->settings.kafka_tls_advertised = rows[i].tls_advertised;
+		f->peer.secure = rows[i].secure;
 		snprintf(f->peer.local, sizeof f->peer.local, "%s", rows[i].local);
 		fake_open(f);
 		struct describe_cluster_request q = { .endpoint_type = 1 };

@@ -35,9 +35,10 @@ static bool parse_endpoint(struct slice s, struct endpoint *ret)
 struct endpoint advertised(struct request *r)
 {
 	const struct host *h = r->k->session.host;
+	const char *told = h->peer->secure ? h->settings->kafka_tls_advertised : h->settings->kafka_advertised;
 	struct endpoint e = { SLICE("localhost"), kafka_protocol.default_port };
 
-	if (!h->settings->kafka_advertised || !parse_endpoint(slice_cstr(h->settings->kafka_advertised), &e))
+	if (!told || !parse_endpoint(slice_cstr(told), &e))
 		parse_endpoint(slice_cstr(h->peer->local), &e);
 	return e;
 }

@@ -35,7 +35,10 @@ bool queue_is_shown(const struct channel *ch)
 
 struct slice queue_url(struct sqs *s, struct slice name)
 {
-	return sqs_text(s, "http://%s/%s/%.*s", s->request.host, s->session.host->settings->sqs_account, SLICE_ARGS(name));
+	const struct host *h = s->session.host;
+
+	return sqs_text(s, "%s://%s/%s/%.*s", h->peer->secure ? "https" : "http", s->request.host, h->settings->sqs_account,
+			SLICE_ARGS(name));
 }
 
 struct slice queue_arn(struct sqs *s, struct slice name)

@@ -136,7 +136,7 @@ def test_no_broker_there_is_exit_code_1_and_says_where():
 
 
 @pytest.mark.parametrize("words", [("topics",), ("topics", "list", "x"), ("queues", "describe"), ("topics", "list", "--limit", "0"),
-                                   ("groups", "list", "--server", "https://x"), ("groups", "list", "--vhost", "/"), ("health", "x"),
+                                   ("groups", "list", "--server", "ftp://x"), ("groups", "list", "--vhost", "/"), ("health", "x"),
                                    ("topics", "delete", "t", "--partitions", "2"), ("topics", "create", "t", "--remove", "x"),
                                    ("topics", "create", "t", "x"), ("topics", "list", "--partitions", "2"), ("nonsense",)])
 def test_a_wrong_command_line_is_exit_code_2(words):
