@@ -54,8 +54,8 @@ def table(fields):
     return struct.pack(">I", len(body)) + body
 
 
-NUMBERS = {b"b": ">b", b"B": ">B", b"s": ">h", b"u": ">H", b"I": ">i", b"i": ">I", b"l": ">q", b"L": ">q", b"T": ">Q", b"f": ">f", b"d": ">d",
-           b"t": ">?"}
+NUMBERS = {b"b": ">b", b"B": ">B", b"s": ">h", b"u": ">H", b"I": ">i", b"i": ">I", b"l": ">q", b"L": ">q", b"T": ">Q", b"f": ">f",
+           b"d": ">d", b"t": ">?"}
 
 
 def read_value(b, at):

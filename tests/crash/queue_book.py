@@ -58,7 +58,7 @@ class Holder:
         self.boot, self.is_first = boot, is_first
         self.fresh = fresh              # source -> the last that came unmarked to this reader in this boot
         self.last = {}                  # source -> the last that came
-        self.held = {}                  # key -> delivery tag, in the order of coming
+        self.held = {}                  # delivery tag -> key
         self.suspects, self.proven = [], []     # held, and given to somebody else
         self.ended = False
 
@@ -126,7 +126,7 @@ class Book:
             else:
                 self.wrong("%s:%d came again in boot %d and its settlement was sure in boot %d", *key, holder.boot, m.sure_boot)
         elif m.settled and m.seen_boot < holder.boot:
-            self.ledger.count("unsure came again")
+            self.ledger.count("unsure came again" if redelivered else "unsure came again, unmarked")
         if m.seen_boot == holder.boot and not redelivered and not another:
             self.wrong("%s:%d came twice in boot %d, the second time unmarked", *key, holder.boot)
         other = m.holder
@@ -179,7 +179,7 @@ class Book:
         """...something that it asked when it had been answered the last time: it was alive, and held what it holds."""
         with self.lock:
             for key in holder.proven:
-                if key in holder.held:
+                if key in holder.held.values():
                     self.wrong("%s:%d is held by one reader and was given to another", *key)
             holder.proven, holder.suspects = holder.suspects, []
 

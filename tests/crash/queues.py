@@ -18,8 +18,9 @@ is checked of each queue:
   early        a delayed message does not come before its time
   changed      every byte is as it was sent
 
-The faults: SIGKILL of the broker, most often at the moment of a promise, also while it recovers; connections of all clients end by FIN, by RST, in the middle of a frame, in
-silence; readers settle late (`slow`) or do not read at all until their sockets are full (`deaf`).
+The faults: SIGKILL of the broker, most often at the moment of a promise, also while it recovers; connections of all clients end by
+FIN, by RST, in the middle of a frame, in silence; readers settle late (`slow`) or do not read at all until their sockets are full
+(`deaf`).
 
 Prints each violation, and at the end "N passed, N failed".
 
@@ -231,7 +232,7 @@ class Reader(Client):
             key = self.book.delivered(self.h, event, time.time())
             self.look(key, event)
             if key:
-                self.h.held[key] = event.tag
+                self.h.held[event.tag] = key
             self.ledger.count("delivered")
         elif isinstance(event, Confirm):
             self.fences.on_confirm(event)
@@ -250,25 +251,24 @@ class Reader(Client):
         if self.committing is not None:
             return
         while self.h.held and self.random.random() < 0.97:
-            keys = list(self.h.held)
+            tags = list(self.h.held)
             how = self.random.choice(self.ways)
             if self.random.random() < 0.1:
-                self.settle(keys[:self.random.randint(1, len(keys))], how, multiple=True)
+                self.settle(tags[:self.random.randint(1, len(tags))], how, multiple=True)
             else:
-                self.settle([keys[0] if how == "ack" else self.random.choice(keys)], how, multiple=False)
+                self.settle([tags[0] if how == "ack" else self.random.choice(tags)], how, multiple=False)
         if self.tx and self.said:
             self.committing, self.said = self.said, []
             self.c.commit(FIRST)
 
-    def settle(self, keys, how, multiple):
-        tag = self.h.held[keys[-1]]
-        for key in keys:
+    def settle(self, tags, how, multiple):
+        tag = tags[-1]
+        for key in [self.h.held.pop(t) for t in tags]:
             if how == "back":
                 self.book.gives_back(self.h, key)
             else:
                 self.book.settles(self.h, key, how)
                 self.said.append(key)
-            del self.h.held[key]
         if how == "ack":
             self.c.ack(FIRST, tag, multiple)
         elif how == "reject" and not multiple:
