@@ -406,6 +406,8 @@ static int read_some(struct connection *c)
 			break;
 		}
 		total += (size_t)n;
+		/* What came was sent by now, however long ago the turn began: nothing is stamped, and no delay begins, before that. */
+		c->shard->now_ms = clock_now_ms(&c->shard->runtime->clock);
 		atomic_fetch_add_explicit(&c->shard->runtime->bytes_in_total, (uint64_t)n, memory_order_relaxed);
 		/* A short read emptied the socket, unless the end of the stream came with it.  With TLS it was a record. */
 		if ((size_t)n < size && !c->hung_up && !c->tls)
