@@ -27,8 +27,9 @@ struct disk;
 struct shared_file;             /* base/stretch.h */
 
 enum disk_queue {
-	DISK_WRITER,            /* commits, checkpoints, moving data: one at a time, in order */
+	DISK_WRITER,            /* commits, checkpoints: one at a time, in order */
 	DISK_AHEAD,             /* what a later commit may write before the writer comes to it: one at a time, in order */
+	DISK_MOVER,             /* what is stored goes to another place, or away, beside the commits: one at a time, in order */
 	DISK_READER,            /* cold reads: never behind writes, and not all behind one that is slow: in any order */
 	DISK_SWEEPER,           /* long work on what is stored, heavy on the processor: one at a time */
 	DISK_QUEUES
@@ -63,6 +64,8 @@ struct disk_calls {
 	int     (*sync_all)(struct disk *, const int *files, int n);
 	int     (*sync_dir)(struct disk *, const char *path);                   /* names in a directory; "." is the root */
 	int     (*truncate)(struct disk *, int file, int64_t size);
+	/* The file grows to this size, and the disk has the room for it; zeros are read.  -EOPNOTSUPP: this disk cannot say so. */
+	int     (*reserve)(struct disk *, int file, int64_t size);
 	int     (*rename)(struct disk *, const char *from, const char *to);
 	int     (*unlink)(struct disk *, const char *path);
 	int     (*mkdir)(struct disk *, const char *path);                      /* 0 also if it is there */

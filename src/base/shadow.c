@@ -230,6 +230,11 @@ static int shadow_truncate(struct disk *d, int file, int64_t size)
 	return r < 0 ? r : resize(g, (size_t)size) ? 0 : -ENOMEM;
 }
 
+static int shadow_reserve(struct disk *d, int file, int64_t size)
+{
+	return shadow_truncate(d, file, size);
+}
+
 static int shadow_unlink(struct disk *d, const char *path)
 {
 	struct shadow *s = of(d);
@@ -360,7 +365,7 @@ static void shadow_submit(struct disk *d, struct disk_op *op)
 static const struct disk_calls calls = {
 	.open = shadow_open, .close = shadow_close, .share = shadow_share, .size = shadow_size, .read = shadow_read,
 	.write = shadow_write, .begin_sync = shadow_begin_sync, .sync = shadow_sync, .sync_all = shadow_sync_all,
-	.sync_dir = shadow_sync_dir, .truncate = shadow_truncate,
+	.sync_dir = shadow_sync_dir, .truncate = shadow_truncate, .reserve = shadow_reserve,
 	.rename = shadow_rename, .unlink = shadow_unlink, .mkdir = shadow_mkdir, .list = shadow_list,
 	.space = shadow_space, .submit = shadow_submit,
 };

@@ -599,7 +599,7 @@ void commits_flush(struct log *log)
 		write_ahead(log);
 	else if (!log->operations && j->idle_turns++ >= IDLE_TURNS)
 		mark_begin(log);
-	if (!j->next && j->head.at > journal_active(j)->size / 2)
+	if (journal_next_is_due(log))
 		journal_prepare(log, 3 * BLOCK);
 }
 

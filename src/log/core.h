@@ -352,6 +352,7 @@ int journal_enter_next(struct log *log);                         /* 0, or -1: no
 int journal_sync_now(struct log *log);                            /* whatever was written */
 int journal_append_now(struct log *log, enum commit_kind kind, struct why *why);   /* an empty commit or a mark, synced */
 struct jfile *journal_active(const struct journal *j);           /* the one that is written to */
+bool journal_next_is_due(const struct log *log);                  /* so that it is there when this one is full */
 void journal_prepare(struct log *log, uint64_t size);            /* the next file, of at least that size, unless it is there */
 uint64_t journal_room(const struct journal *j);                  /* bytes that a commit may have in the active file */
 /* What the commit at the head says of itself; then it is there, and the head behind it. */
@@ -364,6 +365,8 @@ int journal_begin_file_now(struct log *log, struct why *why);    /* the head goe
 uint32_t journal_echo(const struct journal *j);                  /* bytes of the echo that the next commit carries; 0: none */
 /* What the commit before the head has said, which is in j->said: the next one says it again. */
 void journal_remember(struct journal *j);
+uint64_t journal_limit(const struct log *log);                    /* how much of it there may be before the older half is moved */
+uint64_t journal_bytes(const struct journal *j);                  /* of files in use */
 uint64_t journal_reserve(const struct log *log);                  /* bytes of disk for its next file and for moving */
 void journal_free(struct log *log, bool close_files);
 

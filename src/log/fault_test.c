@@ -48,7 +48,7 @@ static bool must_fail(enum simdisk_call kind, int error)
 {
 	bool final = kind == SIM_SYNC || kind == SIM_SYNC_DIR;
 
-	return final || (error != ENOSPC && (kind == SIM_WRITE || kind == SIM_RENAME));
+	return final || (error != ENOSPC && (kind == SIM_WRITE || kind == SIM_RENAME || kind == SIM_RESERVE));
 }
 
 /* With the call failing: a failed open says so, a failed write or sync ends the log, a failed read fails that read. */

@@ -84,6 +84,20 @@ struct jfile *journal_active(const struct journal *j)
 	return j->live[j->nlive - 1];
 }
 
+uint64_t journal_limit(const struct log *log)
+{
+	return 4 * (uint64_t)log->options.segment_bytes;
+}
+
+uint64_t journal_bytes(const struct journal *j)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < j->nlive; i++)
+		n += j->live[i]->size;
+	return n;
+}
+
 /* ---- preparing a file for use, step by step on the writer's queue ---- */
 
 struct prepare {
@@ -91,7 +105,8 @@ struct prepare {
 	struct log *log;
 	struct jfile *f;
 	uint64_t zeroed;                /* bytes; == size: only the header is to be written */
-	bool fresh;                     /* created under a temporary name */
+	bool fresh;                     /* created under a temporary name, */
+	bool unwritten;                 /* and it has room, but no zeros */
 	uint8_t header[BLOCK];
 };
 
@@ -123,12 +138,24 @@ static int64_t publish(struct disk *disk, uint64_t number)
 	return r;
 }
 
+/* All of it at once, if the disk can; else it is written full of zeros. */
+static int64_t reserve(struct disk *disk, struct prepare *p)
+{
+	int64_t r = disk->calls->reserve(disk, p->f->file, (int64_t)(p->f->size + BLOCK));
+
+	if (r >= 0)
+		p->zeroed = p->f->size;
+	if (r == -EOPNOTSUPP)
+		p->unwritten = false;
+	return r == -EOPNOTSUPP ? 0 : r;
+}
+
 /* One step; zeroed + n is what is done after it. */
 static int64_t prepare_step(struct disk *disk, struct prepare *p)
 {
 	struct jfile *f = p->f;
-	uint64_t n = f->size - p->zeroed < PREPARE_STEP ? f->size - p->zeroed : PREPARE_STEP;
 	int64_t r = 0;
+	uint64_t n;
 
 	if (f->file < 0) {
 		char path[LOG_PATH_SIZE];
@@ -136,6 +163,9 @@ static int64_t prepare_step(struct disk *disk, struct prepare *p)
 		journal_path(path, f->number, ".new");
 		r = f->file = disk->calls->open(disk, path, DISK_RDWR | DISK_CREATE);
 	}
+	if (r >= 0 && p->unwritten)
+		r = reserve(disk, p);
+	n = f->size - p->zeroed < PREPARE_STEP ? f->size - p->zeroed : PREPARE_STEP;
 	if (r >= 0 && n)
 		r = write_zeros(disk, f->file, p->zeroed, n);
 	p->zeroed += n;
@@ -190,6 +220,11 @@ static void give_up(struct prepare *p)
 	log_rest(log);
 }
 
+static uint64_t prepared_bytes(const struct prepare *p)
+{
+	return 2 * BLOCK + (p->fresh && !p->unwritten ? p->f->size : 0);
+}
+
 static void prepare_done(struct disk_op *op)
 {
 	struct prepare *p = CONTAINER(struct prepare, op, op);
@@ -208,7 +243,7 @@ static void prepare_done(struct disk_op *op)
 		log_submit(log, op);
 		return;
 	}
-	log->stats.bytes_written += p->fresh ? p->f->size : BLOCK;
+	log->stats.bytes_written += prepared_bytes(p);
 	log->journal.next_ready = !log->failed;
 	log->journal.preparing = NULL;
 	free(p);
@@ -231,6 +266,15 @@ static struct jfile *take_spare(struct journal *j, uint64_t size)
 	if (best)
 		j->spare[at] = j->spare[--j->nspare];
 	return best;
+}
+
+/*
+ * Moving does not keep up with what comes, so commits are large: a sync that has the disk's metadata to write, too, costs
+ * them less than zeros do.  (A confirm that somebody waits for alone must not pay for it, so it is not the rule.)
+ */
+static bool is_behind(const struct log *log)
+{
+	return journal_bytes(&log->journal) > journal_limit(log);
 }
 
 /*
@@ -259,6 +303,7 @@ static struct prepare *prepare_new(struct log *log, uint64_t size)
 		j->next_size = j->next_size * 2 < log->options.segment_bytes ? j->next_size * 2 : log->options.segment_bytes;
 		list_init(&f->partitions);
 		p->fresh = true;
+		p->unwritten = is_behind(log);
 	}
 	p->log = log;
 	p->f = f;
@@ -277,6 +322,15 @@ static struct prepare *prepare_new(struct log *log, uint64_t size)
 	j->next = f;
 	j->next_ready = false;
 	return p;
+}
+
+/* Making a file full of zeros takes a while; one without is made as late as that goes, for there may be a spare one by then. */
+bool journal_next_is_due(const struct log *log)
+{
+	const struct journal *j = &log->journal;
+	uint64_t size = journal_active(j)->size;
+
+	return !j->next && j->head.at > (j->nspare || !is_behind(log) ? size / 2 : size - size / 8);
 }
 
 void journal_prepare(struct log *log, uint64_t size)
@@ -311,7 +365,7 @@ static int prepare_now(struct log *log, uint64_t size, struct why *why)
 		give_up(p);
 		log->rest = 0;
 	}
-	log->stats.bytes_written += p->fresh ? p->f->size : BLOCK;
+	log->stats.bytes_written += prepared_bytes(p);
 	if (r < 0) {
 		int e = disk_error(r);
 		fail(why, e, "prepare journal/%08" PRIx64 ".jnl: %m", p->f->number);
@@ -426,12 +480,10 @@ uint64_t journal_room(const struct journal *j)
 uint64_t journal_reserve(const struct log *log)
 {
 	const struct journal *j = &log->journal;
-	uint64_t bytes = 0, most = 4 * (uint64_t)log->options.segment_bytes;
+	uint64_t bytes = journal_bytes(j);
 
-	for (uint32_t i = 0; i < j->nlive; i++)
-		bytes += j->live[i]->size;
-	if (bytes > most)
-		bytes = most;
+	if (bytes > journal_limit(log))
+		bytes = journal_limit(log);
 	return bytes / 2 + (j->next_ready || j->nspare ? 0 : j->next_size);
 }
 

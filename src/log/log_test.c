@@ -1,3 +1,5 @@
+#include <errno.h>
+
 #include "base/test.h"
 #include "log/world.h"
 
@@ -78,13 +80,55 @@ TEST(a_journal_file_is_not_used_again_while_a_cold_read_is_on_its_way)
 	for (now = before; now.checkpoints < before.checkpoints + 8; log_stats(w.log, &now)) {
 		CHECK_WORLD(&w, world_append(&w) >= 0);
 		log_flush(w.log);
-		while (simdisk_step_queue(w.disk, DISK_WRITER))
+		while (simdisk_step_queue(w.disk, DISK_WRITER) || simdisk_step_queue(w.disk, DISK_MOVER))
 			log_flush(w.log);
 	}
 	CHECK(!r.nbatches && !r.error);
 	simdisk_drain(w.disk, &w.rng);
 	CHECK(r.error == 0 && r.nbatches == 1 && r.batches[0].base_offset == 0);
 	log_read_free(&r);
+	world_close(&w);
+	world_free(&w);
+}
+
+/* Through the journal, while nothing is moved.  Returns what the disk was given for it. */
+static uint64_t write_unmoved(struct world *w, unsigned commits)
+{
+	static const uint32_t two = 2;
+	uint64_t before = simdisk_written(w->disk);
+
+	for (unsigned i = 0; i < commits; i++) {
+		for (int k = 0; k < 20; k++)
+			world_append_to(w, LOG_BATCH, &two, 1, 500);
+		do
+			log_flush(w->log);
+		while (simdisk_step_queue(w->disk, DISK_WRITER));
+	}
+	return simdisk_written(w->disk) - before;
+}
+
+TEST(a_journal_that_is_long_grows_by_room_and_not_by_zeros)
+{
+	enum { COMMITS = 12, PAYLOADS = COMMITS * 20 * 500 };
+	struct world w;
+	uint64_t written, zeroed;
+
+	world_init(&w, 9);
+	w.options.bulk_bytes = 1 << 20;
+	CHECK_WORLD(&w, world_open(&w) == 0);
+	CHECK(write_unmoved(&w, COMMITS) > PAYLOADS + w.options.segment_bytes * 3 / 2);
+	while (simdisk_count(w.disk, SIM_RESERVE) == 0)
+		write_unmoved(&w, 1);
+	written = write_unmoved(&w, COMMITS);
+	CHECK(written < 2 * PAYLOADS);
+	/* A disk that cannot say that it has room is told by writing. */
+	simdisk_fail(w.disk, SIM_RESERVE, simdisk_count(w.disk, SIM_RESERVE) + 1, EOPNOTSUPP);
+	zeroed = write_unmoved(&w, COMMITS);
+	CHECK(simdisk_failed(w.disk) && zeroed > written + w.options.segment_bytes * 3 / 4);
+	CHECK_WORLD(&w, world_drain(&w) && w.applied == w.nfacts);
+	world_crash(&w, CRASH_POWER, 3);
+	CHECK_WORLD(&w, world_open(&w) == 0 && w.applied == w.nfacts);
+	CHECK_WORLD(&w, world_check(&w));
 	world_close(&w);
 	world_free(&w);
 }

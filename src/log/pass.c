@@ -10,21 +10,6 @@
 
 /* ---- driving it ---- */
 
-/* How much journal there may be before the older half is moved. */
-static uint64_t journal_limit(const struct log *log)
-{
-	return 4 * (uint64_t)log->options.segment_bytes;
-}
-
-static uint64_t journal_bytes(const struct journal *j)
-{
-	uint64_t n = 0;
-
-	for (uint32_t i = 0; i < j->nlive; i++)
-		n += j->live[i]->size;
-	return n;
-}
-
 static void discard(struct pass *x)
 {
 	step_reset(&x->step);
@@ -107,9 +92,10 @@ bool pass_came_back(struct pass *x, const char *what)
 	return false;
 }
 
-void pass_run(struct pass *x, int64_t (*function)(struct disk *, struct disk_op *), void (*done)(struct disk_op *))
+void pass_run(struct pass *x, enum disk_queue queue, int64_t (*function)(struct disk *, struct disk_op *),
+	      void (*done)(struct disk_op *))
 {
-	x->op = (struct disk_op){ .queue = DISK_WRITER, .run = function, .done = done };
+	x->op = (struct disk_op){ .queue = queue, .run = function, .done = done };
 	log_submit(x->log, &x->op);
 }
 
@@ -156,7 +142,7 @@ static void before_done(struct disk_op *op)
 		return;
 	unsynced_done(x->log, x->place.apply.seq - 1);
 	if (x->indexes_done < x->nindexes) {
-		pass_run(x, before_run, before_done);
+		pass_run(x, DISK_WRITER, before_run, before_done);
 		return;
 	}
 	x->log->stats.bytes_written += x->records.n;
@@ -245,7 +231,7 @@ static void checkpoint_written(struct disk_op *op)
 	if (!pass_came_back(x, "write a checkpoint"))
 		return;
 	if (!w->over) {
-		pass_run(x, checkpoint_write, checkpoint_written);
+		pass_run(x, DISK_WRITER, checkpoint_write, checkpoint_written);
 		return;
 	}
 	log->stats.checkpoints++;
@@ -296,7 +282,7 @@ static bool write_checkpoint(struct pass *x)
 {
 	if (MUTANT_trim_early)
 		return begin_tidying(x);
-	pass_run(x, checkpoint_write, checkpoint_written);
+	pass_run(x, DISK_WRITER, checkpoint_write, checkpoint_written);
 	return true;
 }
 
@@ -313,7 +299,7 @@ static bool begin_checkpoint(struct pass *x)
 	if (writing_begin(x->log, x->number, &x->place, &x->writing) < 0)
 		return false;
 	if (x->unsynced.nfiles || x->unsynced.nsegments || x->nindexes)
-		pass_run(x, before_run, before_done);
+		pass_run(x, DISK_WRITER, before_run, before_done);
 	else
 		return write_checkpoint(x);
 	return true;
@@ -360,7 +346,7 @@ static void tidy_done(struct disk_op *op)
 	if (!pass_came_back(x, "delete what is not needed any more"))
 		return;
 	if (MUTANT_trim_early && !x->writing.written) {
-		pass_run(x, checkpoint_write, checkpoint_written);
+		pass_run(x, DISK_WRITER, checkpoint_write, checkpoint_written);
 		return;
 	}
 	pass_end(x);
@@ -434,14 +420,14 @@ static bool begin_tidying(struct pass *x)
 	if (!tidy_segments(x))
 		return false;
 	if (MUTANT_trim_early && !x->writing.written) {
-		pass_run(x, tidy_run, tidy_done);
+		pass_run(x, DISK_MOVER, tidy_run, tidy_done);
 		return true;
 	}
 	if (!tidy_journal(x))
 		return false;
 	if (!tidy_checkpoints(x))
 		return false;
-	pass_run(x, tidy_run, tidy_done);
+	pass_run(x, DISK_MOVER, tidy_run, tidy_done);
 	return true;
 }
 

@@ -8,9 +8,11 @@
  *   TIDY        journal files become spare ones, dead segments and old checkpoints are deleted
  *
  * A step reads up to a megabyte (checked), writes it in one piece, syncs, and only then enters the new extents into the
- * index.  All of it is on the writer's queue, between commits; while a step is on its way, partitions may be trimmed or
- * dropped, so what comes back is compared with what is still there.  Nothing is deleted before the checkpoint that
- * forgets it is durable, and no journal file is used again before everything wanted in it is durable elsewhere.
+ * index.  Steps are on the mover's queue, beside the commits; the checkpoint is on the writer's, for it syncs files that
+ * commits write to, and of two that sync one file at once only one may be told that it failed.  While a step is on its
+ * way, partitions may be trimmed or dropped, so what comes back is compared with what is still there.  Nothing is deleted
+ * before the checkpoint that forgets it is durable, and no journal file is used again before everything wanted in it is
+ * durable elsewhere.
  *
  *   pass.c   when, and in which order; the checkpoint; tidying up
  *   plan.c   what goes into the next step
@@ -136,7 +138,8 @@ int64_t step_fetch(struct disk *disk, struct step *s);
 int64_t step_put(struct disk *disk, struct step *s);
 
 /* pass.c */
-void pass_run(struct pass *x, int64_t (*function)(struct disk *, struct disk_op *), void (*done)(struct disk_op *));
+void pass_run(struct pass *x, enum disk_queue queue, int64_t (*function)(struct disk *, struct disk_op *),
+	      void (*done)(struct disk_op *));
 /*
  * An operation of the pass has come back; false: it is not to be gone on with.  The log has failed, or the disk is full:
  * then the pass has ended, or goes on with something else, and is tried again after a rest.

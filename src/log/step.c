@@ -1,7 +1,7 @@
 /*
  * step.c - one step of a pass: read up to a megabyte, write it in one piece, sync; then the index follows.
  *
- * The functions step_read() and step_write() run on the writer's queue and touch only the step; of the files that it
+ * The functions step_read() and step_write() run on the mover's queue and touch only the step; of the files that it
  * refers to they read what does not change meanwhile.
  */
 #include <assert.h>
@@ -172,18 +172,30 @@ static void lay_out(struct step *s)
 	}
 }
 
-/* Write one of the two files of a segment, and sync it. */
-static int64_t put_file(struct disk *disk, const struct step *s, enum file_kind kind, struct slice data, uint64_t at)
+/* Write one of the two files of a segment; it stays open, as *ret_file. */
+static int64_t put_file(struct disk *disk, const struct step *s, enum file_kind kind, struct slice data, uint64_t at, int *ret_file)
 {
-	int file = segment_open_file(disk, s->to, kind, s->log_id, !s->to->created);
+	*ret_file = segment_open_file(disk, s->to, kind, s->log_id, !s->to->created);
+	if (*ret_file < 0)
+		return *ret_file;
+	return disk->calls->write(disk, *ret_file, &(struct iovec){ (void *)data.p, data.n }, 1, (int64_t)at);
+}
+
+/* In which order the two reach the disk does not matter: nothing refers to them before a checkpoint does. */
+static int64_t put_files(struct disk *disk, const struct step *s)
+{
+	uint64_t index_at = BLOCK + (uint64_t)s->to->norigins * INDEX_RECORD;
+	int files[2] = { -1, -1 };
 	int64_t r;
 
-	if (file < 0)
-		return file;
-	r = disk->calls->write(disk, file, &(struct iovec){ (void *)data.p, data.n }, 1, (int64_t)at);
+	r = put_file(disk, s, FILE_SEGMENT, bytes_slice(&s->out), s->to->size, &files[0]);
+	if (r >= 0)
+		r = put_file(disk, s, FILE_INDEX, bytes_slice(&s->records), index_at, &files[1]);
 	if (r >= 0 && !MUTANT_checkpoint_before_move)
-		r = log_final(disk->calls->sync(disk, file));
-	disk->calls->close(disk, file);
+		r = log_final(disk->calls->sync_all(disk, files, 2));
+	for (int i = 0; i < 2; i++)
+		if (files[i] >= 0)
+			disk->calls->close(disk, files[i]);
 	return r;
 }
 
@@ -202,14 +214,11 @@ static void take_back(struct disk *disk, const struct segment *s)
 
 int64_t step_put(struct disk *disk, struct step *s)
 {
-	uint64_t index_at = BLOCK + (uint64_t)s->to->norigins * INDEX_RECORD;
 	int64_t r;
 
 	if (s->out.failed || s->records.failed)
 		return -ENOMEM;
-	r = put_file(disk, s, FILE_SEGMENT, bytes_slice(&s->out), s->to->size);
-	if (r >= 0)
-		r = put_file(disk, s, FILE_INDEX, bytes_slice(&s->records), index_at);
+	r = put_files(disk, s);
 	if (r >= 0 && !s->to->created && !MUTANT_skip_dir_sync)
 		r = log_final(disk->calls->sync_dir(disk, "segments"));
 	if (log_is_full(r))
@@ -394,7 +403,7 @@ static void step_read_done(struct disk_op *op)
 		pass_no_memory(x);
 		return;
 	}
-	pass_run(x, step_write, step_written);
+	pass_run(x, DISK_MOVER, step_write, step_written);
 }
 
 bool step_begin(struct pass *x)
@@ -405,6 +414,6 @@ bool step_begin(struct pass *x)
 	s->in = buf_new(s->bytes);
 	if (!s->in)
 		return false;
-	pass_run(x, step_read, step_read_done);
+	pass_run(x, DISK_MOVER, step_read, step_read_done);
 	return true;
 }

@@ -25,7 +25,9 @@ enum {
 	SWEEPER_NICE = 10,
 };
 
-static const int threads[DISK_QUEUES] = { [DISK_WRITER] = 1, [DISK_AHEAD] = 1, [DISK_READER] = READERS, [DISK_SWEEPER] = 1 };
+static const int threads[DISK_QUEUES] = {
+	[DISK_WRITER] = 1, [DISK_AHEAD] = 1, [DISK_MOVER] = 1, [DISK_READER] = READERS, [DISK_SWEEPER] = 1,
+};
 
 struct queue {
 	struct files *files;
@@ -168,6 +170,16 @@ static int files_sync_dir(struct disk *d, const char *path)
 static int files_truncate(struct disk *d, int file, int64_t size)
 {
 	return (int)or_errno(ftruncate(file, size));
+}
+
+static int files_reserve(struct disk *d, int file, int64_t size)
+{
+	int r;
+
+	do
+		r = (int)or_errno(fallocate(file, 0, 0, size));
+	while (r == -EINTR);
+	return r;
 }
 
 static int files_rename(struct disk *d, const char *from, const char *to)
@@ -357,7 +369,7 @@ static const struct disk_calls calls = {
 	.open = files_file_open, .close = files_file_close, .share = files_share, .size = files_size, .read = files_read,
 	.write = files_write,
 	.begin_sync = files_begin_sync, .sync = files_sync, .sync_all = files_sync_all,
-	.sync_dir = files_sync_dir, .truncate = files_truncate, .rename = files_rename,
+	.sync_dir = files_sync_dir, .truncate = files_truncate, .reserve = files_reserve, .rename = files_rename,
 	.unlink = files_unlink, .mkdir = files_mkdir, .list = files_list, .space = files_space, .submit = files_submit,
 };
 
