@@ -32,6 +32,7 @@ COMMANDS = {
                 os.path.join(DRIVERS, "node", "driver.js")],
     "Java": ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx128m", "@" + os.path.join(BUILT, "java", "arguments"),
              "Driver"],
+    "amqprs": [os.path.join(BUILT, "rust", "debug", "amqp-driver")],
 }
 
 
