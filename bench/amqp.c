@@ -96,6 +96,28 @@ void amqp_dial(struct amqp *a, const char *host, uint16_t port)
 
 /* ---- methods ---- */
 
+static const char *queue_type;
+
+void amqp_queue_type(const char *type)
+{
+	queue_type = type;
+}
+
+static void add_queue_arguments(struct out *to)
+{
+	size_t at = to->n, n;
+
+	out_u32(to, 0);
+	if (!queue_type)
+		return;
+	amqp_short(to, "x-queue-type");
+	out_u8(to, 'S');
+	out_u32(to, (uint32_t)strlen(queue_type));
+	out_add(to, queue_type, strlen(queue_type));
+	n = to->n - at - 4;
+	to->p[at + 3] = (uint8_t)n;     /* a short table */
+}
+
 void amqp_declare(struct amqp *a, const char *queue, bool no_wait)
 {
 	size_t at = amqp_method(&a->out, 1, ID(50, 10));
@@ -103,7 +125,7 @@ void amqp_declare(struct amqp *a, const char *queue, bool no_wait)
 	out_u16(&a->out, 0);
 	amqp_short(&a->out, queue);
 	out_u8(&a->out, 2 | (no_wait ? 16 : 0));
-	out_u32(&a->out, 0);
+	add_queue_arguments(&a->out);
 	amqp_finish(&a->out, at);
 }
 

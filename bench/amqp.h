@@ -27,6 +27,9 @@ size_t amqp_method(struct out *to, uint16_t channel, uint32_t id);
 void amqp_finish(struct out *to, size_t at);
 void amqp_short(struct out *to, const char *s);
 
+/* The x-queue-type of queues declared from now on; NULL: the broker's default. */
+void amqp_queue_type(const char *type);
+
 /* Methods on channel 1, added to what is waiting to be sent; without `no_wait` the broker answers. */
 void amqp_declare(struct amqp *a, const char *queue, bool no_wait);             /* durable; ID(50, 11) */
 void amqp_bind(struct amqp *a, const char *queue, const char *exchange, const char *key, bool no_wait);        /* ID(50, 21) */

@@ -3,12 +3,13 @@
  *
  *   amqp_load --port 5672 --pid BROKER --size 16 --count 500000 --publishers 1 --consumers 1 --queues 1
  *             --window 1000 --prefetch 1000 --ack 100 --keep 0 --rate 0 --transient 0 --drain 0 --fanout 0 --idle 0
+ *             --seconds 0 --queue-type classic
  *
  * --rate N sends N messages a second whatever the broker does, and takes latencies from when a message was due (no
- * coordinated omission).  --drain 1 publishes all, and only then consumes; --idle N opens N connections with a channel
- * and says what one of them costs; --keep N leaves N of 100 deliveries without an ack (with --ack 1).  The latency
- * printed is the confirm's.  --fanout 1 publishes to an exchange that gives every message to all queues; as many consumers
- * as queues, then.
+ * coordinated omission).  --seconds N publishes no longer than that.  --drain 1 publishes all, and only then consumes;
+ * --idle N opens N connections with a channel and says what one of them costs; --keep N leaves N of 100 deliveries
+ * without an ack (with --ack 1).  The latency printed is the confirm's.  --fanout 1 publishes to an exchange that gives
+ * every message to all queues; as many consumers as queues, then.
  *
  * A body begins with the publisher and a number, so that consumers notice what is lost or out of order: then the program
  * says so and ends with 1.
@@ -53,6 +54,7 @@ static struct latencies confirms;
 static uint64_t sent, confirmed, received, refused;
 static int poller;
 static int64_t began_ns, came_ns;
+static struct deadline deadline;
 
 /* To every queue, or to one. */
 static uint64_t deliveries(void)
@@ -95,6 +97,16 @@ static int64_t due_ns(const struct peer *p, int64_t now)
 {
 	/* Publishers take turns: not all of them at the same moment. */
 	return o.rate > 0 ? began_ns + (int64_t)(((double)p->sent * o.publishers + p->index) * 1e9 / o.rate) : now;
+}
+
+/* Time is over: what was sent is all there is. */
+static void stop_publishing(void)
+{
+	if (sent == o.count)
+		return;
+	o.count = sent;
+	for (uint32_t i = 0; i < o.publishers; i++)
+		peers[i].limit = peers[i].sent;
 }
 
 static bool may_publish(const struct peer *p, int64_t now)
@@ -181,6 +193,8 @@ static void turn(void)
 	int n = epoll_wait(poller, events, 64, o.rate > 0 && sent < o.count ? 1 : 1000);
 	int64_t now = came_ns = now_ns();
 
+	if (deadline_over(&deadline, now))
+		stop_publishing();
 	for (int i = 0; i < n; i++) {
 		struct peer *p = events[i].data.ptr;
 		out_send(&p->amqp.out, p->amqp.socket);
@@ -196,12 +210,18 @@ static void turn(void)
 	}
 }
 
-static void run_until(const uint64_t *counter, uint64_t wanted)
+static uint64_t published(void)
+{
+	return o.count;
+}
+
+/* What is wanted is asked each time: a deadline makes it less. */
+static void run_until(const uint64_t *counter, uint64_t (*wanted)(void))
 {
 	int64_t last = now_ns();
 	uint64_t before = *counter;
 
-	while (*counter < wanted) {
+	while (*counter < wanted()) {
 		turn();
 		if (*counter != before) {
 			before = *counter;
@@ -248,6 +268,7 @@ static void read_options(int argc, char **argv)
 	o.transient = option(argc, argv, "transient", 0);
 	o.drain = option(argc, argv, "drain", 0);
 	o.fanout = option(argc, argv, "fanout", 0);
+	amqp_queue_type(option_text(argc, argv, "queue-type", NULL));
 	if (o.size < 8)
 		die("--size: 8 at least");
 	if (o.keep && o.ack != 1)
@@ -314,7 +335,8 @@ int main(int argc, char **argv)
 
 	run_begin(&run, name, broker);
 	began_ns = run.began_ns;
-	run_until(&confirmed, o.count);
+	deadline_begin(&deadline, argc, argv);
+	run_until(&confirmed, published);
 	if (o.drain) {
 		run_end(&run, o.count, (double)o.count * o.size, &confirms, "");
 		fflush(stdout);
@@ -324,7 +346,7 @@ int main(int argc, char **argv)
 		start(false);
 	}
 	if (o.consumers)
-		run_until(&received, deliveries());
+		run_until(&received, deliveries);
 	snprintf(more, sizeof more, "refused=%llu", (unsigned long long)refused);
 	run_end(&run, o.count, (double)o.count * o.size, &confirms, more);
 	return refused ? 1 : 0;

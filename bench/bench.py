@@ -1,7 +1,7 @@
-"""bench.py - runs the load programs against Hawser and others in turn, and prints a table.  Called by script/bench.
+"""bench.py - runs the load programs against Hawser and others in turn, and prints tables.  Called by script/bench.
 
-Rounds are interleaved: every scenario runs on every side before the next scenario, and all of it is repeated.  The table has
-medians, and for what one compares (processor time) the smallest and the largest value too.
+Rounds are interleaved: every scenario runs on every side before the next scenario, and all of it is repeated.  What was measured
+is in build/bench/results.json after every run, so that a run that is cut short has not been for nothing.
 
 Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
 """
@@ -9,173 +9,189 @@ import argparse
 import os
 import resource
 import shutil
-import statistics
 import subprocess
+import sys
+import time
 
 import log_bars
-from sides import DATA, PROGRAMS, ROOT, Hawser, RabbitMQ, load, parse
+import mixed
+import tables
+from peers import Missing, sides_of
+from results import Measured, Results
+from scenarios import scenarios
+from sides import DATA, PROGRAMS, ROOT, Hawser, load, parse
 
-KEYS = ("BENCHBENCHBENCHBENCH", "benchbenchbenchbenchbenchbenchbenchbench")
-SIGNED = ("--set", f"sqs.access_key={KEYS[0]}", "--set", f"sqs.secret_key={KEYS[1]}")
-
-
-def scenarios(what, quick):
-    """(protocol, name, options, settings of the broker); options of the load program."""
-    n = 0.2 if quick else 1
-
-    def count(full):
-        return str(int(full * n))
-
-    many = ["--publishers", "10", "--consumers", "10", "--queues", "10", "--window", "200", "--prefetch", "200", "--ack", "20"]
-    wide = ["--publishers", "100", "--consumers", "100", "--queues", "100", "--window", "50", "--prefetch", "100", "--ack", "20"]
-    fan = ["--fanout", "1", "--publishers", "1", "--consumers", "100", "--queues", "100", "--window", "100", "--ack", "20"]
-    amqp = [
-        ("(warm-up)", ["--size", "1024", "--count", count(350000), "--window", "4000"]),
-        ("16 B", ["--size", "16", "--count", count(500000)]),
-        ("1 KiB", ["--size", "1024", "--count", count(200000)]),
-        ("16 B, 10 queues", ["--size", "16", "--count", count(300000)] + many),
-        ("1 KiB, 10 queues", ["--size", "1024", "--count", count(200000)] + many),
-        ("64 KiB", ["--size", "65536", "--count", count(10000), "--window", "100", "--prefetch", "100", "--ack", "10"]),
-        ("16 B, 100 queues", ["--size", "16", "--count", count(300000)] + wide),
-        ("1 KiB, 100 queues", ["--size", "1024", "--count", count(200000)] + wide),
-        ("16 B, fan-out to 100 queues", ["--size", "16", "--count", count(5000)] + fan),
-        ("1 KiB, fan-out to 100 queues", ["--size", "1024", "--count", count(5000)] + fan),
-        ("1 KiB, each acked", ["--size", "1024", "--count", count(100000), "--ack", "1"]),
-        ("16 B, transient", ["--size", "16", "--count", count(300000), "--transient", "1"]),
-        ("1 KiB, publish then drain", ["--size", "1024", "--count", count(100000), "--drain", "1"]),
-        ("1 KiB, one by one", ["--size", "1024", "--count", count(3000), "--window", "1", "--ack", "1"]),
-        ("1 KiB, 5000 a second", ["--size", "1024", "--count", count(30000), "--rate", "5000", "--ack", "1"]),
-    ]
-    kafka = [
-        ("produce 16 KiB", ["--topic", "k16", "--batch", "16384", "--mb", count(200), "--inflight", "5"]),
-        ("produce 16 KiB, 16 connections", ["--topic", "k16b", "--batch", "16384", "--mb", count(400), "--connections", "16",
-                                           "--partitions", "16"]),
-        ("produce 64 KiB", ["--topic", "k64", "--batch", "65536", "--mb", count(400)]),
-        ("produce 1 MiB", ["--topic", "k1m", "--batch", "1000000", "--mb", count(600)]),
-        ("produce 64 KiB, 100 B records", ["--topic", "k100", "--batch", "65536", "--record", "100", "--mb", count(300)]),
-        ("(make 32 MB)", ["--topic", "tail", "--batch", "65536", "--mb", "32"]),
-        ("fetch, recent 32 MB", ["--mode", "fetch", "--topic", "tail", "--mb", count(4000)]),
-        ("(make 400 MB)", ["--topic", "big", "--batch", "1000000", "--mb", "400"]),
-        ("fetch, page cache", ["--mode", "fetch", "--topic", "big", "--mb", count(2000)]),
-    ]
-    sqs = [(f"{c} connections", ["--connections", str(c), "--count", count(k)], ())
-           for c, k in ((1, 3000), (16, 40000), (64, 60000))]
-    sqs += [
-        ("16 connections, tens", ["--connections", "16", "--count", count(200000), "--batch", "10"], ()),
-        ("16 connections, signed", ["--connections", "16", "--count", count(40000), "--key", KEYS[0], "--secret", KEYS[1]], SIGNED),
-    ]
-    every = {"amqp": [(*s, ()) for s in amqp], "kafka": [(*s, ()) for s in kafka], "sqs": sqs}
-    return [(p, *s) for p in every if what in (p, "all") for s in every[p]]
+RESULTS = os.path.join(PROGRAMS, "results.json")
+SHORT = 0.2                             # of the counts
+SECONDS, SHORT_SECONDS = 6, 2           # for a row
 
 
-def run_one(side, protocol, name, options, settings, results):
-    for fields in load(side, f"{protocol}_load", name, options, settings):
-        results.setdefault((protocol, fields["name"], side.name), []).append(fields)
+class Bench:
+    """Who is measured, what was measured, and who is out of it."""
+
+    def __init__(self, sides, options):
+        self.sides, self.o, self.results = sides, options, Results(RESULTS, sides)
+        self.out = set()
+        self.round = 0
+
+    def skip(self, side, protocol, why):
+        self.out.add(side.name)
+        self.results.skip(protocol, side.name, why)
+        print(f"{side.name} is left out: {why}", file=sys.stderr, flush=True)
+
+    def wanted(self, row):
+        return (not self.o.main or row.main) and (self.o.only in row.name or not row.shown or row.name in self.o.needs)
+
+    def run_row(self, row, side):
+        options = row.options if isinstance(side, Hawser) else replaced(row.options, row.less)
+        settings = row.settings if isinstance(side, Hawser) else ()
+        side.broker(settings)
+        if row.cold:
+            forget(side.data(settings) if isinstance(side, Hawser) else side.data())
+        lines = load(side, row.program, row.name, options, settings)
+        for fields in lines if row.program != "queues_load" else lines[-1:]:
+            if row.shown:
+                self.results.add(self.round, row.protocol, fields["name"], side.name, fields)
+
+    def rounds(self, rows):
+        for self.round in range(1, self.o.rounds + 1):
+            for row in rows:
+                for side in self.sides:
+                    if row.protocol in side.protocols and side.name not in self.out and self.wanted(row):
+                        os.sync()               # what the row before left to be written is not this one's
+                        try:
+                            self.run_row(row, side)
+                        except (Missing, OSError, RuntimeError) as e:
+                            self.skip(side, row.protocol, str(e))
+            self.mix()
+            for side in self.sides:
+                side.stop()
+            print(f"round {self.round} of {self.o.rounds}: {time.monotonic() - self.o.began:.0f} s", file=sys.stderr, flush=True)
+
+    def mix(self):
+        """Hawser alone, then a peer for each protocol, if there is one."""
+        if self.o.what not in ("mixed", "all") or self.o.only not in mixed.NAME:
+            return
+        for durable in ("fsync", "os"):
+            ours = [s for s in self.sides if isinstance(s, Hawser) and s.durable == durable and s.name not in self.out]
+            peers = {p: s for s in reversed(self.sides) for p in s.protocols
+                     if not isinstance(s, Hawser) and s.name not in self.out and ((s.durable == durable) or p == "sqs")}
+            for name, sides in [(s.name, dict.fromkeys(("amqp", "kafka", "sqs"), s)) for s in ours] + [("three peers, " + durable, peers)]:
+                if len(sides) == 3:
+                    self.mix_one(name, sides)
+
+    def mix_one(self, name, sides):
+        os.sync()
+        try:
+            for side in sides.values():
+                side.broker(())
+            if name.startswith("three"):
+                name = ", ".join(s.name for s in sides.values())
+                self.results.head["sides"][name] = {"durable": "", "durability": "side by side, as above"}
+            mixed.run(sides, 2)         # warm-up
+            self.results.add(self.round, "mixed", mixed.NAME, name, mixed.run(sides, 4 if self.o.short else 8))
+        except (Missing, OSError, RuntimeError) as e:
+            print(f"mixed, {name}: {e}", file=sys.stderr)
+            self.results.skip("mixed", name, str(e))
+
+    def starts(self):
+        for side in self.sides:
+            if isinstance(side, Hawser) and side.durable == "fsync":
+                measure_start(self.results, side, self.o.short)
+
+    def peer_starts(self):
+        """How long the others took, each time that they were started."""
+        for side in self.sides:
+            for n, seconds in enumerate([] if isinstance(side, Hawser) else side.start_s):
+                self.results.add(n + 1, "start", "new directory", side.name, {"ready_ms": seconds * 1e3})
 
 
-def measure_start(side, results, quick):
-    for i in range(3 if quick else 10):
+def replaced(options, less):
+    found = list(options)
+    for name, value in less.items():
+        found[found.index(name) + 1] = str(value)
+    return found
+
+
+def forget(folder):
+    """The page cache lets go of a folder's files: what is read next comes from the disk."""
+    os.sync()
+    for path, _, files in os.walk(folder):
+        for name in files:
+            fd = os.open(os.path.join(path, name), os.O_RDONLY)
+            try:
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(fd)
+
+
+def measure_start(results, side, short):
+    for i in range(3 if short else 10):
         data = os.path.join(DATA, f"{side.name}-start")
         if i == 0:
             shutil.rmtree(data, ignore_errors=True)
         command = [os.path.join(PROGRAMS, "start_load"), "--name", "new directory" if i == 0 else "existing directory", "--"]
         for fields in parse(subprocess.run(command + side.command(data), capture_output=True, text=True).stdout):
-            results.setdefault(("start", fields["name"], side.name), []).append(fields)
-    run_one(side, "amqp", "idle connections", ["--idle", "200" if quick else "2000"], (), results)
+            results.add(i + 1, "start", fields["name"], side.name, fields)
+    for fields in load(side, "amqp_load", "idle connections", ["--idle", "200" if short else "2000"]):
+        results.add(1, "start", fields["name"], side.name, fields)
     side.stop()
 
 
-def numbers(rows, field):
-    return [float(r[field]) for r in rows if field in r]
-
-
-def median(rows, field, form="{:.0f}", scale=1):
-    values = numbers(rows, field)
-    return form.format(statistics.median(values) * scale) if values else ""
-
-
-def spread(rows, field, form="{:.2f}"):
-    values = sorted(numbers(rows, field))
-    if not values:
-        return ""
-    return form.format(statistics.median(values)) + " (" + form.format(values[0]) + "–" + form.format(values[-1]) + ")"
-
-
-def print_table(head, rows):
-    widths = [max(len(str(r[i])) for r in [head] + rows) for i in range(len(head))]
-    for row in [head, ["-" * w for w in widths]] + rows:
-        print("| " + " | ".join(str(c).ljust(w) for c, w in zip(row, widths)) + " |")
-    print()
-
-
-def report(results, rounds):
-    loads = [k for k in results if k[0] != "start" and k[1] != "idle connections" and not k[1].startswith("(")]
-    for protocol, unit in (("amqp", "message"), ("kafka", "record"), ("sqs", "request")):
-        rows = []
-        for key in (k for k in loads if k[0] == protocol):
-            r = results[key]
-            cpu = spread(r, "cpu_s_gb") if protocol == "kafka" else spread(r, "cpu_s_m")
-            rows.append([key[1], key[2], median(r, "rate"), median(r, "mb_s"), median(r, "p50_us", "{:.2f}", 1e-3),
-                         median(r, "p99_us", "{:.2f}", 1e-3), cpu, median(r, "user_s_m", "{:.2f}"),
-                         median(r, "load_cpu_s_m", "{:.2f}"), median(r, "peak_mb"), median(r, "written", "{:.2f}")])
-        if rows:
-            per = "broker CPU s/GB" if protocol == "kafka" else f"broker CPU s per million {unit}s"
-            print(f"{protocol}, {rounds} rounds: median, and (smallest–largest)\n")
-            print_table(["scenario", "side", f"{unit}s/s", "MB/s", "p50 ms", "p99 ms", per, "user s/M", "load's CPU s/M",
-                         "peak MB", "written/byte"], rows)
-    rows = [[k[1], k[2], spread(r, "ready_ms", "{:.1f}"), median(r, "idle_mb", "{:.1f}"), median(r, "kb_each", "{:.1f}")]
-            for k, r in results.items() if k[0] == "start" or k[1] == "idle connections"]
-    if rows:
-        print_table(["start", "side", "ready after ms", "resident MB", "KB per connection"], rows)
-
-
-def main():
+def read_options():
     p = argparse.ArgumentParser(prog="script/bench")
-    p.add_argument("what", nargs="?", default="all", choices=["kafka", "amqp", "sqs", "start", "all", "log"])
-    p.add_argument("--quick", action="store_true", help="a fifth of the messages, fewer rounds")
-    p.add_argument("--against", action="append", default=[], metavar="rabbitmq|BINARY", help="another side: may be given again")
+    p.add_argument("what", nargs="?", default="all", choices=["kafka", "amqp", "sqs", "mixed", "start", "all", "log"])
+    p.add_argument("--against", action="append", default=[], metavar="NAME,...", help="apache-kafka, rabbitmq, elasticmq, or a binary of hawser")
+    p.add_argument("--relaxed", action="store_true", help="Hawser with durability = os, too")
+    p.add_argument("--main", action="store_true", help="the rows of docs/performance.md only")
+    p.add_argument("--short", action="store_true", help="a fifth of the messages, fewer rounds: whether it runs, not how fast")
     p.add_argument("--rounds", type=int)
     p.add_argument("--only", default="", help="scenarios whose name contains this")
     p.add_argument("--write", action="store_true", help="log: put the table into bench/README.md")
-    a = p.parse_args()
-    if a.write and a.what != "log":
+    o = p.parse_args()
+    if o.write and o.what != "log":
         p.error("--write goes with log")
-    rounds = a.rounds or (2 if a.quick else 5)
+    o.rounds = o.rounds or (1 if o.short else 3)
+    o.against = [name for names in o.against for name in names.split(",")]
+    o.began = time.monotonic()
+    return o
 
+
+def all_sides(o):
+    sides = [Hawser("hawser", os.path.join(ROOT, "build", "hawser"))]
+    if o.relaxed:
+        sides.append(Hawser("hawser-os", os.path.join(ROOT, "build", "hawser"), "os"))
+    for name in o.against:
+        sides += sides_of(name) or [Hawser(os.path.basename(name), os.path.abspath(name))]
+    return sides
+
+
+def main():
+    o = read_options()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.makedirs(DATA, exist_ok=True)
-    if a.what == "log":
+    if o.what == "log":
         try:
-            log_bars.main(a.quick, a.only, a.write)
+            log_bars.main(o.short, o.only, o.write)
         finally:
             shutil.rmtree(DATA, ignore_errors=True)
         return
-    sides = [Hawser("hawser", os.path.join(ROOT, "build", "hawser"))]
-    for other in a.against:
-        sides.append(RabbitMQ() if other == "rabbitmq" else Hawser(os.path.basename(other), other))
-
-    results = {}
+    rows = scenarios(o.what, SHORT if o.short else 1, SHORT_SECONDS if o.short else SECONDS)
+    o.needs = {r.name for r in rows if r.program == "kafka_load" and o.only and "consume" in o.only and "produce" in r.name}
+    bench = Bench(all_sides(o), o)
     try:
-        for _ in range(rounds):
-            for protocol, name, options, settings in scenarios(a.what, a.quick):
-                for side in sides:
-                    if protocol in side.protocols and (a.only in name or name.startswith("(")):
-                        run_one(side, protocol, name, options, settings, results)
-            for side in sides:
-                side.stop()
-        for side in sides:
-            if a.what in ("start", "all") and isinstance(side, Hawser):
-                measure_start(side, results, a.quick)
+        bench.rounds(rows)
+        if o.what in ("start", "all"):
+            bench.starts()
+        bench.peer_starts()
     finally:
-        for side in sides:
+        for side in bench.sides:
             side.stop()
-            if isinstance(side, RabbitMQ):
-                side.end()
+            side.end()
         shutil.rmtree(DATA, ignore_errors=True)
-    report(results, rounds)
-    for side in sides:
-        print(f"{side.name}: {side.durability}")
+    print(tables.report(Measured(RESULTS)))
 
 
-main()
+if __name__ == "__main__":
+    main()

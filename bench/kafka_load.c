@@ -2,23 +2,29 @@
  * kafka_load.c - Kafka: batches produced and fetched over raw connections.
  *
  *   kafka_load --port 9092 --pid BROKER --mode produce --batch 65536 --record 1024 --mb 512 --acks -1
- *              --connections 1 --inflight 5 --partitions 1 --topic load --spread 0
- *   kafka_load --mode fetch --mb 2048 --max 1048576
+ *              --connections 1 --inflight 5 --partitions 1 --topic load --spread 0 --rate 0 --lz4 0 --seconds 0
+ *   kafka_load --mode fetch --mb 2048 --max 1048576 --once 0
  *
  * Every request carries the same batch, made once: what is measured is the broker.  Connection i writes and reads
  * partition i % partitions; with --spread 1 each request goes to the next partition.  A fetch that has reached the end
- * begins again at the first offset, so the data is in memory if it ever was.  Latency is that of a request.
+ * begins again at the first offset, so the data is in memory if it ever was; with --once 1 it ends there.  Latency is that of a
+ * request; with --rate N, requests a second whatever the broker does, it runs from when the request was due (no coordinated
+ * omission).  --seconds N asks no longer than that.
  */
 #include <errno.h>
 #include <isa-l/crc.h>
+#include <lz4frame.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "load.h"
 
-enum { PRODUCE = 0, FETCH = 1, METADATA = 3, CREATE_TOPICS = 19 };
-enum { BATCH_HEADER = 61, INFLIGHT_MAX = 64 };
+enum { PRODUCE = 0, FETCH = 1, LIST_OFFSETS = 2, CREATE_TOPICS = 19 };
+enum { BATCH_HEADER = 61, INFLIGHT_MAX = 64, LZ4_CODEC = 3 };
+enum { PATIENCE = 500, PAUSE_US = 20000 };      /* until a topic's partitions are there */
 
 struct peer {
 	int socket;
@@ -37,7 +43,8 @@ static struct {
 	uint32_t batch, record, connections, inflight, partitions, max;
 	int16_t acks;
 	uint64_t bytes;
-	bool fetch, spread;
+	double rate;
+	bool fetch, spread, lz4, once;
 } o;
 
 static struct peer *peers;
@@ -45,7 +52,9 @@ static struct out batch;
 static uint32_t batch_records;
 static struct latencies requests;
 static uint32_t next_partition;
-static uint64_t bytes_asked, bytes_done, records_done, requests_done;
+static int64_t began_ns;
+static struct deadline deadline;
+static uint64_t requests_asked, bytes_asked, bytes_done, records_done, requests_done;
 
 /* ----------------------------------------------------------------------------------------------------- the batch ---- */
 
@@ -80,20 +89,53 @@ static void patch_u32(uint8_t *p, uint32_t v)
 		p[i] = (uint8_t)(v >> 8 * (3 - i));
 }
 
+/* Text of sixteen letters in no order: it can be compressed to half, as real messages can. */
+static void fill(uint8_t *value)
+{
+	for (uint32_t i = 0, seed = 1; i < o.record; i++) {
+		seed = seed * 1664525 + 1013904223;
+		value[i] = (uint8_t)('a' + (seed >> 28));
+	}
+}
+
+static void compress(void)
+{
+	size_t n = batch.n - BATCH_HEADER, room = LZ4F_compressFrameBound(n, NULL);
+	uint8_t *packed = must(malloc(room));
+
+	n = LZ4F_compressFrame(packed, room, batch.p + BATCH_HEADER, n, NULL);
+	if (LZ4F_isError(n))
+		die("lz4: %s", LZ4F_getErrorName(n));
+	batch.n = BATCH_HEADER;
+	out_add(&batch, packed, n);
+	batch.p[22] = LZ4_CODEC;
+	free(packed);
+}
+
 static void make_batch(void)
 {
 	uint8_t *value = must(malloc(o.record));
+	struct timespec now;
+	uint64_t ms;
 
-	memset(value, 'x', o.record);
+	fill(value);
 	memset(out_room(&batch, BATCH_HEADER), 0, BATCH_HEADER);
 	do
 		add_record(&batch, batch_records++, value);
 	while (batch.n + o.record + 16 < o.batch);
 	free(value);
+	if (o.lz4)
+		compress();
 
 	patch_u32(batch.p + 8, (uint32_t)batch.n - 12);
 	batch.p[16] = 2;
 	patch_u32(batch.p + 23, batch_records - 1);
+	clock_gettime(CLOCK_REALTIME, &now);    /* what is from 1970 would soon be deleted as too old */
+	ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	for (unsigned at = 27; at <= 35; at += 8) {
+		patch_u32(batch.p + at, (uint32_t)(ms >> 32));
+		patch_u32(batch.p + at + 4, (uint32_t)ms);
+	}
 	memset(batch.p + 43, 0xff, 14);         /* no producer id, epoch, sequence */
 	patch_u32(batch.p + 57, batch_records);
 	patch_u32(batch.p + 17, ~crc32_iscsi(batch.p + 21, (int)batch.n - 21, 0xffffffff));
@@ -162,16 +204,43 @@ static void add_fetch(struct peer *p)
 	finish(&p->out, at);
 }
 
+static int64_t due_ns(int64_t now)
+{
+	return o.rate > 0 ? began_ns + (int64_t)((double)requests_asked * 1e9 / o.rate) : now;
+}
+
+static bool may_ask(const struct peer *p, int64_t now)
+{
+	return p->out.n == 0 && p->inflight < o.inflight && (o.fetch ? bytes_done : bytes_asked) < o.bytes && due_ns(now) <= now;
+}
+
+/* A request that nobody answers: with acks=0 what the socket took is done. */
+static void count_unanswered(struct peer *p)
+{
+	if (o.fetch || o.acks != 0)
+		return;
+	p->inflight--;
+	requests_done++;
+	bytes_done += batch.n;
+	records_done += batch_records;
+}
+
 static void ask(struct peer *p)
 {
-	while (p->out.n == 0 && p->inflight < o.inflight && (o.fetch ? bytes_done : bytes_asked) < o.bytes) {
+	int64_t now = now_ns();
+
+	if (deadline_over(&deadline, now))
+		o.bytes = o.fetch ? bytes_done : bytes_asked;
+	for (; may_ask(p, now); now = now_ns()) {
+		p->asked_ns[p->asked++ % INFLIGHT_MAX] = due_ns(now);
 		if (o.fetch)
 			add_fetch(p);
 		else
 			add_produce(p);
 		p->inflight++;
-		p->asked_ns[p->asked++ % INFLIGHT_MAX] = now_ns();
+		requests_asked++;
 		out_send(&p->out, p->socket);
+		count_unanswered(p);
 	}
 }
 
@@ -204,6 +273,8 @@ static void on_fetched(struct peer *p, const uint8_t *at, const uint8_t *end)
 	n = get_u32(at);                /* aborted transactions */
 	at += 4 + (n == 0xffffffff ? 0 : n * 16);
 	at += 4;
+	if (at == end && o.once)
+		o.bytes = bytes_done;
 	if (at == end)
 		p->offset = 0;
 	for (; end - at >= BATCH_HEADER; at += 12 + get_u32(at + 8)) {
@@ -237,7 +308,8 @@ static void read_answers(struct peer *p)
 
 /* ------------------------------------------------------------------------------------------------------ running ---- */
 
-static void call(struct peer *p)
+/* The caller frees the answer. */
+static uint8_t *call(struct peer *p)
 {
 	uint8_t size[4];
 	uint8_t *answer;
@@ -246,7 +318,31 @@ static void call(struct peer *p)
 	receive_all(p->socket, size, 4);
 	answer = must(malloc(get_u32(size)));
 	receive_all(p->socket, answer, get_u32(size));
+	return answer;
+}
+
+/* Whether each partition can say where it begins: some time after the topic was created. */
+static bool all_led(struct peer *p)
+{
+	size_t at = begin(&p->out, LIST_OFFSETS, 1);
+	uint8_t *answer, *one;
+	bool all = true;
+
+	out_u32(&p->out, 0xffffffff);
+	out_u32(&p->out, 1);
+	out_string(&p->out, o.topic);
+	out_u32(&p->out, o.partitions);
+	for (uint32_t i = 0; i < o.partitions; i++) {
+		out_u32(&p->out, i);
+		out_u64(&p->out, (uint64_t)-2);
+	}
+	finish(&p->out, at);
+	answer = call(p);
+	one = answer + 4 + 4 + 2 + strlen(o.topic) + 4;
+	for (uint32_t i = 0; i < o.partitions; i++, one += 4 + 2 + 8 + 8)
+		all &= get_u16(one + 4) == 0;
 	free(answer);
+	return all;
 }
 
 /* That it is there already is no fault. */
@@ -263,15 +359,22 @@ static void create_topic(struct peer *p)
 	out_u32(&p->out, 10000);
 	out_u8(&p->out, 0);
 	finish(&p->out, at);
-	call(p);
+	free(call(p));
+	for (unsigned tries = 0; !all_led(p); tries++) {
+		if (tries == PATIENCE)
+			die("the topic's partitions are not there");
+		usleep(PAUSE_US);
+	}
 }
 
 static void turn(int poller)
 {
 	struct epoll_event events[64];
-	int n = epoll_wait(poller, events, 64, 20000);
+	int n = epoll_wait(poller, events, 64, o.rate > 0 ? 1 : 20000);
 
-	if (n == 0)
+	for (uint32_t i = 0; o.rate > 0 && i < o.connections; i++)
+		ask(&peers[i]);
+	if (n == 0 && o.rate == 0)
 		die("stalled: %llu of %llu bytes", (unsigned long long)bytes_done, (unsigned long long)o.bytes);
 	for (int i = 0; i < n; i++) {
 		struct peer *p = events[i].data.ptr;
@@ -295,6 +398,9 @@ static void read_options(int argc, char **argv)
 	o.bytes = (uint64_t)option(argc, argv, "mb", 256) * 1000000;
 	o.fetch = !strcmp(option_text(argc, argv, "mode", "produce"), "fetch");
 	o.spread = option(argc, argv, "spread", 0);
+	o.once = option(argc, argv, "once", 0);
+	o.lz4 = option(argc, argv, "lz4", 0);
+	o.rate = (double)option(argc, argv, "rate", 0);
 	o.inflight = o.fetch ? 1 : (uint32_t)option(argc, argv, "inflight", 5);
 	if (o.inflight > INFLIGHT_MAX)
 		die("--inflight: %d at most", INFLIGHT_MAX);
@@ -321,6 +427,8 @@ int main(int argc, char **argv)
 		set_blocking(peers[i].socket, false);
 		epoll_ctl(poller, EPOLL_CTL_ADD, peers[i].socket, &e);
 	}
+	began_ns = run.began_ns;
+	deadline_begin(&deadline, argc, argv);
 	while (bytes_done < o.bytes)
 		turn(poller);
 	snprintf(more, sizeof more, "requests=%llu requests_s=%.0f", (unsigned long long)requests_done,

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -217,6 +218,15 @@ bool in_receive(struct in *i, int socket)
 	return any;
 }
 
+void in_wait(struct in *i, int socket)
+{
+	struct pollfd one = { .fd = socket, .events = POLLIN };
+
+	if (poll(&one, 1, 20000) == 0)
+		die("no answer within 20 s");
+	in_receive(i, socket);
+}
+
 void in_drop(struct in *i, size_t n)
 {
 	i->n -= n;
@@ -300,6 +310,18 @@ int64_t option(int argc, char **argv, const char *name, int64_t otherwise)
 	const char *text = option_text(argc, argv, name, NULL);
 
 	return text ? strtoll(text, NULL, 0) : otherwise;
+}
+
+void deadline_begin(struct deadline *d, int argc, char **argv)
+{
+	int64_t seconds = option(argc, argv, "seconds", 0);
+
+	d->at_ns = seconds ? now_ns() + seconds * 1000000000 : INT64_MAX;
+}
+
+bool deadline_over(const struct deadline *d, int64_t now)
+{
+	return now >= d->at_ns;
 }
 
 void run_begin(struct run *r, const char *name, pid_t broker)

@@ -65,6 +65,7 @@ struct in {                             /* bytes from the broker that are not us
 };
 
 bool in_receive(struct in *i, int socket);      /* as much as there is; false: nothing came */
+void in_wait(struct in *i, int socket);         /* the same, once something has come */
 void in_drop(struct in *i, size_t n);
 
 int connect_to(const char *host, uint16_t port);        /* blocking, no delay */
@@ -81,6 +82,14 @@ uint64_t get_u64(const uint8_t *p);
 /* --NAME VALUE on the command line, or the default. */
 int64_t option(int argc, char **argv, const char *name, int64_t otherwise);
 const char *option_text(int argc, char **argv, const char *name, const char *otherwise);
+
+/* --seconds N: no new work after that; without it the count alone decides. */
+struct deadline {
+	int64_t at_ns;
+};
+
+void deadline_begin(struct deadline *d, int argc, char **argv);
+bool deadline_over(const struct deadline *d, int64_t now);
 
 struct run {
 	const char *name;

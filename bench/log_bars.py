@@ -1,7 +1,7 @@
 """log_bars.py - the storage engine against its bars: one table, each figure beside what limits it, in the same run.
 
     script/bench log                all of it, under a quarter of an hour
-    script/bench log --quick        a tenth of the data: whether it runs, not how fast
+    script/bench log --short        a tenth of the data: whether it runs, not how fast
     script/bench log --only fetch   the scenarios whose name contains this
     script/bench log --write        the table goes into bench/README.md, too
 
@@ -20,7 +20,8 @@ import subprocess
 import sys
 import time
 
-from sides import DATA, ROOT, Hawser, RabbitMQ, load
+from peers import RabbitMQ
+from sides import DATA, ROOT, Hawser, load
 
 MB = 1000000
 HEAD = ["figure", "bar", "now", "met", "beside"]
@@ -326,7 +327,7 @@ def main(quick, only, to_page):
                 print(f"{scenario.__name__}: {type(e).__name__}: {e}", file=sys.stderr)
             lab.fresh()
     text = lab.bars.table() + (f"\n\n{time.monotonic() - began:.0f} s; {os.cpu_count()} cores; load average {load_before:.1f} before,"
-                               f" {os.getloadavg()[0]:.1f} after; hawser: {Hawser.durability}.")
+                               f" {os.getloadavg()[0]:.1f} after; {lab.side.durability}.")
     print(text)
     if to_page:
         write(text)

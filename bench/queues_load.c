@@ -2,14 +2,14 @@
  * queues_load.c - AMQP 0-9-1: many durable queues declared by a pipeline of declarations, and messages spread over them.
  *
  *   queues_load --port 5672 --pid BROKER --queues 100000 --connections 16 --window 100 --no-wait 0 --bind 0
- *               --publish 0 --size 16 --in-flight 1000 --consume 0 --topics 0
+ *               --publish 0 --size 16 --in-flight 1000 --consume 0 --topics 0 --queue-type classic
  *
  * Connection c declares the queues c, c + connections, ... and has up to `window` declarations under way; with --no-wait 1
  * they are not answered, and an ordinary one at the end says that all is there.  --bind 1 binds each to amq.direct by its
  * name.  --publish N sends N persistent messages, with confirms, `in-flight` of them under way in all connections
  * together, each to the next queue; --declare 0 leaves out the declaring.  --consume 1: connection c has a consumer on each of
  * its queues while it publishes, and acknowledges a hundred at once.  --topics N makes N bindings of patterns to a topic
- * exchange, spread over the queues, and the messages go through it.  The result says what a queue, or a binding, costs.
+ * exchange, spread over the queues, and the messages go through it.   The result says what a queue, or a binding, costs.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -217,6 +217,7 @@ static void read_options(int argc, char **argv)
 	o.size = (uint32_t)option(argc, argv, "size", 16);
 	o.no_wait = option(argc, argv, "no-wait", 0);
 	o.bind = option(argc, argv, "bind", 0);
+	amqp_queue_type(option_text(argc, argv, "queue-type", NULL));
 	if (o.size > sizeof body)
 		die("--size: %zu at most", sizeof body);
 	if (o.topics % 10)

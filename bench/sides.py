@@ -1,4 +1,4 @@
-"""sides.py - who is measured: Hawser (any binary) and RabbitMQ, started on data of their own; and one run of a load program.
+"""sides.py - Hawser (any binary), started on data of its own; and one run of a load program.  The others are in peers.py.
 
 Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
 """
@@ -16,11 +16,20 @@ DATA = os.path.join(PROGRAMS, "data", str(os.getpid()))
 
 class Hawser:
     """One binary; a broker for each set of settings, all with fresh data."""
-    durability = "fdatasync before every acknowledgement (group commit)"
-    protocols = ("amqp", "kafka", "sqs")
+    protocols = ("amqp", "kafka", "sqs", "mixed")
 
-    def __init__(self, name, binary):
-        self.name, self.binary, self.running = name, binary, {}
+    def __init__(self, name, binary, durable="fsync"):
+        self.name, self.binary, self.running, self.durable = name, binary, {}, durable
+        self.start_s = []
+        self.durability = {
+            "fsync": "Hawser, its default: fdatasync before every acknowledgement (group commit)",
+            "os": "Hawser, durability = os: acknowledged when the operating system has it"}[durable]
+
+    def options(self, program):
+        return []
+
+    def end(self):
+        """After the last round: nothing is left."""
 
     def broker(self, settings):
         if settings not in self.running:
@@ -31,11 +40,13 @@ class Hawser:
         return process.pid, ports
 
     def start(self, data, settings):
+        began = time.monotonic()
         with open(data + ".log", "a") as log:
             process = subprocess.Popen(self.command(data) + list(settings), stdout=subprocess.PIPE, stderr=log, text=True)
         ports = {}
         for line in process.stdout:
             if line.startswith("ready"):
+                self.start_s.append(time.monotonic() - began)
                 return process, ports, data
             protocol, address = line.split()
             ports[protocol] = address.rsplit(":", 1)[1]
@@ -56,7 +67,12 @@ class Hawser:
 
     def command(self, data):
         any_port = [word for p in ("kafka", "amqp", "sqs", "admin") for word in (f"--{p}", "127.0.0.1:0")]
-        return [self.binary, "serve", "--data", data] + any_port
+        relaxed = ["--set", "durability=os"] if self.durable == "os" else []
+        return [self.binary, "serve", "--data", data] + any_port + relaxed
+
+    def data(self, settings=()):
+        """Where the messages are of the broker with these settings."""
+        return self.running[settings][2]
 
     def metrics(self, settings=()):
         """The figures of /metrics without labels."""
@@ -66,31 +82,10 @@ class Hawser:
         return {name.removeprefix("hawser_"): float(value) for name, value in lines}
 
     def stop(self):
-        for process, _, _ in self.running.values():
+        for process, _, data in self.running.values():
             process.terminate()
             process.wait()
         self.running = {}
-
-
-class RabbitMQ:
-    """Debian's rabbitmq-server; durable classic queue, persistent messages, its defaults."""
-    name = "rabbitmq"
-    durability = "durable classic queue, persistent messages, publisher confirms, its default settings (its syncs are not verified)"
-    protocols = ("amqp",)
-    script = os.path.join(ROOT, "tests/conformance/peers/rabbitmq.sh")
-
-    def broker(self, settings):
-        # Below the ports that the kernel gives to connections: thousands of closed ones would still hold them.
-        os.environ.setdefault("RABBITMQ_PORT", "25772")
-        subprocess.run([self.script, "start"], check=True, stdout=subprocess.DEVNULL)
-        home = os.path.join(ROOT, "build/peers/rabbitmq")
-        return int(open(os.path.join(home, "pid")).read()), {"amqp": os.environ["RABBITMQ_PORT"]}
-
-    def stop(self):
-        pass
-
-    def end(self):
-        subprocess.run([self.script, "stop"], check=False)
 
 
 def parse(output):
@@ -106,12 +101,18 @@ def parse(output):
             yield fields
 
 
+PROTOCOLS = {"queues_load": "amqp", "reply_load": "amqp", "poll_load": "sqs"}
+
+
+def load_command(side, program, name, options, settings=()):
+    pid, ports = side.broker(settings)
+    protocol = PROTOCOLS.get(program) or program.split("_")[0]
+    return [os.path.join(PROGRAMS, program), "--name", name, "--port", ports[protocol], "--pid", str(pid), *options, *side.options(program)]
+
+
 def load(side, program, name, options, settings=()):
     """One run of a load program: its results, one dictionary a line; none if it failed, and then it is said why."""
-    pid, ports = side.broker(settings)
-    protocol = "amqp" if program == "queues_load" else program.split("_")[0]
-    command = [os.path.join(PROGRAMS, program), "--name", name, "--port", ports[protocol], "--pid", str(pid)]
-    done = subprocess.run(command + options, capture_output=True, text=True)
+    done = subprocess.run(load_command(side, program, name, options, settings), capture_output=True, text=True)
     if done.returncode:
         print(f"{program}, {name}, {side.name}: {done.stderr.strip()}", file=sys.stderr)
     return list(parse(done.stdout))
