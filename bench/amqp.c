@@ -1,5 +1,6 @@
 #include "amqp.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
@@ -233,6 +234,32 @@ void amqp_confirm_select(struct amqp *a)
 }
 
 /* ---- whatever comes ---- */
+
+uint64_t confirms_first(const struct confirms *c, const uint8_t *arguments)
+{
+	return arguments[8] & 1 ? c->below + 1 : get_u64(arguments);
+}
+
+bool confirms_note(struct confirms *c, uint64_t tag)
+{
+	if (tag >= c->size) {
+		uint64_t size = (tag + 1) * 2;
+
+		c->done = must(realloc(c->done, size));
+		memset(c->done + c->size, 0, size - c->size);
+		c->size = size;
+	}
+	if (c->done[tag])
+		return false;
+	c->done[tag] = 1;
+	return true;
+}
+
+void confirms_end(struct confirms *c, const uint8_t *arguments)
+{
+	if (arguments[8] & 1 && get_u64(arguments) > c->below)
+		c->below = get_u64(arguments);
+}
 
 void amqp_watch(struct amqp *a, int poller, void *peer)
 {

@@ -42,6 +42,20 @@ void amqp_exchange(struct amqp *a, const char *name, const char *type);        /
 void amqp_consume(struct amqp *a, const char *queue, uint16_t prefetch);
 void amqp_confirm_select(struct amqp *a);
 
+/* Which of a connection's messages are confirmed: brokers may confirm them in any order, one by one or many at once. */
+struct confirms {
+	uint64_t below;         /* all of these are */
+	uint8_t *done;
+	uint64_t size;
+};
+
+/* The first message that basic.ack or basic.nack with these arguments speaks of; the last is its delivery tag. */
+uint64_t confirms_first(const struct confirms *c, const uint8_t *arguments);
+/* Note that message `tag` is confirmed; false: it was already. */
+bool confirms_note(struct confirms *c, uint64_t tag);
+/* After all that one method speaks of. */
+void confirms_end(struct confirms *c, const uint8_t *arguments);
+
 /* Everything that happens on the socket from now on is an event of this epoll set; the socket does not block any more. */
 void amqp_watch(struct amqp *a, int poller, void *peer);
 /* Receive, and hand out the frames that are whole.  Ends the program if the broker has closed the connection or the channel. */

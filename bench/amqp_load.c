@@ -3,13 +3,14 @@
  *
  *   amqp_load --port 5672 --pid BROKER --size 16 --count 500000 --publishers 1 --consumers 1 --queues 1
  *             --window 1000 --prefetch 1000 --ack 100 --keep 0 --rate 0 --transient 0 --drain 0 --fanout 0 --idle 0
- *             --seconds 0 --queue-type classic
+ *             --seconds 0 --queue-type classic --take 0 --lockstep 0
  *
  * --rate N sends N messages a second whatever the broker does, and takes latencies from when a message was due (no
  * coordinated omission).  --seconds N publishes no longer than that.  --drain 1 publishes all, and only then consumes;
  * --idle N opens N connections with a channel and says what one of them costs; --keep N leaves N of 100 deliveries
  * without an ack (with --ack 1).  The latency printed is the confirm's.  --fanout 1 publishes to an exchange that gives
- * every message to all queues; as many consumers as queues, then.
+ * every message to all queues; as many consumers as queues, then.  --take 1 publishes nothing, and consumes what an earlier
+ * run with --consumers 0 has left; --lockstep 1 publishes a whole window once nothing is unconfirmed, as one write.
  *
  * A body begins with the publisher and a number, so that consumers notice what is lost or out of order: then the program
  * says so and ends with 1.
@@ -33,6 +34,7 @@ struct peer {
 	char queue[32];
 
 	uint64_t limit, sent, confirmed;        /* publishers */
+	struct confirms confirms;
 	int64_t *due_ns;                        /* of what is in the window */
 
 	uint64_t tag, missing;                  /* consumers: the delivery that is arriving, bytes of it to come */
@@ -45,7 +47,7 @@ static struct {
 	uint32_t size, publishers, consumers, queues, window, prefetch, ack, keep;
 	uint64_t count;
 	double rate;
-	bool transient, drain, fanout;
+	bool transient, drain, fanout, take, lockstep;
 } o;
 
 static struct peer *peers;
@@ -64,6 +66,8 @@ static uint64_t deliveries(void)
 
 static void make_queue(struct amqp *a, const char *name)
 {
+	if (o.take)
+		return;
 	amqp_delete(a, name);
 	amqp_declare(a, name, /* no_wait = */ false);
 	amqp_expect(a, ID(50, 11));
@@ -114,6 +118,11 @@ static bool may_publish(const struct peer *p, int64_t now)
 	return p->sent < p->limit && p->sent - p->confirmed < o.window && due_ns(p, now) <= now;
 }
 
+static bool may_begin(const struct peer *p)
+{
+	return !o.lockstep || p->sent == p->confirmed;
+}
+
 /* As much as the window, the rate and the socket allow, in writes of a reasonable size. */
 static void publish(struct peer *p, int64_t now)
 {
@@ -126,21 +135,23 @@ static void publish(struct peer *p, int64_t now)
 static void on_confirm(struct peer *p, const uint8_t *arguments, bool good, int64_t now)
 {
 	uint64_t tag = get_u64(arguments);
-	uint64_t first = arguments[8] & 1 ? p->confirmed : tag - 1;
 
-	for (uint64_t i = first; i < tag; i++)
-		latency_add(&confirms, now - p->due_ns[i % o.window]);
-	/* One by one they may come in any order: then the window is counted, not followed. */
-	p->confirmed += tag - first;
-	confirmed += tag - first;
-	refused += good ? 0 : tag - first;
+	for (uint64_t i = confirms_first(&p->confirms, arguments); i <= tag; i++) {
+		if (!confirms_note(&p->confirms, i))
+			continue;
+		latency_add(&confirms, now - p->due_ns[(i - 1) % o.window]);
+		p->confirmed++;
+		confirmed++;
+		refused += good ? 0 : 1;
+	}
+	confirms_end(&p->confirms, arguments);
 }
 
 /* ----------------------------------------------------------------------------------------------------- consuming ---- */
 
 static void start_consumer(struct peer *p)
 {
-	p->next = must(calloc(o.publishers, sizeof *p->next));
+	p->next = must(calloc(o.take ? 1 : o.publishers, sizeof *p->next));
 	amqp_consume(&p->amqp, p->queue, (uint16_t)o.prefetch);
 	amqp_watch(&p->amqp, poller, p);
 }
@@ -152,7 +163,7 @@ static void on_body(struct peer *p, const uint8_t *data, uint32_t n)
 	if (p->missing == o.size && n >= sizeof stamp) {
 		memcpy(&stamp, data, sizeof stamp);
 		uint32_t from = (uint32_t)(stamp & 0xffff);
-		if (from >= o.publishers || stamp >> 16 < p->next[from])
+		if (from >= (o.take ? 1 : o.publishers) || stamp >> 16 < p->next[from])
 			die("a message came twice or out of order: %llu of publisher %u", (unsigned long long)stamp >> 16, from);
 		p->next[from] = (stamp >> 16) + 1;
 	}
@@ -200,7 +211,7 @@ static void turn(void)
 		out_send(&p->amqp.out, p->amqp.socket);
 		if (events[i].events & EPOLLIN)
 			read_frames(p);
-		if (p->publishes && p->amqp.out.n == 0)
+		if (p->publishes && p->amqp.out.n == 0 && may_begin(p))
 			publish(p, now);
 	}
 	/* Without a rate, only what comes makes a publisher go on: with ten thousand of them that matters. */
@@ -268,6 +279,10 @@ static void read_options(int argc, char **argv)
 	o.transient = option(argc, argv, "transient", 0);
 	o.drain = option(argc, argv, "drain", 0);
 	o.fanout = option(argc, argv, "fanout", 0);
+	o.take = option(argc, argv, "take", 0);
+	o.lockstep = option(argc, argv, "lockstep", 0);
+	if (o.take)
+		o.publishers = 0;
 	amqp_queue_type(option_text(argc, argv, "queue-type", NULL));
 	if (o.size < 8)
 		die("--size: 8 at least");
@@ -336,7 +351,8 @@ int main(int argc, char **argv)
 	run_begin(&run, name, broker);
 	began_ns = run.began_ns;
 	deadline_begin(&deadline, argc, argv);
-	run_until(&confirmed, published);
+	if (!o.take)
+		run_until(&confirmed, published);
 	if (o.drain) {
 		run_end(&run, o.count, (double)o.count * o.size, &confirms, "");
 		fflush(stdout);

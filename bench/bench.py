@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 
+import guard
 import log_bars
 import mixed
 import tables
@@ -75,7 +76,7 @@ class Bench:
         for durable in ("fsync", "os"):
             ours = [s for s in self.sides if isinstance(s, Hawser) and s.durable == durable and s.name not in self.out]
             peers = {p: s for s in reversed(self.sides) for p in s.protocols
-                     if not isinstance(s, Hawser) and s.name not in self.out and ((s.durable == durable) or p == "sqs")}
+                     if not isinstance(s, Hawser) and s.name not in self.out and (s.durable == durable or p != "kafka")}
             for name, sides in [(s.name, dict.fromkeys(("amqp", "kafka", "sqs"), s)) for s in ours] + [("three peers, " + durable, peers)]:
                 if len(sides) == 3:
                     self.mix_one(name, sides)
@@ -147,10 +148,11 @@ def read_options():
     p.add_argument("--short", action="store_true", help="a fifth of the messages, fewer rounds: whether it runs, not how fast")
     p.add_argument("--rounds", type=int)
     p.add_argument("--only", default="", help="scenarios whose name contains this")
-    p.add_argument("--write", action="store_true", help="log: put the table into bench/README.md")
+    p.add_argument("--write", action="store_true", help="log: put the table into bench/README.md; --quick: make this the baseline")
+    p.add_argument("--quick", action="store_true", help="instructions of fixed work, against the baseline that is committed")
     o = p.parse_args()
-    if o.write and o.what != "log":
-        p.error("--write goes with log")
+    if o.write and o.what != "log" and not o.quick:
+        p.error("--write goes with log, or with --quick")
     o.rounds = o.rounds or (1 if o.short else 3)
     o.against = [name for names in o.against for name in names.split(",")]
     o.began = time.monotonic()
@@ -168,6 +170,8 @@ def all_sides(o):
 
 def main():
     o = read_options()
+    if o.quick:
+        sys.exit(guard.main(os.path.join(ROOT, "build", "hawser"), o.write))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.makedirs(DATA, exist_ok=True)

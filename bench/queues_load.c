@@ -27,6 +27,7 @@ struct peer {
 	uint32_t index;
 	uint64_t limit, sent, answered;
 	int64_t *sent_ns;               /* of what is in the window */
+	struct confirms confirms;
 	uint64_t tag, unacked;          /* deliveries */
 };
 
@@ -109,6 +110,16 @@ static void answer(struct peer *p, uint64_t n)
 		latency_add(&latencies, now - p->sent_ns[p->answered % window]);
 }
 
+static void confirm(struct peer *p, const uint8_t *arguments)
+{
+	uint64_t n = 0;
+
+	for (uint64_t tag = confirms_first(&p->confirms, arguments); tag <= get_u64(arguments); tag++)
+		n += confirms_note(&p->confirms, tag);
+	confirms_end(&p->confirms, arguments);
+	answer(p, n);
+}
+
 static void take(struct peer *p)
 {
 	taken++;
@@ -128,7 +139,7 @@ static void on_frame(void *ctx, uint8_t type, const uint8_t *method, uint32_t n)
 	if (id == ID(60, 120))
 		die("a message was refused");
 	if (id == ID(60, 80))
-		answer(p, method[12] & 1 ? get_u64(method + 4) - p->answered : 1);
+		confirm(p, method + 4);
 	if (id == ID(60, 60))
 		p->tag = get_u64(method + 5 + method[4]);
 	if (type == HEADER)

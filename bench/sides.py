@@ -18,9 +18,9 @@ class Hawser:
     """One binary; a broker for each set of settings, all with fresh data."""
     protocols = ("amqp", "kafka", "sqs", "mixed")
 
-    def __init__(self, name, binary, durable="fsync"):
+    def __init__(self, name, binary, durable="fsync", folder=DATA):
         self.name, self.binary, self.running, self.durable = name, binary, {}, durable
-        self.start_s = []
+        self.start_s, self.folder = [], folder
         self.durability = {
             "fsync": "Hawser, its default: fdatasync before every acknowledgement (group commit)",
             "os": "Hawser, durability = os: acknowledged when the operating system has it"}[durable]
@@ -33,7 +33,7 @@ class Hawser:
 
     def broker(self, settings):
         if settings not in self.running:
-            data = os.path.join(DATA, f"{self.name}-{len(self.running)}")
+            data = os.path.join(self.folder, f"{self.name}-{len(self.running)}")
             shutil.rmtree(data, ignore_errors=True)
             self.running[settings] = self.start(data, settings)
         process, ports, _ = self.running[settings]

@@ -1,11 +1,12 @@
 /*
  * sqs_load.c - SQS over kept-alive HTTP connections: send, then receive and delete all that was sent.
  *
- *   sqs_load --port 4566 --pid BROKER --connections 16 --size 1024 --count 20000 --batch 1 --key "" --secret "" --seconds 0
+ *   sqs_load --port 4566 --pid BROKER --connections 16 --size 1024 --count 20000 --batch 1 --key "" --secret "" --seconds 0 --phase both
  *
  * Prints two lines: NAME-send counts SendMessage(Batch) requests, NAME-drain counts ReceiveMessage and
  * DeleteMessage(Batch) requests.  So cpu_s_m is microseconds of processor time per request.  With --key requests are
  * signed (Signature Version 4); those that are always the same are signed once.  --seconds N sends no longer than that.
+ * --phase send leaves the messages in the queue, --phase drain takes as many from it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -199,7 +200,7 @@ static void read_options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	const char *name = option_text(argc, argv, "name", "sqs");
+	const char *name = option_text(argc, argv, "name", "sqs"), *phase = option_text(argc, argv, "phase", "both");
 	pid_t broker = (pid_t)option(argc, argv, "pid", 0);
 	int poller = epoll_create1(EPOLL_CLOEXEC);
 	char label[64], more[64];
@@ -214,7 +215,7 @@ int main(int argc, char **argv)
 		peers[i].socket = connect_to(server.host, server.port);
 		epoll_ctl(poller, EPOLL_CTL_ADD, peers[i].socket, &e);
 	}
-	for (draining = false;; draining = true) {
+	for (draining = !strcmp(phase, "drain");; draining = true) {
 		snprintf(label, sizeof label, "%s-%s", name, draining ? "drain" : "send");
 		requests = 0;
 		memset(&latencies, 0, sizeof latencies);
@@ -225,7 +226,7 @@ int main(int argc, char **argv)
 		snprintf(more, sizeof more, "messages_s=%.0f", (double)o.count / ((double)(now_ns() - run.began_ns) / 1e9));
 		run_end(&run, requests, (double)o.count * o.size, &latencies, more);
 		fflush(stdout);
-		if (draining)
+		if (draining || !strcmp(phase, "send"))
 			break;
 	}
 	return 0;
