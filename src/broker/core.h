@@ -299,6 +299,7 @@ void queue_drop(struct broker *b, const struct channel *ch);            /* about
  * of this partition is ready, and all that is committed of the others.  NULL: no memory.
  */
 struct queue *queue_at(struct broker *b, struct partition *p, int64_t end);
+struct queue *queue_now(struct broker *b, struct partition *p);         /* with all that is committed */
 /* thin.c: a queue's batch is about to be written again; what is settled need not be in it (log_client.thin). */
 uint32_t core_thin(void *broker, uint32_t partition, int64_t base, uint8_t *batch, uint32_t size);
 /* Does the channel's queue view, if there is one, need anything of [first, last]? */

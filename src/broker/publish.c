@@ -218,7 +218,7 @@ static int admit(struct broker *b, struct publish *p, const struct batch *batch,
 
 	int r = admit_producer(to, batch, c, t);
 	if (r == 0 && !t->duplicate && to->viewed) {
-		struct queue *q = queue_at(b, to, log_committed(b->log, to->id));
+		struct queue *q = queue_now(b, to);
 		r = q ? queue_admit(b, q, batch, c, t) : -ERR_NO_MEMORY;
 	}
 	p->repeated |= t->duplicate;

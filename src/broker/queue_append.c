@@ -229,6 +229,8 @@ void queue_appended(struct broker *b, struct queue *q, uint32_t number, int64_t 
 		queue_give_up(q);
 	queue_stable(b, q, number);
 	queue_touch(q);
-	if (!b->recovering)
-		queue_wake(q);
+	if (b->recovering)
+		return;
+	queue_offer(q, number, base_offset, batch, bytes);
+	queue_wake(q);
 }

@@ -245,14 +245,25 @@ static bool open_record(struct queue *q, const struct seal *seal, struct reader_
 	return true;
 }
 
+static bool has_reader(struct queue *q)
+{
+	if (!q->reader)
+		q->reader = reader_new(&q->broker->queues->readings, wake_from_read, q);
+	return q->reader;
+}
+
+void queue_offer(struct queue *q, uint32_t number, int64_t base, const struct batch *batch, struct view bytes)
+{
+	if ((!list_empty(&q->hungry) || !list_empty(&q->waiters)) && has_reader(q))
+		reader_offer(q->reader, q->log_ids[number], base, batch, bytes);
+}
+
 static enum read_result read_spot(struct queue *q, const struct spot *s, struct reader_record *ret)
 {
 	enum read_result got;
 	struct seal seal;
 
-	if (!q->reader)
-		q->reader = reader_new(&q->broker->queues->readings, wake_from_read, q);
-	if (!q->reader)
+	if (!has_reader(q))
 		return READ_BROKEN;
 	got = queue_read(q, q->reader, s->partition, s->offset, ret);
 	if (got == READ_DONE && ret->origin == ORIGIN_SQS && sqs_seal_read(ret->record.headers, &seal) && !open_record(q, &seal, ret))
@@ -411,6 +422,8 @@ void queue_deliver(struct queue *q)
 		left--;
 	answer_waiters(q, left > 0);
 	end_serving(&served);
+	if (q->reader)
+		reader_end_offer(q->reader);
 
 	if (left == 0 || (!q->reading && !list_empty(&q->hungry) && has_more(q))) {
 		queue_wake(q);

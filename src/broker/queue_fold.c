@@ -166,6 +166,11 @@ struct queue *queue_at(struct broker *b, struct partition *p, int64_t end)
 	return !p->folded ? p->queue : unfold(b, core_channel(b, p->channel), p, end);
 }
 
+struct queue *queue_now(struct broker *b, struct partition *p)
+{
+	return !p->folded ? p->queue : queue_at(b, p, log_committed(b->log, p->id));
+}
+
 struct queue *queue_of(struct broker *b, uint32_t channel)
 {
 	const struct channel *ch = core_channel(b, channel);
@@ -174,7 +179,7 @@ struct queue *queue_of(struct broker *b, uint32_t channel)
 
 	if (!p || !p->viewed)
 		return NULL;
-	q = queue_at(b, p, log_committed(b->log, p->id));
+	q = queue_now(b, p);
 	if (!q)
 		queues_give_up(b, channel);
 	return q;

@@ -63,11 +63,13 @@ void ledger_take_out(struct ledger_partition *p, struct message *m)
 		}
 	}
 	p->cells[hole] = NULL;
-	if (--p->nmessages == 0) {
+	if (--p->nmessages == 0)
+		p->top = -1;
+	/* The smallest stay: there will be a message again soon. */
+	if (p->nmessages == 0 && p->ncells > CELLS_MIN) {
 		free(p->cells);
 		p->cells = NULL;
 		p->ncells = 0;
-		p->top = -1;
 	}
 }
 

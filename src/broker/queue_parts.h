@@ -250,6 +250,8 @@ void waiter_free(struct waiter *w);
 
 /* ---- queue_deliver.c ---- */
 void queue_deliver(struct queue *q);
+/* It has just been appended: if somebody waits, it need not be looked for in this turn. */
+void queue_offer(struct queue *q, uint32_t number, int64_t base, const struct batch *batch, struct view bytes);
 void parties_tell(struct broker *b);                    /* what this turn has for them */
 void waiter_answer(struct waiter *w, int error);        /* with what it has */
 void queue_reader_woken(void *queue);

@@ -24,6 +24,11 @@ struct reader {
 		int64_t from, to;
 	} damaged;                      /* offsets that were found so last */
 	bool starting;                  /* inside log_read(): not asleep, so nobody must be woken */
+	struct {
+		uint32_t partition;
+		struct batch batch;
+		struct log_batch stored;        /* its bytes are NULL: nothing is offered */
+	} offer;
 	/* the open batch */
 	const struct log_batch *stored; /* NULL: none */
 	struct batch batch;
@@ -75,10 +80,31 @@ void readings_free(struct node *readings)
 		reading_free(CONTAINER(struct reading, link, n));
 }
 
+void reader_offer(struct reader *r, uint32_t partition, int64_t base, const struct batch *batch, struct view bytes)
+{
+	if (r->offer.stored.bytes.buf)
+		return;
+	r->offer.partition = partition;
+	r->offer.batch = *batch;
+	r->offer.stored = (struct log_batch){ .base_offset = base, .last_offset = base + batch->last_delta, .bytes = bytes };
+	buf_ref(bytes.buf);
+}
+
+void reader_end_offer(struct reader *r)
+{
+	if (!r->offer.stored.bytes.buf)
+		return;
+	if (r->stored == &r->offer.stored)
+		close_batch(r);
+	buf_unref(r->offer.stored.bytes.buf);
+	r->offer.stored.bytes.buf = NULL;
+}
+
 void reader_free(struct reader *r)
 {
 	if (!r)
 		return;
+	reader_end_offer(r);
 	drop_reading(r);
 	free(r);
 }
@@ -127,10 +153,13 @@ static const struct log_batch *find_batch(const struct log_read *io, int64_t off
 
 static int open_batch(struct reader *r, const struct log_batch *stored)
 {
-	int error;
+	int error = 0;
 
 	close_batch(r);
-	error = batch_parse(view_slice(stored->bytes), false, &r->batch);
+	if (stored == &r->offer.stored)
+		r->batch = r->offer.batch;
+	else
+		error = batch_parse(view_slice(stored->bytes), false, &r->batch);
 	if (!error)
 		error = batch_open(&r->batch, stored->bytes, BATCH_OPEN_MAX, &r->plain);
 	if (error)
@@ -169,9 +198,9 @@ static enum read_result find_record(struct reader *r, int64_t offset, struct rea
 }
 
 /* From there to `to` there is nothing to be had, now or later. */
-static enum read_result is_damaged(struct reader *r, int64_t from, int64_t to)
+static enum read_result is_damaged(struct reader *r, uint32_t partition, int64_t from, int64_t to)
 {
-	r->damaged.partition = r->reading->io.partition;
+	r->damaged.partition = partition;
 	r->damaged.from = from;
 	r->damaged.to = to;
 	return READ_DAMAGED;
@@ -183,19 +212,38 @@ static enum read_result no_batch(struct reader *r)
 	const struct log_read *io = &r->reading->io;
 
 	if (io->error == -ERR_DAMAGED && io->next > io->offset)
-		return is_damaged(r, io->offset, io->next);
+		return is_damaged(r, io->partition, io->offset, io->next);
 	return io->error == 0 || io->error == -ERR_OUT_OF_RANGE ? READ_MISSING : READ_BROKEN;
+}
+
+static enum read_result find_in(struct reader *r, uint32_t partition, const struct log_batch *stored, int64_t offset,
+				struct reader_record *ret)
+{
+	int error = stored == r->stored ? 0 : open_batch(r, stored);
+
+	if (error == -ERR_BAD_RECORD || error == -ERR_TOO_LARGE)
+		return is_damaged(r, partition, stored->base_offset, stored->last_offset + 1);
+	return error < 0 ? READ_BROKEN : find_record(r, offset, ret);
+}
+
+static bool is_offered(const struct reader *r, uint32_t partition, int64_t offset)
+{
+	const struct log_batch *stored = &r->offer.stored;
+
+	return stored->bytes.buf && r->offer.partition == partition && offset >= stored->base_offset && offset <= stored->last_offset;
 }
 
 enum read_result reader_get(struct reader *r, struct log *log, uint32_t partition, int64_t offset,
 			    struct reader_record *ret)
 {
-	const struct log_batch *stored = r->stored;
+	const struct log_batch *stored = r->stored == &r->offer.stored ? NULL : r->stored;
 
 	if (r->reading && !r->reading->done)
 		return READ_LATER;
 	if (r->damaged.partition == partition && offset >= r->damaged.from && offset < r->damaged.to)
 		return READ_DAMAGED;
+	if (is_offered(r, partition, offset))
+		return find_in(r, partition, &r->offer.stored, offset, ret);
 	if (!r->reading || r->reading->io.partition != partition)
 		stored = NULL;
 	else if (!stored || offset < stored->base_offset || offset > stored->last_offset)
@@ -213,15 +261,7 @@ enum read_result reader_get(struct reader *r, struct log *log, uint32_t partitio
 		if (!r->reading->done)
 			return READ_LATER;
 	}
-	if (!stored || stored != r->stored) {
+	if (!stored)
 		stored = find_batch(&r->reading->io, offset);
-		if (!stored)
-			return no_batch(r);
-		int error = open_batch(r, stored);
-		if (error == -ERR_BAD_RECORD || error == -ERR_TOO_LARGE)
-			return is_damaged(r, stored->base_offset, stored->last_offset + 1);
-		if (error < 0)
-			return READ_BROKEN;
-	}
-	return find_record(r, offset, ret);
+	return stored ? find_in(r, partition, stored, offset, ret) : no_batch(r);
 }

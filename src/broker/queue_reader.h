@@ -35,6 +35,13 @@ void reader_free(struct reader *r);     /* also with a read under way; NULL is f
 /* The log is about to be closed: nothing will be read any more. */
 void readings_free(struct node *readings);
 
+/*
+ * This batch has just become durable: who looks for it until reader_end_offer() need not ask the log.  One at a time: what
+ * is offered beside it is not taken.
+ */
+void reader_offer(struct reader *r, uint32_t partition, int64_t base, const struct batch *batch, struct view bytes);
+void reader_end_offer(struct reader *r);
+
 /* The record at `offset` of a log partition; valid until the next call. */
 enum read_result reader_get(struct reader *r, struct log *log, uint32_t partition, int64_t offset,
 			    struct reader_record *ret);
