@@ -423,7 +423,7 @@ void queue_deliver(struct queue *q)
 	answer_waiters(q, left > 0);
 	end_serving(&served);
 	if (q->reader)
-		reader_end_offer(q->reader);
+		reader_end_offers(q->reader);
 
 	if (left == 0 || (!q->reading && !list_empty(&q->hungry) && has_more(q))) {
 		queue_wake(q);

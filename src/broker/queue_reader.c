@@ -4,7 +4,13 @@
 
 #include "broker/core_mutants.h"
 
-enum { READ_BYTES = 128 << 10, BATCH_OPEN_MAX = 128 << 20 };
+enum { READ_BYTES = 128 << 10, BATCH_OPEN_MAX = 128 << 20, FIRST_OFFERS = 2, OFFERS_MAX = 16 };
+
+/* A batch that need not be looked for. */
+struct offer {
+	struct batch batch;
+	struct log_batch stored;
+};
 
 /* A read that may outlive its reader. */
 struct reading {
@@ -24,11 +30,9 @@ struct reader {
 		int64_t from, to;
 	} damaged;                      /* offsets that were found so last */
 	bool starting;                  /* inside log_read(): not asleep, so nobody must be woken */
-	struct {
-		uint32_t partition;
-		struct batch batch;
-		struct log_batch stored;        /* its bytes are NULL: nothing is offered */
-	} offer;
+	struct offer *offers;           /* in the order of their offsets, all of one partition */
+	uint32_t noffers, offers_capacity;
+	uint32_t offered;               /* the partition */
 	/* the open batch */
 	const struct log_batch *stored; /* NULL: none */
 	struct batch batch;
@@ -82,29 +86,47 @@ void readings_free(struct node *readings)
 
 void reader_offer(struct reader *r, uint32_t partition, int64_t base, const struct batch *batch, struct view bytes)
 {
-	if (r->offer.stored.bytes.buf)
+	if (r->noffers == OFFERS_MAX || (r->noffers && r->offered != partition))
 		return;
-	r->offer.partition = partition;
-	r->offer.batch = *batch;
-	r->offer.stored = (struct log_batch){ .base_offset = base, .last_offset = base + batch->last_delta, .bytes = bytes };
-	buf_ref(bytes.buf);
+	if (r->noffers == r->offers_capacity) {
+		uint32_t capacity = r->offers_capacity ? OFFERS_MAX : FIRST_OFFERS;
+		struct offer *offers = realloc(r->offers, capacity * sizeof *offers);
+
+		if (!offers)
+			return;
+		r->offers = offers;
+		r->offers_capacity = capacity;
+	}
+	r->offered = partition;
+	r->offers[r->noffers++] = (struct offer){
+		.batch = *batch,
+		.stored = { .base_offset = base, .last_offset = base + batch->last_delta,
+			    .bytes = { buf_ref(bytes.buf), bytes.offset, bytes.size } },
+	};
 }
 
-void reader_end_offer(struct reader *r)
+static bool is_offer(const struct reader *r, const struct log_batch *stored)
 {
-	if (!r->offer.stored.bytes.buf)
-		return;
-	if (r->stored == &r->offer.stored)
+	for (uint32_t i = 0; stored && i < r->noffers; i++)
+		if (stored == &r->offers[i].stored)
+			return true;
+	return false;
+}
+
+void reader_end_offers(struct reader *r)
+{
+	if (is_offer(r, r->stored))
 		close_batch(r);
-	buf_unref(r->offer.stored.bytes.buf);
-	r->offer.stored.bytes.buf = NULL;
+	for (; r->noffers; r->noffers--)
+		buf_unref(r->offers[r->noffers - 1].stored.bytes.buf);
 }
 
 void reader_free(struct reader *r)
 {
 	if (!r)
 		return;
-	reader_end_offer(r);
+	reader_end_offers(r);
+	free(r->offers);
 	drop_reading(r);
 	free(r);
 }
@@ -156,8 +178,8 @@ static int open_batch(struct reader *r, const struct log_batch *stored)
 	int error = 0;
 
 	close_batch(r);
-	if (stored == &r->offer.stored)
-		r->batch = r->offer.batch;
+	if (is_offer(r, stored))
+		r->batch = CONTAINER(struct offer, stored, stored)->batch;
 	else
 		error = batch_parse(view_slice(stored->bytes), false, &r->batch);
 	if (!error)
@@ -226,24 +248,25 @@ static enum read_result find_in(struct reader *r, uint32_t partition, const stru
 	return error < 0 ? READ_BROKEN : find_record(r, offset, ret);
 }
 
-static bool is_offered(const struct reader *r, uint32_t partition, int64_t offset)
+static const struct log_batch *find_offer(const struct reader *r, uint32_t partition, int64_t offset)
 {
-	const struct log_batch *stored = &r->offer.stored;
-
-	return stored->bytes.buf && r->offer.partition == partition && offset >= stored->base_offset && offset <= stored->last_offset;
+	for (uint32_t i = 0; r->offered == partition && i < r->noffers; i++)
+		if (offset >= r->offers[i].stored.base_offset && offset <= r->offers[i].stored.last_offset)
+			return &r->offers[i].stored;
+	return NULL;
 }
 
 enum read_result reader_get(struct reader *r, struct log *log, uint32_t partition, int64_t offset,
 			    struct reader_record *ret)
 {
-	const struct log_batch *stored = r->stored == &r->offer.stored ? NULL : r->stored;
+	const struct log_batch *offer = find_offer(r, partition, offset), *stored = is_offer(r, r->stored) ? NULL : r->stored;
 
 	if (r->reading && !r->reading->done)
 		return READ_LATER;
 	if (r->damaged.partition == partition && offset >= r->damaged.from && offset < r->damaged.to)
 		return READ_DAMAGED;
-	if (is_offered(r, partition, offset))
-		return find_in(r, partition, &r->offer.stored, offset, ret);
+	if (offer)
+		return find_in(r, partition, offer, offset, ret);
 	if (!r->reading || r->reading->io.partition != partition)
 		stored = NULL;
 	else if (!stored || offset < stored->base_offset || offset > stored->last_offset)

@@ -36,11 +36,10 @@ void reader_free(struct reader *r);     /* also with a read under way; NULL is f
 void readings_free(struct node *readings);
 
 /*
- * This batch has just become durable: who looks for it until reader_end_offer() need not ask the log.  One at a time: what
- * is offered beside it is not taken.
+ * This batch has just become durable: who looks for it until reader_end_offers() need not ask the log.
  */
 void reader_offer(struct reader *r, uint32_t partition, int64_t base, const struct batch *batch, struct view bytes);
-void reader_end_offer(struct reader *r);
+void reader_end_offers(struct reader *r);
 
 /* The record at `offset` of a log partition; valid until the next call. */
 enum read_result reader_get(struct reader *r, struct log *log, uint32_t partition, int64_t offset,
