@@ -74,8 +74,8 @@ static void replace_checkpoint(struct world *w, const uint8_t *p, size_t n)
 	h.checkpoint.size = n;
 	h.checkpoint.crc = crc32c(0, p, n);
 	file_header_encode(&h, block);
-	file = d->calls->open(d, f.path, DISK_RDWR);
-	d->calls->truncate(d, file, BLOCK);
+	d->calls->unlink(d, f.path);
+	file = d->calls->open(d, f.path, DISK_RDWR | DISK_CREATE);
 	d->calls->close(d, file);
 	overwrite(w, f.path, 0, block, BLOCK);
 	overwrite(w, f.path, BLOCK, p, n);

@@ -63,7 +63,6 @@ struct disk_calls {
 	/* Several, at once if the disk can: all are tried, and the error of one that failed is returned. */
 	int     (*sync_all)(struct disk *, const int *files, int n);
 	int     (*sync_dir)(struct disk *, const char *path);                   /* names in a directory; "." is the root */
-	int     (*truncate)(struct disk *, int file, int64_t size);
 	/* The file grows to this size, and the disk has the room for it; zeros are read.  -EOPNOTSUPP: this disk cannot say so. */
 	int     (*reserve)(struct disk *, int file, int64_t size);
 	int     (*rename)(struct disk *, const char *from, const char *to);
@@ -71,7 +70,6 @@ struct disk_calls {
 	int     (*mkdir)(struct disk *, const char *path);                      /* 0 also if it is there */
 	/* Call `each` for every name in the directory, sorted; stop when it returns nonzero and return that. */
 	int     (*list)(struct disk *, const char *path, int (*each)(void *ctx, const char *name), void *ctx);
-	int64_t (*space)(struct disk *);                                        /* bytes free */
 	void    (*submit)(struct disk *, struct disk_op *);
 };
 

@@ -221,18 +221,13 @@ static int shadow_sync_dir(struct disk *d, const char *path)
 	return 0;
 }
 
-static int shadow_truncate(struct disk *d, int file, int64_t size)
+static int shadow_reserve(struct disk *d, int file, int64_t size)
 {
 	struct shadow *s = of(d);
 	struct ghost *g;
 	int r = copy_up(s, s->handles[file].path, &g);
 
 	return r < 0 ? r : resize(g, (size_t)size) ? 0 : -ENOMEM;
-}
-
-static int shadow_reserve(struct disk *d, int file, int64_t size)
-{
-	return shadow_truncate(d, file, size);
 }
 
 static int shadow_unlink(struct disk *d, const char *path)
@@ -353,11 +348,6 @@ static int shadow_share(struct disk *d, const char *path, struct shared_file **r
 	return -ENOENT;
 }
 
-static int64_t shadow_space(struct disk *d)
-{
-	return INT64_MAX;
-}
-
 static void shadow_submit(struct disk *d, struct disk_op *op)
 {
 }
@@ -365,9 +355,8 @@ static void shadow_submit(struct disk *d, struct disk_op *op)
 static const struct disk_calls calls = {
 	.open = shadow_open, .close = shadow_close, .share = shadow_share, .size = shadow_size, .read = shadow_read,
 	.write = shadow_write, .begin_sync = shadow_begin_sync, .sync = shadow_sync, .sync_all = shadow_sync_all,
-	.sync_dir = shadow_sync_dir, .truncate = shadow_truncate, .reserve = shadow_reserve,
-	.rename = shadow_rename, .unlink = shadow_unlink, .mkdir = shadow_mkdir, .list = shadow_list,
-	.space = shadow_space, .submit = shadow_submit,
+	.sync_dir = shadow_sync_dir, .reserve = shadow_reserve, .rename = shadow_rename, .unlink = shadow_unlink, .mkdir = shadow_mkdir,
+	.list = shadow_list, .submit = shadow_submit,
 };
 
 struct disk *shadow_new(struct disk *under)

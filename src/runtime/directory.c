@@ -13,7 +13,7 @@
 int directory_lock(const char *data, bool make, int *ret, struct why *why)
 {
 	char path[4096];
-	int fd, error;
+	int fd;
 
 	if (make && mkdir(data, 0750) < 0 && errno != EEXIST)
 		return fail(why, -ERR_DISK, "cannot make the data directory %s: %m", data);
@@ -21,10 +21,11 @@ int directory_lock(const char *data, bool make, int *ret, struct why *why)
 	fd = open(path, O_RDWR | O_CLOEXEC | (make ? O_CREAT : 0), 0640);
 	if (fd < 0)
 		return fail(why, -ERR_DISK, "cannot open %s: %m", path);
-	error = flock(fd, LOCK_EX | LOCK_NB) < 0 ? -ERR_IN_USE : 0;
-	if (error) {
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		int r = errno == EWOULDBLOCK ? fail(why, -ERR_IN_USE, "the data directory %s is held by another process", data)
+					     : fail(why, -ERR_DISK, "cannot lock %s: %m", path);
 		close(fd);
-		return fail(why, error, "the data directory %s is held by another process", data);
+		return r;
 	}
 	*ret = fd;
 	return 0;
@@ -94,36 +95,58 @@ static int write_identity(const char *data, const char *path, unsigned shards, s
 	return ok ? 0 : fail(why, -ERR_DISK, "cannot write %s: %m", path);
 }
 
+static int make_identity(const char *data, bool make, const char *path, uint16_t *wanted, struct why *why)
+{
+	char shard[4096];
+
+	snprintf(shard, sizeof shard, "%s/shard-0", data);
+	if (access(shard, F_OK) == 0)
+		return fail(why, -ERR_DAMAGED, "the data directory %s is damaged: it has shards, but the file `hawser` "
+			    "that says how many is missing", data);
+	if (errno != ENOENT)
+		return fail(why, -ERR_DISK, "cannot look for %s: %m", shard);
+	if (!make)
+		return fail(why, -ERR_DISK, "%s is not a data directory: it has no file `hawser`", data);
+	if (!*wanted)
+		*wanted = 1;
+	return write_identity(data, path, *wanted, why);
+}
+
+/* All that is there, up to `size`; or -errno. */
+static ssize_t read_identity(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = 0, r = fd < 0 ? -1 : 1;
+
+	while (r > 0 && (size_t)n < size) {
+		do
+			r = read(fd, text + n, size - (size_t)n);
+		while (r < 0 && errno == EINTR);
+		n += r > 0 ? r : 0;
+	}
+	r = r < 0 ? -errno : n;
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
 int directory_shards(const char *data, bool make, uint16_t *wanted, struct why *why)
 {
 	char path[4090], text[96] = "", expected[96];
 	unsigned version, shards;
-	FILE *f;
+	ssize_t n;
 
 	snprintf(path, sizeof path, "%s/hawser", data);
-	f = fopen(path, "re");
-	if (!f && errno == ENOENT) {
-		char shard[4096];
-		snprintf(shard, sizeof shard, "%s/shard-0", data);
-		if (access(shard, F_OK) == 0)
-			return fail(why, -ERR_DAMAGED, "the data directory %s is damaged: it has shards, but the file `hawser` "
-				    "that says how many is missing", data);
-		if (!make)
-			return fail(why, -ERR_DISK, "%s is not a data directory: it has no file `hawser`", data);
-		if (!*wanted)
-			*wanted = 1;
-		return write_identity(data, path, *wanted, why);
-	}
-	if (!f)
-		return fail(why, -ERR_DISK, "cannot read %s: %m", path);
-	size_t n = fread(text, 1, sizeof text - 1, f);
-	fclose(f);
-	text[n] = '\0';
+	n = read_identity(path, text, sizeof text - 1);
+	if (n == -ENOENT)
+		return make_identity(data, make, path, wanted, why);
+	if (n < 0)
+		return fail(why, -ERR_DISK, "cannot read %s: %s", path, strerror((int)-n));
 	if (sscanf(text, "hawser %u\n", &version) == 1 && version > 1)
 		return fail(why, -ERR_NEWER_FORMAT, "the data directory %s was written by a newer version (format %u; "
 			    "this one knows 1)", data, version);
 	if (sscanf(text, "hawser %u\nshards %u\n", &version, &shards) != 2 || !shards || shards > SHARDS_MAX ||
-	    (size_t)identity_text(version, shards, expected, sizeof expected) != n || strcmp(text, expected))
+	    identity_text(version, shards, expected, sizeof expected) != n || strcmp(text, expected))
 		return fail(why, -ERR_DAMAGED, "%s is damaged: it should say \"hawser 1\", \"shards N\" and their checksum", path);
 	if (*wanted && *wanted != shards)
 		return fail(why, -ERR_BAD_ARGUMENT, "the data directory %s has %u shard%s: start with --shards %u, or without",

@@ -11,7 +11,6 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -167,11 +166,6 @@ static int files_sync_dir(struct disk *d, const char *path)
 	return r;
 }
 
-static int files_truncate(struct disk *d, int file, int64_t size)
-{
-	return (int)or_errno(ftruncate(file, size));
-}
-
 static int files_reserve(struct disk *d, int file, int64_t size)
 {
 	int r;
@@ -248,15 +242,6 @@ static int files_list(struct disk *d, const char *path, int (*each)(void *ctx, c
 	}
 	free(names);
 	return r;
-}
-
-static int64_t files_space(struct disk *d)
-{
-	struct statvfs st;
-
-	if (fstatvfs(of(d)->directory, &st) < 0)
-		return -errno;
-	return (int64_t)st.f_bavail * (int64_t)st.f_frsize;
 }
 
 /* ------------------------------------------------------------------------------------------------ shared files ---- */
@@ -369,8 +354,8 @@ static const struct disk_calls calls = {
 	.open = files_file_open, .close = files_file_close, .share = files_share, .size = files_size, .read = files_read,
 	.write = files_write,
 	.begin_sync = files_begin_sync, .sync = files_sync, .sync_all = files_sync_all,
-	.sync_dir = files_sync_dir, .truncate = files_truncate, .reserve = files_reserve, .rename = files_rename,
-	.unlink = files_unlink, .mkdir = files_mkdir, .list = files_list, .space = files_space, .submit = files_submit,
+	.sync_dir = files_sync_dir, .reserve = files_reserve, .rename = files_rename,
+	.unlink = files_unlink, .mkdir = files_mkdir, .list = files_list, .submit = files_submit,
 };
 
 static void *run_queue(void *arg)

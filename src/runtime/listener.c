@@ -100,7 +100,10 @@ int listener_open(const struct protocol *protocol, const char *where, struct lis
 	if (r < 0)
 		return fail(why, -ERR_IN_USE, "cannot listen for %s on %s: %s", protocol->name, where, strerror(-r));
 
-	getsockname(l.socket, (struct sockaddr *)&bound, &size);
+	if (getsockname(l.socket, (struct sockaddr *)&bound, &size) < 0) {
+		close(l.socket);
+		return fail(why, -ERR_IN_USE, "cannot listen for %s on %s: %m", protocol->name, where);
+	}
 	address_text(&bound, l.address, sizeof l.address);
 	l.loopback = address_is_loopback(&bound);
 	*ret = l;

@@ -34,13 +34,24 @@ static struct ring *ring_between(const struct shard *from, uint16_t to)
 	return &rt->rings[from->id * rt->options.shards + to];
 }
 
+/* Nothing more can be promised: say why and go. */
+static _Noreturn void end_process(const char *what, const char *why)
+{
+	fprintf(stderr, "hawser: %s: %s\n", what, why);
+	fflush(NULL);
+	_exit(EXIT_FAILURE);
+}
+
 void shard_wake(struct shard *s)
 {
 	uint64_t one = 1;
 
 	/* Only a sleeper needs the call; it looks at everything again after it has said that it sleeps. */
-	if (atomic_exchange(&s->asleep, false) && write(s->wake, &one, sizeof one) < 0 && errno != EAGAIN)
-		abort();
+	if (!atomic_exchange(&s->asleep, false))
+		return;
+	while (write(s->wake, &one, sizeof one) < 0 && errno != EAGAIN)
+		if (errno != EINTR)
+			end_process("a shard cannot be woken", strerror(errno));
 }
 
 static void wake_from_disk(void *ctx)
@@ -110,6 +121,16 @@ void shard_touch(struct shard *s, struct connection *c)
 	list_push(&s->touched, &c->touched);
 }
 
+/* Connections wait in the kernel for a while. */
+static void rest_from_accepting(struct shard *s, const char *why)
+{
+	s->accept_again_ms = s->now_ms + ACCEPT_REST_MS;
+	if (s->now_ms - s->accept_note_ms >= ACCEPT_NOTE_MS) {
+		s->accept_note_ms = s->now_ms;
+		runtime_note("server", "", why);
+	}
+}
+
 /* The listeners are shared by all shards: EPOLLEXCLUSIVE wakes one of them per connection. */
 static void watch_listeners(struct shard *s, bool on)
 {
@@ -118,21 +139,17 @@ static void watch_listeners(struct shard *s, bool on)
 	for (unsigned i = 0; i < rt->options.nlisteners; i++) {
 		struct listener *l = &rt->options.listeners[i];
 		struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = l };
-		epoll_ctl(s->epoll, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, l->socket, &event);
+		if (epoll_ctl(s->epoll, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, l->socket, &event) < 0 && on && errno != EEXIST)
+			rest_from_accepting(s, "the kernel has no room to watch a listener: its connections wait");
 	}
 }
 
-/* Connections wait in the kernel for a while; and we must not be told of them all the time meanwhile. */
-static void rest_from_accepting(struct shard *s)
+static void run_out_of_descriptors(struct shard *s)
 {
 	if (s->accept_again_ms)
 		return;
-	watch_listeners(s, false);
-	s->accept_again_ms = s->now_ms + ACCEPT_REST_MS;
-	if (s->now_ms - s->accept_note_ms >= ACCEPT_NOTE_MS) {
-		s->accept_note_ms = s->now_ms;
-		runtime_note("server", "", "no file descriptors are left for more connections: they wait (see ulimit -n)");
-	}
+	watch_listeners(s, false);              /* or we would be told of them all the time */
+	rest_from_accepting(s, "no file descriptors are left for more connections: they wait (see ulimit -n)");
 }
 
 static void accept_some(struct shard *s, const struct listener *l)
@@ -150,7 +167,7 @@ static void accept_some(struct shard *s, const struct listener *l)
 		if (socket >= 0) {
 			connection_open(s, l->protocol, l->tls, socket);
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-			rest_from_accepting(s);
+			run_out_of_descriptors(s);
 			return;
 		} else if (errno != EINTR && errno != ECONNABORTED) {
 			return;
@@ -183,13 +200,10 @@ static void outlet_send(void *ctx, struct cmd *c)
 	shard_route(ctx, c);
 }
 
-/* Nothing more can be promised: say why and go. */
 static void outlet_failed(void *ctx, const struct why *why)
 {
 	runtime_note("disk", "", why->text);
-	fprintf(stderr, "hawser: the disk failed, nothing more can be acknowledged: %s\n", why->text);
-	fflush(NULL);
-	_exit(EXIT_FAILURE);
+	end_process("the disk failed, nothing more can be acknowledged", why->text);
 }
 
 static void outlet_notice(void *ctx, const struct why *why)
@@ -425,7 +439,7 @@ static void follow_orders(struct shard *s)
 		connection_open(s, rt->inner_protocol, NULL, atomic_exchange(&rt->inner, -1));
 	change_blocked(s);
 	if (atomic_load(&rt->stopping) && !s->stopping) {
-		if (s->accepting && !s->accept_again_ms)
+		if (s->accepting)
 			watch_listeners(s, false);
 		s->accept_again_ms = 0;
 		s->stopping = true;

@@ -49,6 +49,8 @@ static int make_key(const char *path, struct why *why)
 
 	if (access(path, F_OK) == 0)
 		return 0;
+	if (errno != ENOENT)            /* who cannot see whether there is one must not make another */
+		return fail(why, -ERR_DISK, "key file %s: %m", path);
 	snprintf(made, sizeof made, "%s.new", path);
 	fd = open(made, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)

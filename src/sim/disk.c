@@ -286,10 +286,11 @@ static int sim_sync_dir(struct disk *disk, const char *path)
 	return 0;
 }
 
-static int set_size(struct simdisk *d, enum simdisk_call kind, int file, int64_t size)
+static int sim_reserve(struct disk *disk, int file, int64_t size)
 {
+	struct simdisk *d = self(disk);
 	struct inode *i = handle(d, file);
-	int r = strike(d, kind);
+	int r = strike(d, SIM_RESERVE);
 
 	if (r < 0)
 		return r;
@@ -298,19 +299,9 @@ static int set_size(struct simdisk *d, enum simdisk_call kind, int file, int64_t
 	watch(d);
 	content_resize(&i->now, size);
 	inode_remember(i, size, NULL, -1);
-	trace(d, "%s %d to %lld", kind == SIM_RESERVE ? "reserve" : "truncate", file, (long long)size);
+	trace(d, "reserve %d to %lld", file, (long long)size);
 	watch(d);
 	return 0;
-}
-
-static int sim_truncate(struct disk *disk, int file, int64_t size)
-{
-	return set_size(self(disk), SIM_TRUNCATE, file, size);
-}
-
-static int sim_reserve(struct disk *disk, int file, int64_t size)
-{
-	return set_size(self(disk), SIM_RESERVE, file, size);
 }
 
 static int sim_rename(struct disk *disk, const char *from, const char *to)
@@ -388,13 +379,6 @@ static int sim_list(struct disk *disk, const char *path, int (*each)(void *, con
 	return r;
 }
 
-static int64_t sim_space(struct disk *disk)
-{
-	struct simdisk *d = self(disk);
-
-	return d->capacity - used(d);
-}
-
 static void sim_submit(struct disk *disk, struct disk_op *op)
 {
 	list_push(&self(disk)->queues[op->queue], &op->link);
@@ -403,8 +387,8 @@ static void sim_submit(struct disk *disk, struct disk_op *op)
 static const struct disk_calls calls = {
 	.open = sim_open, .close = sim_close, .share = sim_share, .size = sim_size, .read = sim_read, .write = sim_write,
 	.begin_sync = sim_begin_sync, .sync = sim_sync, .sync_all = sim_sync_all,
-	.sync_dir = sim_sync_dir, .truncate = sim_truncate, .reserve = sim_reserve, .rename = sim_rename, .unlink = sim_unlink,
-	.mkdir = sim_mkdir, .list = sim_list, .space = sim_space, .submit = sim_submit,
+	.sync_dir = sim_sync_dir, .reserve = sim_reserve, .rename = sim_rename, .unlink = sim_unlink,
+	.mkdir = sim_mkdir, .list = sim_list, .submit = sim_submit,
 };
 
 /* ---- the door ---- */

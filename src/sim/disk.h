@@ -52,7 +52,7 @@ struct simdisk *simdisk_crash(const struct simdisk *d, enum simdisk_crash kind, 
 
 /* Calls are counted by kind, from 1. */
 enum simdisk_call {
-	SIM_OPEN, SIM_READ, SIM_WRITE, SIM_SYNC, SIM_SYNC_DIR, SIM_TRUNCATE, SIM_RENAME, SIM_UNLINK, SIM_MKDIR, SIM_LIST,
+	SIM_OPEN, SIM_READ, SIM_WRITE, SIM_SYNC, SIM_SYNC_DIR, SIM_RENAME, SIM_UNLINK, SIM_MKDIR, SIM_LIST,
 	SIM_SIZE, SIM_RESERVE, SIM_CALLS,
 	SIM_ANY = SIM_CALLS
 };

@@ -7,7 +7,7 @@ import struct
 
 import crc32c
 
-PRODUCE, INIT_PRODUCER_ID = 0, 22
+PRODUCE, FETCH, DELETE_RECORDS, INIT_PRODUCER_ID = 0, 1, 21, 22
 
 
 def varint(n):
@@ -32,6 +32,37 @@ def batch(values, producer=(-1, -1), sequence=-1, time_ms=0):
     covered = struct.pack(">hiqqqhii", 0, len(values) - 1, time_ms, time_ms, producer[0], producer[1], sequence,
                           len(values)) + records
     return struct.pack(">qiibI", 0, len(covered) + 9, -1, 2, crc32c.crc32c(covered)) + covered
+
+
+def take_varint(data, at):
+    n = shift = 0
+    while True:
+        n |= (data[at] & 0x7f) << shift
+        shift += 7
+        at += 1
+        if not data[at - 1] & 0x80:
+            return (n >> 1) ^ -(n & 1), at
+
+
+def values(batches):
+    """offset -> value of the records in uncompressed record batches; what is cut off at the end is left out."""
+    found, at = {}, 0
+    while at + 61 <= len(batches):
+        base, length = struct.unpack_from(">qi", batches, at)
+        if at + 12 + length > len(batches):
+            break
+        assert crc32c.crc32c(batches[at + 21:at + 12 + length]) == struct.unpack_from(">I", batches, at + 17)[0], "bad checksum"
+        record = at + 61
+        for _ in range(struct.unpack_from(">i", batches, at + 57)[0]):
+            size, start = take_varint(batches, record)
+            record = start + size
+            _, start = take_varint(batches, start + 1)
+            delta, start = take_varint(batches, start)
+            key, start = take_varint(batches, start)
+            value, start = take_varint(batches, start + max(key, 0))
+            found[base + delta] = batches[start:start + value]
+        at += 12 + length
+    return found
 
 
 class KafkaRaw:
@@ -77,3 +108,19 @@ class KafkaRaw:
         at = 4 + 2 + len(topic) + 4
         _, error, offset = struct.unpack_from(">ihq", answer, at)
         return error, offset
+
+    def fetch(self, topic, partition, offset, max_bytes=1 << 20):
+        """(error code, high watermark, bytes of record batches) from an offset on; does not wait."""
+        body = struct.pack(">iiiibi", -1, 0, 0, max_bytes, 0, 1) + text(topic) + struct.pack(">iiqi", 1, partition, offset, max_bytes)
+        answer = self.ask(FETCH, 4, body)
+        _, error, high, _, aborted = struct.unpack_from(">ihqqi", answer, 4 + 4 + 2 + len(topic) + 4)
+        at = 4 + 4 + 2 + len(topic) + 4 + 26 + 16 * max(aborted, 0)
+        n, = struct.unpack_from(">i", answer, at)
+        return error, high, answer[at + 4:at + 4 + max(n, 0)]
+
+    def delete_records(self, topic, partition, offset):
+        """(error code, first offset that is left)."""
+        body = struct.pack(">i", 1) + text(topic) + struct.pack(">iiqi", 1, partition, offset, 20000)
+        answer = self.ask(DELETE_RECORDS, 0, body)
+        low, error = struct.unpack_from(">qh", answer, 4 + 4 + 2 + len(topic) + 4 + 4)
+        return error, low
