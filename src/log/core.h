@@ -284,7 +284,6 @@ struct log {
 	struct node segments;           /* struct segment, by number */
 	struct node unsynced;           /* those that commits wrote to and that are not synced yet */
 	uint64_t next_segment;          /* number */
-	uint64_t doubtful;              /* the newest segment that a step wrote to when it was given up: a start may find some of that */
 	uint64_t dead_bytes;            /* in sealed segments of which nothing is live, since the last checkpoint */
 	struct pass *pass;              /* under way */
 	struct sweep *sweep;            /* under way */

@@ -55,8 +55,6 @@ static void give_up(struct pass *x)
 
 	log_rest(log);
 	x->through = 0;
-	if (x->step.to && x->step.to->number > log->doubtful)
-		log->doubtful = x->step.to->number;
 	if (x->phase < PASS_CHECKPOINT && something_is_dead(log)) {
 		step_reset(&x->step);
 		x->phase = PASS_CHECKPOINT;

@@ -306,14 +306,14 @@ static bool add_piece(struct sweep *s, const struct extent *e, const struct ref 
 }
 
 /*
- * The segment to write to: a new one if there is none, if it is full, or if a source is newer than it.  So is what a pass has put
- * somewhere, of the same batches maybe, before it was given up.
+ * The segment to write to: a new one if there is none, if it is full, or if a source is newer than it.  What a pass has put
+ * somewhere before it was given up is beyond that segment's size and records, where no start looks.
  */
 static bool aim(struct sweep *s, const struct partition *p)
 {
 	struct log *log = s->log;
 	struct segment *to = s->step.to;
-	uint64_t newest = log->doubtful;
+	uint64_t newest = 0;
 
 	for (uint32_t i = 0; i < s->step.nsources; i++)
 		if (s->step.sources[i].s && s->step.sources[i].s->number > newest)

@@ -46,7 +46,7 @@ enum { SHORT = -1 };                    /* in place of an error's number */
 static const struct { const char *name; int number; } errors[] = {
 	{ "EIO", EIO }, { "ENOSPC", ENOSPC }, { "EINTR", EINTR }, { "EMFILE", EMFILE }, { "ENFILE", ENFILE }, { "ENOMEM", ENOMEM },
 	{ "EAGAIN", EAGAIN }, { "ECONNRESET", ECONNRESET }, { "ECONNABORTED", ECONNABORTED }, { "EPERM", EPERM }, { "EACCES", EACCES },
-	{ "ENOSYS", ENOSYS }, { "ENOLCK", ENOLCK }, { "EINVAL", EINVAL }, { "SHORT", SHORT },
+	{ "ENOSYS", ENOSYS }, { "ENOLCK", ENOLCK }, { "EINVAL", EINVAL }, { "EOPNOTSUPP", EOPNOTSUPP }, { "SHORT", SHORT },
 };
 
 static char chosen[32];
@@ -127,6 +127,7 @@ static int fails(const char *name, const void *back)
 CALL(int, -1, fdatasync, (int fd), fd)
 CALL(int, -1, fsync, (int fd), fd)
 CALL(int, -1, ftruncate, (int fd, off_t size), fd, size)
+CALL(int, -1, fallocate, (int fd, int mode, off_t at, off_t n), fd, mode, at, n)
 CALL(int, -1, sync_file_range, (int fd, off64_t at, off64_t n, unsigned flags), fd, at, n, flags)
 CALL(int, -1, rename, (const char *from, const char *to), from, to)
 CALL(int, -1, renameat, (int a, const char *from, int b, const char *to), a, from, b, to)
