@@ -185,7 +185,7 @@ class Reader(Client):
             getattr(self, fate)(line, some)
 
     def receive(self, line):
-        attempt, lease_s = self.attempt or (None, self.random.choice([1, 1, 2, 4]))
+        attempt, lease_s = self.attempt or (None, self.random.choice([1, 1, 2, 3]))
         if self.book.fifo and not attempt and self.random.random() < 0.3:
             self.attempts += 1
             attempt = "r%d-%d" % (self.number, self.attempts)
@@ -233,10 +233,10 @@ class Reader(Client):
         self.change(line, receipts, 1)
 
     def lengthen(self, line, receipts):
-        self.change(line, receipts, self.random.randint(5, 6))
+        self.change(line, receipts, 4)
 
     def lengthen_and_delete(self, line, receipts):
-        self.change(line, receipts, 6)
+        self.change(line, receipts, 4)
         time.sleep(self.random.uniform(0, 1.5))
         self.delete(line, receipts)
 
