@@ -332,8 +332,11 @@ static bool step_again(struct queue *q, struct waiter *w)
 			return false;
 		}
 		m = got == READ_DONE && ledger_extend(&q->ledger, m, q->broker->now_ms + c->lease_ms) == 0 ? m : NULL;
-		if (m)
-			fill(&c->deliveries[c->ndeliveries++], &s, m->receives, m, &r, ledger_append_ms(&q->ledger, &s));
+		if (m) {
+			struct delivery *d = &c->deliveries[c->ndeliveries++];
+			fill(d, &s, m->receives, m, &r, ledger_append_ms(&q->ledger, &s));
+			d->first_receive_ms = m->first_receive_ms;      /* which was not now */
+		}
 	}
 	/* One that has gone meanwhile ends it: what it has got is its own, or it is a receive like any other. */
 	if (!m)
@@ -398,6 +401,9 @@ static void answer_waiters(struct queue *q, bool all_asked)
 {
 	LIST_EACH(n, &q->waiters) {
 		struct waiter *w = CONTAINER(struct waiter, in_queue, n);
+		/* What a repeated receive has got its own leases for is not given in parts. */
+		if (w->nagain && q->reading)
+			continue;
 		if (w->cmd->ndeliveries || (!w->patient && !q->reading && all_asked))
 			waiter_answer(w, any_broken(q) ? -ERR_DAMAGED : 0);
 	}

@@ -296,6 +296,7 @@ TEST(a_repeated_receive_is_given_the_same_messages_again)
 	second = attempt(&r, q, "try-1", 10);
 	CHECK(second->ndeliveries == 2 && slice_is(second->deliveries[1].value, "b"));
 	CHECK(second->deliveries[0].generation == first->deliveries[0].generation && second->deliveries[0].receives == 1);
+	CHECK(second->deliveries[0].first_receive_ms == r.now_ms - 20000);
 	/* The leases began anew; another id gets nothing of the group. */
 	rig_wait(&r, 20000);
 	third = attempt(&r, q, "try-2", 10);

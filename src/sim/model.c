@@ -240,13 +240,13 @@ static struct copy *find_copy(struct model *m, struct model_channel *ch, struct 
 		struct model_channel *from = &m->channels[msg->copies[i].channel];
 		if (from->dead != index)
 			continue;
-		if (!from->max_receives && !msg->copies[i].reject_sent)
+		if (!from->moves && !from->max_receives && !msg->copies[i].reject_sent)
 			sim_fail(m->world, "message %u is in %s and nobody rejected it in %s", msg->id, ch->name, from->name);
 		if (from->max_receives && !is_worn_out(from, &msg->copies[i]) && !from->settlers_amqp && !msg->may_repeat)
 			sim_fail(m->world, "message %u is in %s after %u receives of %d", msg->id, ch->name, msg->copies[i].count,
 				 from->max_receives);
 		c = &msg->copies[msg->ncopies++];
-		*c = (struct copy){ .channel = index, .dead = true };
+		*c = (struct copy){ .channel = index, .dead = true, .moved = from->moves };
 	}
 	if (!c)
 		sim_fail(m->world, "message %u is delivered from %s, where it was not sent", msg->id, ch->name);
@@ -267,6 +267,16 @@ static void check_settled(struct model *m, struct model_channel *ch, const struc
 	if (d->push || d->asked_us > c->leased_us)
 		sim_fail(m->world, "message %u of %s was settled at %.3f and is delivered to %s", msg->id, ch->name,
 			 (double)c->settled_us / SIM_MS, d->who);
+}
+
+/* What has come out where it went is not here any more, unless a crash left both. */
+static void check_gone(struct model *m, struct model_channel *ch, struct message *msg, const struct delivery_info *d)
+{
+	const struct copy *there = ch->dead >= 0 ? message_copy(msg, ch->dead) : NULL;
+
+	if (there && there->deliveries && d->asked_us > there->leased_us && m->world->boot == 1 && !msg->may_repeat)
+		sim_fail(m->world, "message %u was in %s and is delivered from %s to %s", msg->id, m->channels[ch->dead].name, ch->name,
+			 d->who);
 }
 
 /* Two leases at once: certain only where they overlap however late the answers came. */
@@ -299,7 +309,7 @@ static void check_counts(struct model *m, struct model_channel *ch, const struct
 			 ch->max_receives);
 	if (world_ms(m->world) < msg->ready_ms && !c->dead)
 		sim_fail(m->world, "message %u of %s is %" PRId64 " ms early", msg->id, ch->name, msg->ready_ms - world_ms(m->world));
-	if (*msg->sqs_id && d->sqs_id && strcmp(msg->sqs_id, d->sqs_id) != 0)
+	if (*msg->sqs_id && d->sqs_id && !c->moved && strcmp(msg->sqs_id, d->sqs_id) != 0)
 		sim_fail(m->world, "message %u of %s was sent as %s and is received as %s", msg->id, ch->name, msg->sqs_id, d->sqs_id);
 	if (*msg->sequence && d->sequence && !c->dead && strcmp(msg->sequence, d->sequence) != 0)
 		sim_fail(m->world, "message %u of %s was sent with sequence number %s and is received with %s", msg->id, ch->name,
@@ -312,7 +322,7 @@ static void check_group(struct model *m, struct model_channel *ch, const struct 
 {
 	__typeof__(ch->groups[0]) *g = &ch->groups[msg->group];
 
-	if (!ch->fifo || c->dead || c->settled_us)
+	if (!ch->fifo || ch->moves || c->dead || c->settled_us)
 		return;
 	for (uint32_t i = g->first_open; i < g->n && g->ids[i] != msg->id; i++) {
 		struct message *before = m->messages[g->ids[i] - 1];
@@ -362,6 +372,7 @@ struct copy *model_delivered(struct model *m, struct model_channel *ch, struct s
 	if (msg->transaction)
 		model_transaction_seen(m, msg, d->who);
 	check_settled(m, ch, msg, c, d);
+	check_gone(m, ch, msg, d);
 	check_exclusive(m, ch, msg, c, d);
 	check_counts(m, ch, msg, c, d);
 	check_group(m, ch, msg, c, d, m->world->now_us);

@@ -19,7 +19,7 @@
 #include "sim/world.h"
 
 enum {
-	MODEL_CHANNELS = 16, MODEL_PARTITIONS = 4, MODEL_COPIES = 6, MODEL_PRODUCERS = 32, MODEL_GROUPS = 8,
+	MODEL_CHANNELS = 24, MODEL_PARTITIONS = 4, MODEL_COPIES = 6, MODEL_PRODUCERS = 32, MODEL_GROUPS = 8,
 	MODEL_CONSUMER_GROUPS = 2,
 };
 
@@ -40,6 +40,7 @@ struct model_channel {
 	int64_t lease_ms;               /* visibility timeout of the queue */
 	int32_t max_receives;           /* 0: no redrive */
 	int dead;                       /* channel that dead letters go to; -1 */
+	bool moves;                     /* a move task takes messages there that nobody has received */
 	unsigned settlers_sqs, settlers_amqp;   /* who reads it; for the workload */
 
 	struct model_log logs[MODEL_PARTITIONS];
@@ -54,7 +55,8 @@ struct model_channel {
 
 struct copy {                           /* of a message, in one channel */
 	int channel;
-	bool dead;                      /* it came by dead-lettering */
+	bool dead;                      /* it came by dead-lettering, or was moved here... */
+	bool moved;                     /* ...which gives it a new id */
 	unsigned settles;               /* acks and deletes sent and not refused; whether they arrived is another matter */
 	unsigned lost;                  /* of them, those whose answer is lost; they may still arrive for LATE_US... */
 	int64_t lost_us;                /* ...from then on, unless the node has started since */

@@ -45,6 +45,11 @@ uint32_t actor_size(struct actor *a)
 
 /* -------------------------------------------------------------------------------------------------------- set-up ---- */
 
+static unsigned draw(struct sim *s, unsigned from, unsigned to)
+{
+	return from + (unsigned)rng_below(&s->plan, to - from + 1);
+}
+
 static int index_of(struct sim *s, const struct model_channel *ch)
 {
 	return (int)(ch - s->model->channels);
@@ -145,7 +150,7 @@ static int add_sqs_queue(struct sim *s, struct sqs_peer *p, const char *name, in
 	struct model_channel *ch = model_channel(s->model, name);
 	OWN(arena) struct arena a = ARENA_MAX(1 << 20);
 	char lease[16], redrive[200];
-	struct wire_pair attributes[3] = { { SLICE("VisibilityTimeout"), { 0 } } };
+	struct wire_pair attributes[4] = { { SLICE("VisibilityTimeout"), { 0 } } };
 	struct create_queue_request request;
 	int n = 1;
 
@@ -164,6 +169,8 @@ static int add_sqs_queue(struct sim *s, struct sqs_peer *p, const char *name, in
 			 s->model->channels[dead].name, max_receives);
 		attributes[n++] = (struct wire_pair){ SLICE("RedrivePolicy"), slice_cstr(redrive) };
 	}
+	if (s->world->options.sealed && draw(s, 0, 2) == 0)
+		attributes[n++] = (struct wire_pair){ SLICE("KmsMasterKeyId"), slice_cstr(world_keys.kms_id) };
 	wire_init(&create_queue_request_msg, &request);
 	request.queue_name = slice_cstr(name);
 	request.attributes.n = n;
@@ -176,11 +183,6 @@ static int add_sqs_queue(struct sim *s, struct sqs_peer *p, const char *name, in
 }
 
 /* ------------------------------------------------------------------------------------------- what a seed is about ---- */
-
-static unsigned draw(struct sim *s, unsigned from, unsigned to)
-{
-	return from + (unsigned)rng_below(&s->plan, to - from + 1);
-}
 
 static void plan_kafka(struct sim *s, struct kafka_peer *k)
 {
@@ -252,6 +254,24 @@ static void plan_fifo(struct sim *s, struct sqs_peer *q)
 		sqs_receiver(s, steps);
 	if (dead >= 0)
 		sqs_receiver(s, dead);
+}
+
+/* A dead-letter queue whose messages are moved elsewhere.  They are sent to it: how they die is seen in the others. */
+static void plan_moves(struct sim *s, struct sqs_peer *q)
+{
+	bool fifo = draw(s, 0, 2) == 0;
+	int lost = add_sqs_queue(s, q, fifo ? "lost.fifo" : "lost", 5, -1, 0);
+	int found = add_sqs_queue(s, q, fifo ? "found.fifo" : "found", (int32_t)draw(s, 1, 6), -1, 0);
+
+	add_sqs_queue(s, q, fifo ? "once.fifo" : "once", 5, lost, 1);
+	s->model->channels[lost].moves = true;
+	s->model->channels[lost].dead = found;
+	sqs_sender(s, lost, 0, draw(s, 1, 4));
+	for (unsigned n = draw(s, 1, 2); n > 0; n--)
+		sqs_receiver(s, found);
+	if (draw(s, 0, 1))
+		sqs_receiver(s, lost);
+	sqs_mover(s, lost, found);
 }
 
 /* A Kafka topic with a queue view: groups read all of it, workers of both kinds share it. */
@@ -355,6 +375,8 @@ static void set_up(struct sim *s)
 		plan_shelf(s, &k, &p);
 	if (draw(s, 0, 2) == 0)
 		plan_transactions(s, &k, &p);
+	if (draw(s, 0, 2) == 0)
+		plan_moves(s, &q);
 	client_close(&k.client);
 	client_close(&p.client);
 	client_close(&q.client);
@@ -472,6 +494,7 @@ void sim_run(const struct sim_options *o, struct sim_result *ret)
 	};
 	wo.retention_check_ms = draw(&s, 50, 1000);
 	wo.relaxed = draw(&s, 0, 4) == 0;
+	wo.sealed = draw(&s, 0, 1);
 	s.world = world_new(&wo);
 	s.model = model_new(s.world);
 	s.world->give_up = &give_up;

@@ -93,6 +93,8 @@ void amqp_publisher(struct sim *s, const char *exchange, const char *key, const 
 void amqp_consumer(struct sim *s, int channel, uint16_t prefetch);
 void sqs_sender(struct sim *s, int channel, unsigned first_group, unsigned groups);
 void sqs_receiver(struct sim *s, int channel);
+/* move_actors.c: lets tasks move what is in `from` to `to`, as long as there is something; cancels some. */
+void sqs_mover(struct sim *s, int from, int to);
 void faults(struct sim *s);             /* chaos.c: from now on until the phase changes */
 
 #endif

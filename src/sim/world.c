@@ -11,6 +11,11 @@
 #include "security/gate.h"
 #include "sim/link.h"
 
+const struct seal_keys world_keys = {
+	.has = { [SEAL_MANAGED] = true, [SEAL_KMS] = true }, .key = { [SEAL_MANAGED] = "managed", [SEAL_KMS] = "of the key service" },
+	.kms_id = "alias/sim",
+};
+
 enum {
 	DISK_BYTES = 1 << 30,
 	IDLE_TURNS_MAX = 20000,         /* turns on end in which a shard wants to run and does nothing */
@@ -362,6 +367,7 @@ static int open_broker(struct shard *s, struct why *why)
 {
 	struct world *w = s->world;
 	const struct broker_options o = { .shard = s->id, .shards = w->options.shards, .log = w->options.log,
+					  .seal_keys = w->settings.seal_keys,
 					  .retention_check_ms = w->options.retention_check_ms, .topic_defaults = &w->topic_defaults };
 	const struct outlet outlet = { .ctx = s, .send = outlet_send, .failed = outlet_failed };
 
@@ -554,7 +560,7 @@ struct world *world_new(const struct world_options *o)
 	w->topic_defaults.durability = o->relaxed ? DURABILITY_OS : DURABILITY_FSYNC;
 	w->settings = (struct host_settings){
 		.cluster_id = w->cluster_id, .max_message_bytes = 4 << 20, .num_partitions = 1, .auto_create_topics = true,
-		.sqs_region = "us-east-1", .sqs_account = "000000000000",
+		.sqs_region = "us-east-1", .sqs_account = "000000000000", .seal_keys = o->sealed ? &world_keys : NULL,
 	};
 	list_init(&w->links);
 	w->start.fire = on_start;

@@ -24,10 +24,13 @@
 #include "base/list.h"
 #include "base/rng.h"
 #include "broker/broker.h"
+#include "broker/seal.h"
 #include "protocols/session.h"
 #include "sim/disk.h"
 
 enum { SHARDS_MAX = 4 };
+
+extern const struct seal_keys world_keys;       /* of a node that has some */
 
 #define SIM_EPOCH_MS INT64_C(1700000000000)     /* unix time at virtual 0 */
 #define SIM_MS 1000
@@ -54,6 +57,7 @@ struct world_options {
 	uint16_t shards;
 	struct log_options log;
 	uint32_t retention_check_ms;    /* see struct broker_options */
+	bool sealed;                    /* the node has keys for bodies at rest: as its configuration, they are there after a crash */
 	bool relaxed;                   /* durability `os` is the default: every crash is one of the process alone */
 	bool trace;                     /* every event on standard error */
 };
