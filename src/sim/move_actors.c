@@ -24,7 +24,8 @@ struct mover {
 	struct actor actor;
 	struct sqs_peer peer;
 	int from, to;
-	bool running;                   /* as far as it knows */
+	bool running;                   /* as far as it knows... */
+	bool limited;                   /* ...and only so fast */
 	bool unsure;                    /* the answer to a start was lost, and it has not looked since... */
 	int64_t lost_us;                /* ...and when; for some time there may come to be a task that it knows nothing of */
 	bool started;                   /* some start was answered... */
@@ -134,6 +135,7 @@ static void check_task(struct mover *m, const struct list_message_move_tasks_res
 	m->boot = w->boot;
 	m->moved = moved;
 	m->running = slice_is(t->status, "RUNNING") || slice_is(t->status, "CANCELLING");
+	m->limited = t->has_max_number_of_messages_per_second;
 	snprintf(m->handle, sizeof m->handle, "%.*s", SLICE_ARGS(t->task_handle));
 }
 
@@ -183,12 +185,14 @@ static void mover_act(struct event *e)
 	struct mover *m = CONTAINER(struct mover, actor.next, e);
 	struct sim *s = m->actor.sim;
 
+	bool hurry = s->phase != SIM_WORK && m->limited;
+
 	actor_pause(&m->actor, 400 * SIM_MS);
 	if (m->peer.api || (!m->peer.client.link && !sqs_connect(&m->peer)))
 		return;
 	if (!m->running && !m->unsure && s->phase != SIM_END)
 		start(m);
-	else if (m->running && *m->handle && s->phase == SIM_WORK && actor_chance(&m->actor, 10))
+	else if (m->running && *m->handle && (hurry || (s->phase == SIM_WORK && actor_chance(&m->actor, 10))))
 		cancel(m);
 	else
 		look(m);

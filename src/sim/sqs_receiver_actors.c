@@ -125,8 +125,8 @@ static void check_attempt(struct receiver *c, const struct receive_message_resul
 			return;
 	for (unsigned i = 0; i < a->ngiven; i++)
 		if (n != (int32_t)a->ngiven || !slice_is(r->messages.v[i].receipt_handle, a->given[i].receipt))
-			sim_fail(w, "%s: attempt %u got %u messages, and repeated at once %d, of which number %u is another", c->peer.client.name,
-				 a->number, a->ngiven, (int)n, i);
+			sim_fail(w, "%s: attempt %u got %u messages, and repeated at once %d, of which number %u is another",
+				 c->peer.client.name, a->number, a->ngiven, (int)n, i);
 }
 
 /* The messages are the last of those that are held. */

@@ -20,6 +20,19 @@
 	"{\"Status\":\"" status "\",\"SourceArn\":\"" ARN("dead") "\"," more "\"ApproximateNumberOfMessagesMoved\":" moved \
 	",\"ApproximateNumberOfMessagesToMove\":" to_move ",\"StartedTimestamp\":"
 
+/* RedriveAllowPolicy says who may name this queue, as AWS has it; whoever has named it before goes on to be served. */
+TEST(a_queue_that_was_allowed_keeps_its_dead_letter_queue)
+{
+	static const struct row rows[] = {
+		CREATE("dead"), CREATE_SOURCE("q"), SEND("q"),
+		{ "SetQueueAttributes", "{\"QueueUrl\":\"dead\",\"Attributes\":{\"RedriveAllowPolicy\":\"{\\\"redrivePermission\\\":"
+		  "\\\"denyAll\\\"}\"}}", "200 {}" },
+		GETS("q"), GETS_NOTHING("q"), GETS("dead"),
+	};
+
+	HOLDS(rows);
+}
+
 /* The handle of the task that is running, from its list. */
 static bool running(struct client *c, char handle[512])
 {

@@ -51,17 +51,16 @@ static bool policy_allows(struct sqs *s, const struct channel *ch)
 	const struct host *host = s->session.host;
 	struct slice document = setting_of(ch->queue, "Policy");
 	enum verdict verdict = VERDICT_NONE;
-	struct sqs_error e = { 0 };
-	struct json policy;
+	const struct json *policy = document.n ? policy_of(&s->policies, ch->id, document) : NULL;
 	char ip[64];
 
-	if (document.n && policy_read(&s->request.arena, document, &policy, &e)) {
+	if (policy) {
 		peer_ip(host->peer, ip);
 		const struct caller caller = {
 			.account = *p->account ? p->account : host->settings->sqs_account, .user = p->user, .ip = ip,
 			.secure = host->peer->secure,
 		};
-		verdict = policy_judge(&policy, &caller, s->request.api->name, queue_arn(s, ch->name));
+		verdict = policy_judge(policy, &caller, s->request.api->name, queue_arn(s, ch->name));
 	} else if (document.n) {
 		return false;
 	}

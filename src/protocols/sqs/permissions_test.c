@@ -64,6 +64,28 @@ TEST(what_policies_say)
 }
 
 /* What cannot be judged is not taken. */
+TEST(a_policy_is_parsed_when_it_is_new_or_has_changed)
+{
+	static const char first[] = STATEMENT("\"Principal\":\"*\",\"Action\":\"SQS:*\"");
+	static const char second[] = STATEMENT("\"Principal\":\"*\",\"Action\":\"SQS:Send*\"");
+	static const struct caller ann = { .account = "111122223333", .user = "ann", .ip = "192.0.2.7" };
+	struct policy_memory *m = NULL;
+	char text[sizeof first];
+
+	memcpy(text, first, sizeof first);
+	const struct json *one = policy_of(&m, 1, slice_cstr(text)), *two;
+	CHECK(one && policy_of(&m, 2, slice_cstr(second)) && policy_of(&m, 1, slice_cstr(first)) == one);
+	memset(text, 'x', sizeof text - 1);             /* the text is its own */
+	CHECK(policy_judge(policy_of(&m, 1, slice_cstr(first)), &ann, "ReceiveMessage", SLICE(ARN)) == VERDICT_ALLOW);
+	two = policy_of(&m, 1, slice_cstr(second));
+	CHECK(policy_judge(two, &ann, "ReceiveMessage", SLICE(ARN)) == VERDICT_NONE);
+	CHECK(!policy_of(&m, 3, SLICE("{}")) && !policy_of(&m, 3, SLICE("{}")));
+	/* It remembers so many and no more. */
+	for (uint32_t i = 4; i < 1000; i++)
+		CHECK(policy_judge(policy_of(&m, i, slice_cstr(second)), &ann, "SendMessage", SLICE(ARN)) == VERDICT_ALLOW);
+	policy_memory_free(m);
+}
+
 TEST(a_policy_that_cannot_be_enforced_is_refused)
 {
 	static const char *const documents[] = {

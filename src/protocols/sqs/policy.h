@@ -27,6 +27,14 @@ bool policy_read(struct arena *a, struct slice document, struct json *ret, struc
 /* What the document, which policy_read() has checked, says of an action ("SendMessageBatch") on the queue `arn`. */
 enum verdict policy_judge(const struct json *policy, const struct caller *c, const char *api, struct slice arn);
 
+/*
+ * The document of a queue (by its channel's number), parsed when it is new or has changed; NULL: it cannot be judged, or memory is short.
+ * The memory is made when it is first needed (*memory is NULL until then); what it gives is good until the next call.
+ */
+struct policy_memory;
+const struct json *policy_of(struct policy_memory **memory, uint32_t channel, struct slice document);
+void policy_memory_free(struct policy_memory *m);
+
 /* The statement with this Sid, or NULL. */
 const struct json *policy_statement(const struct json *policy, struct slice label);
 /*

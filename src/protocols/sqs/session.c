@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "protocols/sqs/policy.h"
 #include "protocols/sqs/sqs.h"
 
 enum {
@@ -367,6 +368,7 @@ static void sqs_close(struct session *session, bool stopping)
 		sqs_refuse(s, "ServiceUnavailable", "the broker is stopping");
 	}
 	sealer_free(s->sealer);
+	policy_memory_free(s->policies);
 	digests_free(s->digests);
 	arena_free(&s->request.arena);
 	http_free(&s->http);

@@ -68,6 +68,7 @@ struct sqs {
 	struct request request;
 	bool inner;                     /* the process itself asks */
 	struct sealer *sealer;          /* for bodies at rest; NULL until the first */
+	struct policy_memory *policies; /* of the queues that it has asked for something; NULL until a policy is met */
 	struct digests *digests;
 	char signing_scope[256];        /* whose signing key is in `digests`: four HMACs saved per request */
 };
