@@ -70,7 +70,7 @@ static void on_started(struct mover *m, int status, const struct start_message_m
 {
 	if (status == 200) {
 		m->running = m->started = true;
-		m->cancelled = m->cancelling = false;
+		m->cancelled = m->cancelling = m->limited = false;
 		m->moved = 0;
 		m->newest_ms = 0;
 		snprintf(m->handle, sizeof m->handle, "%.*s", SLICE_ARGS(r->task_handle));
@@ -164,6 +164,13 @@ static void cancel(struct mover *m)
 	sqs_send(&m->peer, SQS_CANCEL_MESSAGE_MOVE_TASK, &request);
 }
 
+/* It may have been over: the next list tells. */
+static void on_cancelled(struct mover *m, int status)
+{
+	m->cancelled |= status == 200;
+	m->handle[0] = 0;
+}
+
 /* ---- the actor ---- */
 
 static void on_answer(struct sqs_peer *peer, const struct wire_api *api, int status, void *result, struct slice error)
@@ -174,8 +181,8 @@ static void on_answer(struct sqs_peer *peer, const struct wire_api *api, int sta
 		on_started(m, status, result, error);
 	else if (api == &sqs_apis[SQS_LIST_MESSAGE_MOVE_TASKS])
 		on_listed(m, status, result);
-	else if (status == 200)
-		m->cancelled = true;
+	else
+		on_cancelled(m, status);
 	if (status != 200)
 		actor_pause(&m->actor, 300 * SIM_MS);
 }
