@@ -26,6 +26,7 @@ COMMANDS = {
     "boto3": ([os.path.join(ROOT, "build", "venv", "bin", "python"), os.path.join(HERE, "boto.py")], None),
     "javascript-3": (NODE + ["v3"], os.path.join(BUILT, "sqs-node")),
     "javascript-2": (NODE + ["v2"], os.path.join(BUILT, "sqs-node")),
+    "aws-cli": (["/usr/bin/python3", os.path.join(HERE, "command_line.py")], None),
     "go": ([os.path.join(BUILT, "sqs-go")], None),
     "java": (["java", "-XX:TieredStopAtLevel=1", "@" + os.path.join(BUILT, "sqs-java", "arguments"), "Driver"], None),
 }
