@@ -45,9 +45,12 @@ static struct text arn_of(struct sim *s, int channel)
 	return arn;
 }
 
+/* A start may have come of which it knows nothing; or the node has died since it looked: the end of a task is told before it is durable. */
 static bool may_know_less(const struct mover *m)
 {
-	return m->lost_us && m->actor.sim->world->now_us < m->lost_us + LATE_US;
+	const struct world *w = m->actor.sim->world;
+
+	return (m->lost_us && w->now_us < m->lost_us + LATE_US) || m->boot != w->boot;
 }
 
 /* ---- starting ---- */
@@ -132,7 +135,6 @@ static void check_task(struct mover *m, const struct list_message_move_tasks_res
 		sim_fail(w, "%s: a task is cancelled, and nobody asked for it", who);
 	if (slice_is(t->status, "RUNNING") && m->cancelled)
 		sim_fail(w, "%s: a task runs that was cancelled", who);
-	m->boot = w->boot;
 	m->moved = moved;
 	m->running = slice_is(t->status, "RUNNING") || slice_is(t->status, "CANCELLING");
 	m->limited = t->has_max_number_of_messages_per_second;
@@ -149,6 +151,7 @@ static void on_listed(struct mover *m, int status, const struct list_message_mov
 		m->started = true;
 		check_task(m, &r->results.v[0]);
 	}
+	m->boot = m->actor.sim->world->boot;
 	m->unsure = false;
 }
 
