@@ -92,8 +92,7 @@ static int lose(const struct recovery *r, struct item *item, const struct jfile 
 	if (item->lost)
 		return 0;
 	if (item->entry.kind == LOG_STATE)
-		return apply ? fail(why, -ERR_DAMAGED, "the state of the broker is damaged, and cannot be gone on without (see "
-				    "hawser fsck)") : 0;
+		return apply ? fail(why, -ERR_DAMAGED, "the state of the broker is damaged, and cannot be gone on without") : 0;
 	if (!item->counted)
 		return fail(why, -ERR_DAMAGED, "the checksum of a batch does not match, and it was written by a version that "
 			    "does not say how many records it has");

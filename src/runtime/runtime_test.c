@@ -9,12 +9,14 @@
 #include "runtime/runtime.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/test.h"
+#include "runtime/directory.h"
 
 enum { FILL = 16384, BIG = 8 << 20 };
 
@@ -341,6 +343,29 @@ TEST(a_peer_that_talks_on_after_the_goodbye_is_left_soon)
 	CHECK(end());
 }
 
+TEST(a_bit_of_the_identity_that_is_flipped_is_noticed)
+{
+	struct why why = { "" };
+	char path[128], text[128];
+	uint16_t shards;
+
+	CHECK(begin(2, NULL) && runtime_stop(rt));
+	snprintf(path, sizeof path, "%s/hawser", directory);
+	int fd = open(path, O_RDWR);
+	ssize_t n = pread(fd, text, sizeof text, 0);
+	CHECK(n > 30 && n < (ssize_t)sizeof text);
+	for (ssize_t bit = 0; bit < n * 8; bit++) {
+		char flipped = (char)(text[bit / 8] ^ 1 << bit % 8);
+		CHECK(pwrite(fd, &flipped, 1, bit / 8) == 1);
+		shards = 0;
+		int r = directory_shards(directory, /* make = */ true, &shards, &why);
+		CHECK(r == -ERR_DAMAGED || r == -ERR_NEWER_FORMAT);
+		CHECK(pwrite(fd, &text[bit / 8], 1, bit / 8) == 1);
+	}
+	shards = 0;
+	CHECK(directory_shards(directory, false, &shards, &why) == 0 && shards == 2 && close(fd) == 0);
+}
+
 TEST(a_directory_that_lost_its_identity_is_refused)
 {
 	static struct runtime_options o;
@@ -362,6 +387,38 @@ TEST(a_directory_that_lost_its_identity_is_refused)
 	CHECK(runtime_start(&o, &no, &why) == -ERR_DAMAGED && strstr(why.text, "/hawser is damaged"));
 	CHECK(unlink(path) == 0);
 	CHECK(runtime_start(&o, &no, &why) == -ERR_DAMAGED && strstr(why.text, "that says how many is missing"));
+}
+
+/* The directory is ours and has its identity, and nothing of a shard is there yet. */
+static int look_before_shards(void *ctx, struct why *why)
+{
+	struct why held = { "" };
+	char path[128];
+	int lock;
+
+	snprintf(path, sizeof path, "%s/hawser", directory);
+	*(bool *)ctx = access(path, F_OK) == 0 && directory_lock(directory, false, &lock, &held) == -ERR_IN_USE;
+	snprintf(path, sizeof path, "%s/shard-0", directory);
+	*(bool *)ctx &= access(path, F_OK) < 0;
+	return fail(why, -ERR_REFUSED, "not yet");
+}
+
+TEST(what_is_to_be_prepared_is_prepared_before_a_shard_is_there)
+{
+	static struct runtime_options o;
+	struct runtime *no = NULL;
+	struct why why = { "" };
+	bool good = false;
+	char path[128], command[128];
+
+	snprintf(directory, sizeof directory, "/tmp/hawser-runtime-XXXXXX");
+	CHECK(mkdtemp(directory));
+	o = (struct runtime_options){ .data = directory, .prepare = look_before_shards, .prepare_ctx = &good };
+	CHECK(runtime_start(&o, &no, &why) == -ERR_REFUSED && good && !strcmp(why.text, "not yet"));
+	snprintf(path, sizeof path, "%s/shard-0", directory);
+	CHECK(access(path, F_OK) < 0);
+	snprintf(command, sizeof command, "rm -r %s", directory);
+	CHECK(system(command) == 0);
 }
 
 TEST(a_directory_is_held_by_one)

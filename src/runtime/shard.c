@@ -519,13 +519,24 @@ static void tell_of_damage(const struct shard *s)
 	runtime_note("disk", "", text);
 }
 
+/* Why it does not open; and if a file is damaged, what to do about that. */
+static void explain(struct shard *s, int error)
+{
+	struct why cause = s->why;
+
+	if (error == -ERR_DAMAGED)
+		fail(&s->why, error, "%s; run `hawser fsck %s`: it says what of this can be mended or given up", cause.text,
+		     s->runtime->options.data);
+	because(&s->why, error, "shard-%u", s->id);
+}
+
 static void *run(void *arg)
 {
 	struct shard *s = arg;
 	int error = open_broker(s);
 
 	if (error < 0) {
-		because(&s->why, error, "shard-%u", s->id);
+		explain(s, error);
 		atomic_store(&s->phase, SHARD_FAILED);
 		return NULL;
 	}

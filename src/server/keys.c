@@ -9,7 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DIGITS = 2 * SEAL_KEY_BYTES };
+#include "base/crc.h"
+
+enum { DIGITS = 2 * SEAL_KEY_BYTES, TEXT_MAX = DIGITS + 32 };
 
 static int digit(char c)
 {
@@ -18,11 +20,25 @@ static int digit(char c)
 	return at && (c != ' ') ? (int)(at - all) : -1;
 }
 
+/* The second line of files that we make: a key of which one digit is another opens nothing, and seals all the same. */
+static void checksum_line(const char *text, char line[32])
+{
+	snprintf(line, 32, "crc32c %08x\n", crc32c(0, text, DIGITS + 1));
+}
+
+static bool has_another_checksum(const char *text)
+{
+	char line[32];
+
+	checksum_line(text, line);
+	return text[DIGITS] && !strncmp(text + DIGITS + 1, line, strlen("crc32c ")) && strcmp(text + DIGITS + 1, line) != 0;
+}
+
 static int read_key(const char *path, uint8_t key[SEAL_KEY_BYTES], struct why *why)
 {
-	char text[DIGITS + 2] = "";
+	char text[TEXT_MAX + 1] = "";
 	int fd = open(path, O_RDONLY | O_CLOEXEC), r = 0;
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, TEXT_MAX);
 
 	if (n < 0)
 		r = fail(why, -ERR_DISK, "key file %s: %m", path);
@@ -34,6 +50,8 @@ static int read_key(const char *path, uint8_t key[SEAL_KEY_BYTES], struct why *w
 	}
 	if (r == 0 && n > DIGITS && text[DIGITS] != '\n')
 		r = fail(why, -ERR_MALFORMED, "key file %s: must be 64 hexadecimal digits", path);
+	if (r == 0 && has_another_checksum(text))
+		r = fail(why, -ERR_DAMAGED, "key file %s is damaged: its second line is not the checksum of the first", path);
 	if (fd >= 0)
 		close(fd);
 	OPENSSL_cleanse(text, sizeof text);
@@ -44,8 +62,9 @@ static int read_key(const char *path, uint8_t key[SEAL_KEY_BYTES], struct why *w
 static int make_key(const char *path, struct why *why)
 {
 	uint8_t key[SEAL_KEY_BYTES];
-	char text[DIGITS + 2], made[PATH_MAX];
+	char text[TEXT_MAX + 1], made[PATH_MAX];
 	int fd, r = 0;
+	size_t n;
 
 	if (access(path, F_OK) == 0)
 		return 0;
@@ -60,7 +79,9 @@ static int make_key(const char *path, struct why *why)
 	for (int i = 0; i < SEAL_KEY_BYTES; i++)
 		snprintf(text + 2 * i, 3, "%02x", key[i]);
 	text[DIGITS] = '\n';
-	if (r == 0 && (write(fd, text, DIGITS + 1) != DIGITS + 1 || fsync(fd) < 0 || rename(made, path) < 0))
+	checksum_line(text, text + DIGITS + 1);
+	n = strlen(text);
+	if (r == 0 && (write(fd, text, n) != (ssize_t)n || fsync(fd) < 0 || rename(made, path) < 0))
 		r = fail(why, -ERR_DISK, "make key file %s: %m", path);
 	close(fd);
 	if (r < 0)

@@ -211,8 +211,8 @@ def test_state_that_is_damaged_twice_stops_the_start_and_says_where(tmp_path):
     flip(path, (at // 4096 + 2) * 4096 - 1)         # the end of the next commit, where it says the same again
     with pytest.raises(BrokerFailed) as refused:
         broker.start()
-    assert re.search(r"shard-0: journal/\w+\.jnl offset \d+: the checksum of the broker's state does not match, .*hawser fsck",
-                     str(refused.value)), refused.value
+    assert re.search(r"shard-0: journal/\w+\.jnl offset \d+: the checksum of the broker's state does not match, .*run `hawser fsck %s`"
+                     % re.escape(broker.data), str(refused.value)), refused.value
     code, said = fsck(broker.data)
     assert code == 4 and "the checksum of the broker's state does not match" in said, said
     assert "a broker does not start on it" in said, said
