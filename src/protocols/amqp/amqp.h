@@ -86,6 +86,7 @@ struct ask {
 	struct name name;               /* of the queue */
 	struct consumer *consumer;
 	uint32_t queue;                 /* history.c: that was bound */
+	uint32_t deletes;               /* the queue that is to be deleted: its consumers on `channel` are told after the answer */
 };
 
 /* Publishes that will be one command. */
@@ -222,6 +223,7 @@ struct consumer {
 	uint32_t queue;
 	uint16_t shard;
 	bool no_ack, cancelled;
+	bool untold;                    /* its queue has gone, and the client is told so after the answer that is awaited */
 	bool exclusive, reply;          /* reply: of amq.rabbitmq.reply-to */
 	int32_t priority;
 	uint32_t prefetch;
@@ -348,6 +350,7 @@ int queue_arguments(struct conn *c, struct slice name, struct slice table, struc
 int retention_settings(struct conn *c, struct slice name, struct slice table, bool fresh, struct cmd_change *change);
 /* "7D": a whole number above 0 and one of Y M D h m s; as RabbitMQ counts them. */
 bool age_parse(struct slice s, int64_t *ret_ms);
+bool queue_is_quorum(const struct queue_spec *s);
 int same_queue_arguments(struct conn *c, const struct thing *t, struct slice received, struct slice current);
 
 /* ------------------------------------------------------------------------------------ publish.c and confirm.c ---- */
@@ -374,6 +377,7 @@ void confirms_free(struct chan *ch);
 
 void consume_deliver(struct conn *c, struct event_deliver *e);
 void consume_cancelled(struct conn *c, struct event_cancelled *e);
+void consume_tell_cancelled(struct conn *c, struct chan *ch);   /* those that are untold */
 void consume_more(struct conn *c, struct chan *ch);     /* room under the channel's limit: deliver what is held */
 void consume_drained(struct conn *c);
 void consume_close(struct conn *c, struct chan *ch);    /* unsubscribe all */
@@ -416,6 +420,7 @@ bool reply_exists(struct conn *c, struct slice name);
 
 /* Properties of a dead letter as the client sees them; others are left alone.  Bytes that are made come from the arena. */
 int death_properties(const struct delivery *d, struct arena *a, struct slice *properties);
+int count_properties(const struct delivery *d, struct arena *a, struct slice *properties);        /* x-delivery-count */
 
 /* Remember a delivery; the tag, or 0 when memory is short. */
 uint64_t outstanding_add(struct conn *c, struct chan *ch, const struct delivery *d, uint32_t queue, uint16_t shard, bool counted);

@@ -327,6 +327,11 @@ int queue_arguments(struct conn *c, struct slice name, struct slice table, struc
 	return r;
 }
 
+bool queue_is_quorum(const struct queue_spec *s)
+{
+	return s->origin == ORIGIN_AMQP && slice_is(text_or_null(s->arguments, "x-queue-type"), "quorum");
+}
+
 static struct slice type_of(struct slice table)
 {
 	struct slice type = text_or_null(table, "x-queue-type");
@@ -336,12 +341,12 @@ static struct slice type_of(struct slice table)
 
 int same_queue_arguments(struct conn *c, const struct thing *t, struct slice received, struct slice current)
 {
+	static const char *const type[] = { "x-queue-type" };
 	const char *names[KNOWN];
-	struct slice a = type_of(received), b = type_of(current);
+	int r = slice_eq(type_of(received), type_of(current)) ? 0 : check_same_arguments(c, t, type, 1, received, current);
 
-	if (!slice_eq(a, b))
-		return refuse(c, 406, "inequivalent arg 'x-queue-type' for %s: received '%.*s' but current is '%.*s'", t->text,
-			      SLICE_ARGS(a), SLICE_ARGS(b));
+	if (r < 0)
+		return r;
 	for (unsigned i = 0; i < KNOWN; i++)
 		names[i] = known[i].name;
 	return check_same_arguments(c, t, names, KNOWN, received, current);

@@ -235,6 +235,8 @@ static int closing_method(struct conn *c, struct chan *ch)
 		send_method(c, number, &channel_close_ok_msg, NULL);
 	else if (c->method == AMQP_CHANNEL_CLOSE_OK)
 		channel_forget(c, ch);
+	else if (c->method == AMQP_CHANNEL_OPEN)        /* not before the close-ok that is owed */
+		return refuse(c, 504, "second 'channel.open' seen");
 	return 0;
 }
 

@@ -59,6 +59,15 @@ int message_of(const struct delivery *d, struct arena *a, struct message *ret)
 	return r;
 }
 
+/* As RabbitMQ 4 has it: of quorum queues, and not on the first delivery. */
+static int message_from(struct conn *c, uint32_t queue, const struct delivery *d, struct arena *a, struct message *ret)
+{
+	const struct channel *q = d->redelivered ? catalogue_channel_by_id(host_of(c)->catalogue, queue) : NULL;
+	int r = message_of(d, a, ret);
+
+	return r == 0 && q && q->queue && queue_is_quorum(q->queue->spec) ? count_properties(d, a, &ret->properties) : r;
+}
+
 int refuse_message(struct conn *c, const struct delivery *d)
 {
 	return refuse(c, 541, "message at offset %lld cannot be shown as an AMQP message", (long long)d->offset);
@@ -134,7 +143,7 @@ static int deliver_one(struct conn *c, struct consumer *k, const struct delivery
 	struct message msg;
 	uint64_t tag;
 
-	if (message_of(d, &a, &msg) < 0) {
+	if (message_from(c, k->queue, d, &a, &msg) < 0) {
 		arena_free(&a);
 		return refuse_message(c, d);
 	}
@@ -475,20 +484,38 @@ void consume_unsubscribed(struct conn *c, struct cmd_unsubscribe *u)
 		consumer_forget(c, k);
 }
 
+static void tell_cancelled(struct conn *c, struct consumer *k)
+{
+	if (k->chan && c->may_cancel && c->phase == OPEN)
+		send_method(c, k->chan->number, &basic_cancel_msg,
+			    &(struct basic_cancel){ .consumer_tag = name_slice(&k->tag), .no_wait = true });
+	consumer_forget(c, k);
+}
+
 void consume_cancelled(struct conn *c, struct event_cancelled *e)
 {
 	struct consumer *k = map_get_number(&c->consumers, e->consumer);
 
 	if (!k)
 		return;
-	if (k->chan) {
+	if (k->chan)
 		give_back_held(c, k->chan, k);
-		if (c->may_cancel && c->phase == OPEN && !k->cancelled)
-			send_method(c, k->chan->number, &basic_cancel_msg,
-				    &(struct basic_cancel){ .consumer_tag = name_slice(&k->tag), .no_wait = true });
+	if (k->cancelled)               /* the answer to our own cancel is still to come */
+		return;
+	/* RabbitMQ's order: whoever deletes the queue hears that it is done before he hears of his consumers. */
+	if (k->chan && c->ask.then && c->ask.deletes == k->queue && c->ask.channel == k->chan->number)
+		k->untold = true;
+	else
+		tell_cancelled(c, k);
+}
+
+void consume_tell_cancelled(struct conn *c, struct chan *ch)
+{
+	LIST_EACH(n, &ch->consumers) {
+		struct consumer *k = CONTAINER(struct consumer, link, n);
+		if (k->untold)
+			tell_cancelled(c, k);
 	}
-	if (!k->cancelled)              /* else the answer to our own cancel is still to come */
-		consumer_forget(c, k);
 }
 
 static int cancel_ok(struct conn *c, struct chan *ch, bool no_wait, struct slice tag)
@@ -543,7 +570,7 @@ static int got(struct conn *c, struct chan *ch, struct cmd *cmd)
 		send_method(c, ch->number, &basic_get_empty_msg, &(struct basic_get_empty){ .cluster_id = SLICE("") });
 		return 0;
 	}
-	e = message_of(d, &a, &msg);
+	e = message_from(c, r->channel, d, &a, &msg);
 	tag = e < 0 ? 0 : r->no_ack ? ch->next_tag++ : outstanding_add(c, ch, d, r->channel, cmd->to_shard, /* counted = */ false);
 	if (!tag) {
 		arena_free(&a);

@@ -1,5 +1,6 @@
 /*
- * death.c - what a dead letter tells of its way: the x-death headers, made from the engine's record when it is delivered.
+ * death.c - what a message tells of its way, made from the engine's record when it is delivered: the x-death headers of a dead letter,
+ * and how often a quorum queue's message has come back.
  *
  *   x-death: [ { count, reason, queue, time, exchange, routing-keys, original-expiration }, ... ]   the last death first
  *   x-first-death-{queue,reason,exchange}, x-last-death-{queue,reason,exchange}
@@ -63,13 +64,28 @@ static void put_deaths(struct bytes *t, const struct deaths *d)
 	put_summary(t, &d->way[0], SLICE("x-last-death-queue"), SLICE("x-last-death-reason"), SLICE("x-last-death-exchange"));
 }
 
+/* The properties with these headers in place of theirs, in the arena. */
+static int replace_headers(struct basic_properties *p, struct bytes *table, struct arena *a, struct slice *ret)
+{
+	struct bytes out = BYTES_MAX(1 << 20);
+	void *copy = NULL;
+
+	p->headers = bytes_slice(table);
+	wire_encode(&basic_properties_msg, 0, p, &out);
+	if (!table->failed && !out.failed)
+		copy = arena_copy(a, out.p, out.n);
+	if (copy)
+		*ret = slice_of(copy, out.n);
+	bytes_free(&out);
+	return copy ? 0 : -ERR_NO_MEMORY;
+}
+
 int death_properties(const struct delivery *d, struct arena *a, struct slice *properties)
 {
-	struct bytes table = BYTES_MAX(1 << 20), out = BYTES_MAX(1 << 20);
+	OWN(bytes) struct bytes table = BYTES_MAX(1 << 20);
 	struct basic_properties p;
 	struct table_entry e;
 	struct deaths deaths;
-	void *copy = NULL;
 
 	if (!deaths_read(d->headers, &deaths) || deaths.n == 0 ||
 	    wire_decode(&basic_properties_msg, 0, *properties, NULL, &p, NULL, NULL) < 0)
@@ -79,14 +95,22 @@ int death_properties(const struct delivery *d, struct arena *a, struct slice *pr
 			table_put(&table, e.name, &e.value);
 	}
 	put_deaths(&table, &deaths);
-	p.headers = bytes_slice(&table);
 	p.expiration = SLICE_NULL;
-	wire_encode(&basic_properties_msg, 0, &p, &out);
-	if (!table.failed && !out.failed)
-		copy = arena_copy(a, out.p, out.n);
-	if (copy)
-		*properties = slice_of(copy, out.n);
-	bytes_free(&table);
-	bytes_free(&out);
-	return copy ? 0 : -ERR_NO_MEMORY;
+	return replace_headers(&p, &table, a, properties);
+}
+
+int count_properties(const struct delivery *d, struct arena *a, struct slice *properties)
+{
+	OWN(bytes) struct bytes table = BYTES_MAX(1 << 20);
+	struct basic_properties p;
+	struct table_entry e;
+
+	if (wire_decode(&basic_properties_msg, 0, *properties, NULL, &p, NULL, NULL) < 0)
+		return 0;
+	for (struct slice rest = p.headers; table_next(&rest, &e); ) {
+		if (!slice_is(e.name, "x-delivery-count"))
+			table_put(&table, e.name, &e.value);
+	}
+	table_put_long(&table, SLICE("x-delivery-count"), d->receives - 1);
+	return replace_headers(&p, &table, a, properties);
 }

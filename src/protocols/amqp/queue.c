@@ -443,6 +443,9 @@ int on_queue_delete(struct conn *c, struct chan *ch, const void *m)
 		return delete_ok(c, ch, 0, d->no_wait);
 	if (!is_mine(c, q))
 		return refuse_locked(c, name);
+	if (queue_is_quorum(q->queue->spec) && (d->if_unused || d->if_empty))
+		return refuse(c, 540, "cannot delete %s. queue.delete operations with if-%s flag set are not supported by quorum queues",
+			      thing_named(c, "queue", name).text, d->if_unused ? "unused" : "empty");
 
 	change = (struct cmd_change *)cmd_new(CMD_CHANGE);
 	if (change) {
@@ -452,5 +455,6 @@ int on_queue_delete(struct conn *c, struct chan *ch, const void *m)
 		change->if_unused = d->if_unused;
 		change->if_empty = d->if_empty;
 	}
+	c->ask.deletes = q->id;
 	return ask(c, ch, change ? &change->head : NULL, 0, d->no_wait, queue_deleted);
 }

@@ -52,6 +52,7 @@ static void answered(struct conn *c, struct cmd *cmd)
 {
 	answer *then = c->ask.then;
 	struct chan *ch = c->ask.channel ? channel_find(c, c->ask.channel) : NULL;
+	uint32_t deletes;
 	int r;
 
 	c->ask.then = NULL;
@@ -61,9 +62,13 @@ static void answered(struct conn *c, struct cmd *cmd)
 			consume_lost(c, (struct cmd_receive *)cmd);
 		return;
 	}
+	deletes = c->ask.deletes;
+	c->ask.deletes = 0;
 	r = then(c, ch, cmd);
 	if (r < 0)
 		failed(c, ch, -r);
+	else if (deletes)
+		consume_tell_cancelled(c, ch);
 }
 
 static void release_fences(struct conn *c)
