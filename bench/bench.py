@@ -16,7 +16,9 @@ import time
 import guard
 import log_bars
 import mixed
+import page
 import tables
+import tools
 from peers import Missing, sides_of
 from results import Measured, Results
 from scenarios import scenarios
@@ -25,6 +27,7 @@ from sides import DATA, PROGRAMS, ROOT, Hawser, load, parse
 RESULTS = os.path.join(PROGRAMS, "results.json")
 SHORT = 0.2                             # of the counts
 SECONDS, SHORT_SECONDS = 6, 2           # for a row
+COMPARED_SECONDS, COMPARED_MINUTES = 3, 17
 
 
 class Bench:
@@ -49,25 +52,36 @@ class Bench:
         side.broker(settings)
         if row.cold:
             forget(side.data(settings) if isinstance(side, Hawser) else side.data())
-        lines = load(side, row.program, row.name, options, settings)
+        measure = tools.run if row.program in tools.TOOLS else load
+        lines = measure(side, row.program, row.name, options, settings)
         for fields in lines if row.program != "queues_load" else lines[-1:]:
             if row.shown:
                 self.results.add(self.round, row.protocol, fields["name"], side.name, fields)
 
+    def try_row(self, row, side):
+        """What fails leaves a sentence, and the others are worth having: a side that is not there is left out, a row once."""
+        try:
+            self.run_row(row, side)
+        except (Missing, OSError) as e:
+            self.skip(side, row.protocol, str(e))
+        except RuntimeError as e:
+            print(f"{row.name}, {side.name}: {e}", file=sys.stderr, flush=True)
+
     def rounds(self, rows):
         for self.round in range(1, self.o.rounds + 1):
+            began = time.monotonic()
             for row in rows:
                 for side in self.sides:
                     if row.protocol in side.protocols and side.name not in self.out and self.wanted(row):
                         os.sync()               # what the row before left to be written is not this one's
-                        try:
-                            self.run_row(row, side)
-                        except (Missing, OSError, RuntimeError) as e:
-                            self.skip(side, row.protocol, str(e))
+                        self.try_row(row, side)
             self.mix()
             for side in self.sides:
                 side.stop()
+            took = time.monotonic() - began
             print(f"round {self.round} of {self.o.rounds}: {time.monotonic() - self.o.began:.0f} s", file=sys.stderr, flush=True)
+            if self.o.minutes and time.monotonic() - self.o.began + took > self.o.minutes * 60:
+                break                           # another round would not fit
 
     def mix(self):
         """Hawser alone, then a peer for each protocol, if there is one."""
@@ -141,7 +155,7 @@ def measure_start(results, side, short):
 
 def read_options():
     p = argparse.ArgumentParser(prog="script/bench")
-    p.add_argument("what", nargs="?", default="all", choices=["kafka", "amqp", "sqs", "mixed", "start", "all", "log"])
+    p.add_argument("what", nargs="?", default="all", choices=["kafka", "amqp", "sqs", "mixed", "start", "all", "compare", "log"])
     p.add_argument("--against", action="append", default=[], metavar="NAME,...", help="apache-kafka, rabbitmq, elasticmq, or a binary of hawser")
     p.add_argument("--relaxed", action="store_true", help="Hawser with durability = os, too")
     p.add_argument("--main", action="store_true", help="the rows of docs/performance.md only")
@@ -154,6 +168,11 @@ def read_options():
     if o.write and o.what != "log" and not o.quick:
         p.error("--write goes with log, or with --quick")
     o.rounds = o.rounds or (1 if o.short else 3)
+    o.minutes, o.keep, o.seconds = 0, o.what == "compare", SHORT_SECONDS if o.short else SECONDS
+    if o.keep:
+        o.what, o.main, o.relaxed, o.minutes = "all", True, True, COMPARED_MINUTES
+        o.against = o.against or ["apache-kafka,rabbitmq,elasticmq"]
+        o.seconds = SHORT_SECONDS if o.short else COMPARED_SECONDS
     o.against = [name for names in o.against for name in names.split(",")]
     o.began = time.monotonic()
     return o
@@ -166,6 +185,16 @@ def all_sides(o):
     for name in o.against:
         sides += sides_of(name) or [Hawser(os.path.basename(name), os.path.abspath(name))]
     return sides
+
+
+def keep(short):
+    """What was measured, however far it came, becomes docs/performance.md; a short run only shows that it would."""
+    if short:
+        print(page.page(Measured(RESULTS)))
+        return
+    os.makedirs(os.path.dirname(page.KEPT), exist_ok=True)
+    shutil.copyfile(RESULTS, page.KEPT)
+    page.write()
 
 
 def main():
@@ -181,7 +210,7 @@ def main():
         finally:
             shutil.rmtree(DATA, ignore_errors=True)
         return
-    rows = scenarios(o.what, SHORT if o.short else 1, SHORT_SECONDS if o.short else SECONDS)
+    rows = scenarios(o.what, SHORT if o.short else 1, o.seconds)
     o.needs = {r.name for r in rows if r.program == "kafka_load" and o.only and "consume" in o.only and "produce" in r.name}
     bench = Bench(all_sides(o), o)
     try:
@@ -194,6 +223,8 @@ def main():
             side.stop()
             side.end()
         shutil.rmtree(DATA, ignore_errors=True)
+        if o.keep and bench.results.records:
+            keep(o.short)
     print(tables.report(Measured(RESULTS)))
 
 

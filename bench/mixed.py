@@ -4,12 +4,12 @@ The rates are fixed and the latencies open-loop, so both do the same work; what 
 
 Copyright The Hawser authors.  SPDX-License-Identifier: Apache-2.0
 """
-import os
 import subprocess
 import time
 
 from scenarios import words
 from sides import load_command, parse
+from usage import cpu_s, resident_mb
 
 NAME = "2,000 AMQP messages, 200 Kafka batches of 16 KiB and 100 SQS messages a second"
 
@@ -18,17 +18,6 @@ def loads(seconds):
     return {"amqp": ("amqp_load", words(size=1024, count=2000 * seconds, rate=2000, ack=1)),
             "kafka": ("kafka_load", words(topic="mixed", batch=16384, rate=200, connections=4, mb=3.3 * seconds, seconds=seconds)),
             "sqs": ("poll_load", words(rate=100, count=100 * seconds))}
-
-
-def cpu_s(pid):
-    with open(f"/proc/{pid}/stat") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_mb(pid):
-    with open(f"/proc/{pid}/status") as f:
-        return int(f.read().split("VmRSS:")[1].split()[0]) / 1024
 
 
 def run(sides, seconds):

@@ -206,7 +206,8 @@ class RabbitMQ(Side):
         self.start_s = RabbitMQ.starts
 
     def options(self, program):
-        return ["--queue-type", "quorum"] if self.quorum else []
+        names = ["--prefix", "quorum"] if program == "queues_load" else []      # the classic ones keep theirs
+        return ["--queue-type", "quorum"] + names if self.quorum else []
 
     def data(self):
         return self.home
@@ -244,6 +245,6 @@ def sides_of(peer):
     makers = {
         "apache-kafka": lambda: [ApacheKafka(flushes=True), ApacheKafka(flushes=False)],
         "rabbitmq": lambda: [RabbitMQ(), RabbitMQ(quorum=True)],
-        "elasticmq": lambda: [ElasticMQ(stored=True), ElasticMQ(stored=False)],
+        "elasticmq": lambda: [ElasticMQ(stored=False), ElasticMQ(stored=True)],
     }
     return makers[peer]() if peer in makers else None

@@ -31,6 +31,7 @@ static struct {
 } o;
 
 static struct sqs_server server;
+static char queue[32];          /* of this run: polls that an earlier run has left behind take nothing of it */
 static struct peer *peers;
 static struct out receive_request;
 static struct latencies latencies;
@@ -52,7 +53,7 @@ static void add_request(struct out *to, const char *target, struct out *content)
 
 static void begin_content(struct out *to)
 {
-	sqs_format(to, "{\"QueueUrl\":\"http://%s:%u/000000000000/poll\",", server.host, server.port);
+	sqs_format(to, "{\"QueueUrl\":\"http://%s:%u/000000000000/%s\",", server.host, server.port, queue);
 }
 
 static void poll_again(struct peer *p)
@@ -202,7 +203,8 @@ int main(int argc, char **argv)
 	o.pollers = (uint32_t)option(argc, argv, "pollers", 16);
 	o.senders = (uint32_t)option(argc, argv, "senders", 16);
 	o.size = (uint32_t)option(argc, argv, "size", 100);
-	sqs_create_queue(&server, "poll", "");
+	snprintf(queue, sizeof queue, "poll-%d", (int)getpid());
+	sqs_create_queue(&server, queue, "");
 	begin_content(&content);
 	sqs_text(&content, "\"MaxNumberOfMessages\":1,\"WaitTimeSeconds\":20}");
 	add_request(&receive_request, "ReceiveMessage", &content);

@@ -2,7 +2,7 @@
  * queues_load.c - AMQP 0-9-1: many durable queues declared by a pipeline of declarations, and messages spread over them.
  *
  *   queues_load --port 5672 --pid BROKER --queues 100000 --connections 16 --window 100 --no-wait 0 --bind 0
- *               --publish 0 --size 16 --in-flight 1000 --consume 0 --topics 0 --queue-type classic
+ *               --publish 0 --size 16 --in-flight 1000 --consume 0 --topics 0 --queue-type classic --prefix queue
  *
  * Connection c declares the queues c, c + connections, ... and has up to `window` declarations under way; with --no-wait 1
  * they are not answered, and an ordinary one at the end says that all is there.  --bind 1 binds each to amq.direct by its
@@ -32,6 +32,7 @@ struct peer {
 };
 
 static struct {
+	const char *prefix;             /* of the queues' names */
 	uint64_t queues, publish, topics;
 	uint32_t connections, window, size;
 	bool no_wait, bind;
@@ -46,7 +47,7 @@ static int poller;
 
 static void name_of(uint64_t queue, char name[32])
 {
-	snprintf(name, 32, "queue-%07llu", (unsigned long long)queue);
+	snprintf(name, 32, "%.8s-%07llu", o.prefix, (unsigned long long)queue);
 }
 
 /* ---- what is sent ---- */
@@ -228,6 +229,7 @@ static void read_options(int argc, char **argv)
 	o.size = (uint32_t)option(argc, argv, "size", 16);
 	o.no_wait = option(argc, argv, "no-wait", 0);
 	o.bind = option(argc, argv, "bind", 0);
+	o.prefix = option_text(argc, argv, "prefix", "queue");
 	amqp_queue_type(option_text(argc, argv, "queue-type", NULL));
 	if (o.size > sizeof body)
 		die("--size: %zu at most", sizeof body);

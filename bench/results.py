@@ -44,7 +44,8 @@ class Results:
         self.save()
 
     def skip(self, protocol, side, why):
-        """Said once for a protocol, however many of its rows are missing."""
+        """Said once for a protocol, however many of its rows are missing, and in one line."""
+        why = " ".join(why.split())[:200]
         if not any(r["protocol"] == protocol and r["side"] == side and "skipped" in r for r in self.records):
             self.records.append({"protocol": protocol, "side": side, "skipped": why})
             self.save()
@@ -78,7 +79,7 @@ class Measured:
                 self.rows.setdefault((r["protocol"], r["scenario"], r["side"]), []).append(r)
 
     def rounds(self):
-        return max((len(rows) for rows in self.rows.values()), default=0)
+        return max((int(r["round"]) for (p, _, _), rows in self.rows.items() if p != "start" for r in rows), default=0)
 
     def protocols(self):
         return list(dict.fromkeys(p for p, _, _ in self.rows))

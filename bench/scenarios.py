@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 KEYS = ("BENCHBENCHBENCHBENCH", "benchbenchbenchbenchbenchbenchbenchbench")
 SIGNED = ("--set", f"sqs.access_key={KEYS[0]}", "--set", f"sqs.secret_key={KEYS[1]}")
-UNTIMED = ("queues_load", "poll_load", "reply_load")       # these run for a count, or for as long as their rate says
+TIMED = ("amqp_load", "kafka_load", "sqs_load")            # the others run for a count, or for as long as their rate says
 
 
 @dataclass
@@ -56,6 +56,9 @@ def amqp(count):
         Scenario("amqp", "topic routing, 1,000 bindings", "queues_load",
                  words(queues=100, connections=16, in_flight=2000, topics=1000, publish=count(300000)), True,
                  less={"--publish": count(30000)}),
+        Scenario("amqp", "PerfTest, 1 KiB, 2 and 2", "PerfTest",
+                 words(producers=2, consumers=2, confirm=3000, multi_ack_every=3000, qos=3000, size=1024, pmessages=count(50000),
+                       cmessages=count(50000))),
         Scenario("amqp", "request and reply, 500 a second", "reply_load", words(rate=500, count=count(2000)), True),
     ]
 
@@ -85,6 +88,8 @@ def kafka(count):
         rows += [produce(f"produce {size}, acks {acks}", f"{topic}a{acks}", acks == 1 and size == "1 KiB", mb=200, acks=acks, **options)
                  for acks in (1, 0)]
     rows += [
+        Scenario("kafka", "producer-perf-test, 1 KiB", "producer-perf-test",
+                 words(topic="k1k", num_records=count(300000), record_size=1024, warmup_records=count(50000))),
         fetch("consume 100 B", "k100b"),
         fetch("consume 1 KiB", "k1k", True),
         fetch("consume 100 KiB", "k100k"),
@@ -122,6 +127,6 @@ def scenarios(what, share, seconds):
     found = [row for protocol, rows in (("amqp", amqp), ("kafka", kafka), ("sqs", sqs)) if what in (protocol, "all")
              for row in rows(count)]
     for row in found:
-        if row.program not in UNTIMED:
+        if row.program in TIMED:
             row.options += words(seconds=seconds)
     return found

@@ -94,7 +94,8 @@ def skipped(measured, protocol):
 def settings(measured):
     """Who was measured with what durability: below every set of tables."""
     used = {side for _, _, side in measured.rows} | {r["side"] for r in measured.skipped}
-    return [f"{name} ({one['durable']}): {one['durability']}" for name, one in measured.sides.items() if name in used]
+    return [f"{name} ({one['durable']}): {one['durability']}" for name, one in measured.sides.items()
+            if name in used and one["durable"]]
 
 
 def report(measured):
