@@ -107,6 +107,9 @@ def page(measured):
     lines = ["# Performance", "", "<!-- Written by script/bench compare. -->", "",
              "Hawser beside what it stands in for, on one machine, in one run, with one load for all, at equal durability: an acknowledged message is",
              "on disk. Pale bars and rows marked `os` or `memory` are relaxed: acknowledged sooner, and lost with the power.", ""]
+    if m["load_before"] > m["cores"] / 2:
+        lines += [f"The machine was busy with other work when this was measured (load average {m['load_before']:.0f}): of these figures trust the ratios of",
+                  "processor time, not rates and latencies.", ""]
     lines += [headline(measured, p) for p in present] + mixed_headline(measured) + [""]
     for protocol in present:
         lines += [f"## {tables.TITLES[protocol]}", "", f"![{tables.TITLES[protocol]}: rate, processor time and latency](performance/{protocol}.svg)", ""]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 WIDTH, NAME, PANEL, GAP = 1080, 190, 270, 26
-BAR, SPACE, TOP = 13, 12, 74
+BAR, SPACE, TOP = 13, 12, 90
 NUMBER = 78                     # room behind a bar for its number
 COLOURS = ["#1f6feb", "#8db8f5", "#d1495b", "#edae49", "#9aa5b1", "#5c677d"]
 FONT = 'font-family="Helvetica, Arial, sans-serif"'
@@ -65,7 +65,8 @@ def picture(title, scenarios, sides_of, panels, labels):
     all_sides = list(dict.fromkeys(side for s in scenarios for side in sides_of[s]))
     parts, y = legend(all_sides, labels), TOP
     for i, panel in enumerate(panels):
-        parts.append(text(NAME + i * (PANEL + GAP), 64, f"{panel.title} ({panel.unit})", weight="bold"))
+        parts.append(text(NAME + i * (PANEL + GAP), 64, panel.title, weight="bold"))
+        parts.append(text(NAME + i * (PANEL + GAP), 79, panel.unit, size=10, fill="#57606a"))
     for scenario in scenarios:
         sides = sides_of[scenario]
         height = len(sides) * BAR
