@@ -301,18 +301,27 @@ def faults(broker, ledger, kills, options, chance):
     return True
 
 
-def settled(broker, book, limit_s):
-    """What is left to do when nothing more comes of it: messages that nobody got, and what the queue says that it has."""
-    line, limit = Sqs(broker.sqs), now() + limit_s
+def settled(broker, book, patience_s):
+    """What is left when nothing has changed for so long: messages that nobody got, and what the queue says that it has."""
+    line, last, since = Sqs(broker.sqs), None, now()
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
     while True:
         says = line("GetQueueAttributes", QueueUrl=book.name, AttributeNames=names)["Attributes"]
         says = {name: int(says[name]) for name in names if int(says[name])}
         left = [] if book.source else book.left()
-        if (not left and not says) or now() > limit:
+        if (left, says) != last:
+            last, since = (left, says), now()
+        if (not left and not says) or now() > since + patience_s:
             line.close()
             return left, says
         time.sleep(0.2)
+
+
+def finish(workers):
+    for worker in workers:
+        worker.ends.set()
+    for worker in workers:
+        worker.finish()
 
 
 def one_run(options, number):
@@ -327,14 +336,12 @@ def one_run(options, number):
         worker.random = random.Random("%s %d %d" % (worker.name, options.seed, number))
         worker.start()
     alive = faults(broker, ledger, kills, options, chance)
-    for worker in writers:
-        worker.finish()
+    finish(writers)
     for reader in readers:
         reader.calm = True
     if alive and not (options.stop and ledger.violations):
         judge_the_end(broker, ledger, books)
-    for reader in readers:
-        reader.finish()
+    finish(readers)
     for book in books:
         book.judge_counts()
     for what in () if ledger.violations else ("sent", "sent again", "received", "received again", "deleted", "changed", "kept"):
@@ -352,7 +359,7 @@ def one_run(options, number):
 
 def judge_the_end(broker, ledger, books):
     for book in books:
-        left, says = settled(broker, book, limit_s=60)
+        left, says = settled(broker, book, patience_s=60)
         if left:
             book.wrong("%d messages never came: %s", len(left), left[:5])
         if says:
