@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/prefetch.h"
 #include "broker/pieces.h"
 #include "broker/queue_parts.h"
 #include "broker/stable.h"
@@ -148,6 +149,23 @@ static void turn(struct queue *q)
 	queue_had_turn(q);
 }
 
+/* With many queues, what a turn needs was last used long ago: it is fetched while the turns before it are at work. */
+static void expect_turns(const struct node *now)
+{
+	const struct node *next = now->next, *second = next->next;
+
+	if (next == now)
+		return;
+	const struct queue *q = CONTAINER(const struct queue, awake, next);
+	prefetch(q->ledger.partitions, sizeof *q->ledger.partitions);
+	if (!list_empty(&q->hungry)) {
+		prefetch(CONTAINER(const struct holder, hungry, q->hungry.next), sizeof(struct holder));
+		reader_expect(q->reader);
+	}
+	if (second != now)
+		prefetch(CONTAINER(const struct queue, awake, second), sizeof *q);
+}
+
 void queues_flush(struct broker *b)
 {
 	struct node now;
@@ -155,8 +173,10 @@ void queues_flush(struct broker *b)
 	/* Those that wake in this turn have theirs in the next one. */
 	list_init(&now);
 	list_move_all(&b->queues->awake, &now);
-	for (struct node *n; !b->failed && (n = list_pop(&now));)
+	for (struct node *n; !b->failed && (n = list_pop(&now));) {
+		expect_turns(&now);
 		turn(CONTAINER(struct queue, awake, n));
+	}
 	list_move_all(&now, &b->queues->awake);
 	parties_tell(b);
 	queues_write_down(b);

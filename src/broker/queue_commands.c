@@ -1,6 +1,8 @@
 /* queue_commands.c - what sessions ask of a queue.  Nothing is delivered here: commands wake the queue for its turn. */
 #include <stdlib.h>
 
+#include "base/prefetch.h"
+
 #include "broker/queue_parts.h"
 
 /* ---- consumers ---- */
@@ -268,12 +270,33 @@ static struct queue *settled_next(struct broker *b, struct queue *last, uint32_t
 	return q;
 }
 
+enum { EXPECTED = 16 };
+
+/* The queues of the next items are fetched all at once, not one after the other. */
+static void expect_queues(struct broker *b, const struct settle_item *items, uint32_t n)
+{
+	const struct queue *qs[EXPECTED];
+	uint32_t known = 0;
+
+	for (uint32_t i = 0; i < n && i < EXPECTED; i++) {
+		if (i && items[i].channel == items[i - 1].channel)
+			continue;
+		qs[known] = queue_unfolded(b, items[i].channel);
+		if (qs[known])
+			prefetch(qs[known++], sizeof **qs);
+	}
+	for (uint32_t i = 0; i < known; i++)
+		prefetch(qs[i]->ledger.partitions, sizeof *qs[i]->ledger.partitions);
+}
+
 void on_settle(struct broker *b, struct cmd *cmd)
 {
 	struct cmd_settle *c = (struct cmd_settle *)cmd;
 	struct queue *q = NULL;
 
 	for (uint32_t k = 0; k < c->nitems; k++) {
+		if (k % EXPECTED == 0 && c->nitems > 1)
+			expect_queues(b, c->items + k, c->nitems - k);
 		q = settled_next(b, q, c->items[k].channel);
 		c->items[k].error = q ? settle_one(q, cmd, &c->items[k]) : -ERR_NO_SUCH_CHANNEL;
 	}

@@ -11,6 +11,7 @@
  *
  * Queues are looked at in turn, a share of them each time, so that many busy ones cost little.
  */
+#include "broker/catalogue_parts.h"
 #include "broker/queue_parts.h"
 #include "broker/stable.h"
 
@@ -171,16 +172,28 @@ struct queue *queue_now(struct broker *b, struct partition *p)
 	return !p->folded ? p->queue : queue_at(b, p, log_committed(b->log, p->id));
 }
 
+/* Its first partition, if this shard has a queue view of it. */
+static struct partition *viewed_partition(struct broker *b, uint32_t channel)
+{
+	struct entry *e = find_entry_by_id(b->catalogue, channel);
+	struct partition *p = e && entry_is_ours(b, e) ? entry_partition(b, e, 0) : NULL;
+
+	return p && p->viewed ? p : NULL;
+}
+
+struct queue *queue_unfolded(struct broker *b, uint32_t channel)
+{
+	const struct partition *p = viewed_partition(b, channel);
+
+	return p && !p->folded ? p->queue : NULL;
+}
+
 struct queue *queue_of(struct broker *b, uint32_t channel)
 {
-	const struct channel *ch = core_channel(b, channel);
-	struct partition *p = ch ? core_partition(b, channel_partition(ch, 0)) : NULL;
-	struct queue *q;
+	struct partition *p = viewed_partition(b, channel);
+	struct queue *q = p ? queue_now(b, p) : NULL;
 
-	if (!p || !p->viewed)
-		return NULL;
-	q = queue_now(b, p);
-	if (!q)
+	if (p && !q)
 		queues_give_up(b, channel);
 	return q;
 }

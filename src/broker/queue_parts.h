@@ -216,6 +216,7 @@ void queues_again(struct broker *b);
 
 /* ---- queue_fold.c ---- */
 struct queue *queue_of(struct broker *b, uint32_t channel);     /* unfolded; NULL: no such queue here */
+struct queue *queue_unfolded(struct broker *b, uint32_t channel);       /* NULL also if it is folded: that stays so */
 void queue_fold(struct queue *q);       /* if it can be; then it is gone */
 void queue_settle_in(struct queue *q, uint32_t number);  /* from now on the partition knows it */
 void queue_had_turn(struct queue *q);   /* some time after the last one, it may be folded */

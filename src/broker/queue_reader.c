@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "base/prefetch.h"
+
 #include "broker/core_mutants.h"
 
 enum { READ_BYTES = 128 << 10, BATCH_OPEN_MAX = 128 << 20, FIRST_OFFERS = 2, OFFERS_MAX = 16 };
@@ -119,6 +121,11 @@ void reader_end_offers(struct reader *r)
 		close_batch(r);
 	for (; r->noffers; r->noffers--)
 		buf_unref(r->offers[r->noffers - 1].stored.bytes.buf);
+}
+
+void reader_expect(const struct reader *r)
+{
+	prefetch(r, sizeof *r);
 }
 
 void reader_free(struct reader *r)

@@ -40,6 +40,8 @@ void readings_free(struct node *readings);
  */
 void reader_offer(struct reader *r, uint32_t partition, int64_t base, const struct batch *batch, struct view bytes);
 void reader_end_offers(struct reader *r);
+/* It will be asked soon.  NULL is fine. */
+void reader_expect(const struct reader *r);
 
 /* The record at `offset` of a log partition; valid until the next call. */
 enum read_result reader_get(struct reader *r, struct log *log, uint32_t partition, int64_t offset,

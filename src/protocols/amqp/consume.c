@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/prefetch.h"
 #include "broker/batch.h"
 #include "broker/convert.h"
 #include "wire/table.h"
@@ -231,6 +232,8 @@ void consume_deliver(struct conn *c, struct event_deliver *e)
 
 		for (n = 1; i + n < e->ndeliveries && d[n].consumer == d->consumer; n++)
 			;
+		if (i + n < e->ndeliveries)
+			prefetch(map_get_number(&c->consumers, d[n].consumer), sizeof(struct consumer));
 		take_run(c, d, n, e->head.to_shard);
 	}
 	cmd_free(&e->head);
