@@ -478,7 +478,7 @@ int broker_open(struct env *env, const struct broker_options *o, const struct ou
 {
 	struct broker *b = broker_new(env, o, outlet, now_ms);
 	const struct log_client client = {
-		.ctx = b, .restore = on_restore, .apply = on_apply, .snapshot = on_snapshot, .wanted = on_wanted,
+		.ctx = b, .restore = on_restore, .apply = on_apply, .expect = publish_expect, .snapshot = on_snapshot, .wanted = on_wanted,
 		.failed = on_failed, .segment_bytes = on_segment_bytes, .piece = piece_write, .restore_piece = piece_read,
 		.touch_all = pieces_touch_all, .thin = core_thin,
 	};

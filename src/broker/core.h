@@ -215,6 +215,7 @@ void on_offsets(struct broker *b, struct cmd *c);
 void on_delete_records(struct broker *b, struct cmd *c);
 void on_channel_stats(struct broker *b, struct cmd *c);         /* channel_stats.c */
 int  publish_apply(struct broker *b, const struct log_entry *entry, struct why *why);   /* LOG_BATCH */
+void publish_expect(void *broker, uint32_t partition, bool next);      /* log_client.expect */
 int  producer_state_apply(struct broker *b, struct slice body, struct why *why);
 int  trim_state_apply(struct broker *b, struct slice body, struct why *why);
 void producers_snapshot(struct broker *b, struct bytes *out);          /* windows, the id block, floors */
@@ -299,6 +300,7 @@ void queue_drop(struct broker *b, const struct channel *ch);            /* about
  * of this partition is ready, and all that is committed of the others.  NULL: no memory.
  */
 struct queue *queue_at(struct broker *b, struct partition *p, int64_t end);
+void queue_expect(const struct queue *q);       /* its memory will be needed soon */
 struct queue *queue_now(struct broker *b, struct partition *p);         /* with all that is committed */
 /* thin.c: a queue's batch is about to be written again; what is settled need not be in it (log_client.thin). */
 uint32_t core_thin(void *broker, uint32_t partition, int64_t base, uint8_t *batch, uint32_t size);

@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "base/own.h"
+#include "base/prefetch.h"
 #include "broker/catalogue_parts.h"
 #include "broker/core_mutants.h"
 #include "broker/enlist.h"
@@ -408,6 +409,17 @@ static int lose_target(struct broker *b, const struct log_target *t, uint32_t n)
 		return -ERR_NO_MEMORY;
 	queue_lost(b, q, p->number, t->base_offset, t->base_offset + n - 1);
 	return 0;
+}
+
+void publish_expect(void *broker, uint32_t partition, bool next)
+{
+	struct broker *b = broker;
+	const struct partition *p = core_partition(b, partition);
+
+	if (p && next && p->viewed && !p->folded)
+		queue_expect(p->queue);
+	else
+		prefetch(p, sizeof *p);
 }
 
 int publish_apply(struct broker *b, const struct log_entry *entry, struct why *why)

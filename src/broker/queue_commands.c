@@ -283,7 +283,7 @@ static void expect_queues(struct broker *b, const struct settle_item *items, uin
 			continue;
 		qs[known] = queue_unfolded(b, items[i].channel);
 		if (qs[known])
-			prefetch(qs[known++], sizeof **qs);
+			queue_expect(qs[known++]);
 	}
 	for (uint32_t i = 0; i < known; i++)
 		prefetch(qs[i]->ledger.partitions, sizeof *qs[i]->ledger.partitions);

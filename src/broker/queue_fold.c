@@ -11,6 +11,7 @@
  *
  * Queues are looked at in turn, a share of them each time, so that many busy ones cost little.
  */
+#include "base/prefetch.h"
 #include "broker/catalogue_parts.h"
 #include "broker/queue_parts.h"
 #include "broker/stable.h"
@@ -165,6 +166,11 @@ static struct queue *unfold(struct broker *b, const struct channel *ch, const st
 struct queue *queue_at(struct broker *b, struct partition *p, int64_t end)
 {
 	return !p->folded ? p->queue : unfold(b, core_channel(b, p->channel), p, end);
+}
+
+void queue_expect(const struct queue *q)
+{
+	prefetch(q, sizeof *q);
 }
 
 struct queue *queue_now(struct broker *b, struct partition *p)

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/crc.h"
 #include "base/own.h"
+#include "base/prefetch.h"
 #include "log/bulk.h"
 
 enum {
@@ -386,6 +387,37 @@ static void keep_batches_only(struct commit_op *o)
 	o->recent = (struct recent){ .charge = RECENT_NOTHING };
 }
 
+/* Of a batch for one partition: others need more than they would be waited for. */
+static void expect_item(struct log *log, const struct item *item, bool next)
+{
+	uint32_t id = item->targets[0].partition;
+	const struct partition *p;
+
+	if (item->entry.kind != LOG_BATCH)
+		return;
+	p = partition_find(log, id);
+	if (p && next)
+		prefetch(p->places, sizeof *p->places);
+	else
+		prefetch(p, sizeof *p);
+	if (log->client.expect)
+		log->client.expect(log->client.ctx, id, next);
+}
+
+/* With many partitions, what an entry needs was last used long ago: it is fetched while those before it are applied. */
+static void expect_items(struct log *log, const struct node *items)
+{
+	const struct node *next = items->next, *second = next->next;
+
+	if (next == items)
+		return;
+	expect_item(log, CONTAINER(const struct item, link, next), true);
+	if (second == items)
+		return;
+	expect_item(log, CONTAINER(const struct item, link, second), false);
+	prefetch(CONTAINER(const struct item, link, second->next), sizeof(struct item));
+}
+
 static void commit_apply(struct commit_op *o)
 {
 	struct log *log = o->log;
@@ -401,6 +433,7 @@ static void commit_apply(struct commit_op *o)
 		struct item *item = CONTAINER(struct item, link, n);
 		uint32_t size = item->entry.payload.size;
 
+		expect_items(log, &o->items);
 		adopt(o, item, payload_at);
 		log->pending_bytes -= item->meta_size + size;
 		if (log_apply(log, item, o->f, o->c.seq, payload_at, NULL) != 0)

@@ -78,6 +78,11 @@ struct log_client {
 	 * to the payload keeps alive all that was written with it (up to some megabytes): not for keeping long.
 	 */
 	int (*apply)(void *ctx, const struct log_entry *entry, struct why *why);
+	/*
+	 * A batch for this partition is applied next (`next`), or soon after that: what that needs may be fetched into the
+	 * processor's cache, and nothing else be done.  NULL: nobody wants to know.
+	 */
+	void (*expect)(void *ctx, uint32_t partition, bool next);
 	/* Write the state as of the last applied entry, except what is in pieces. */
 	void (*snapshot)(void *ctx, struct bytes *out);
 	/*
