@@ -423,6 +423,24 @@ void remove_entry(struct catalogue *c, struct entry *e)
 
 /* ------------------------------------------------------------------------------------------------ exchanges ---- */
 
+static const struct { const char *name, *type; } predeclared[] = {
+	{ "",            "direct" },
+	{ "amq.direct",  "direct" },
+	{ "amq.fanout",  "fanout" },
+	{ "amq.topic",   "topic" },
+	{ "amq.headers", "headers" },
+	{ "amq.match",   "headers" },
+};
+
+/* Nobody else may declare these names. */
+bool exchange_is_predeclared(struct slice name)
+{
+	for (size_t i = 0; i < sizeof predeclared / sizeof *predeclared; i++)
+		if (slice_is(name, predeclared[i].name))
+			return true;
+	return false;
+}
+
 int add_exchange(struct catalogue *c, struct vhost *v, const struct exchange_info *like, struct exchange **ret)
 {
 	struct exchange *x = calloc(1, sizeof *x);
@@ -434,6 +452,7 @@ int add_exchange(struct catalogue *c, struct vhost *v, const struct exchange_inf
 	x->durable = like->durable;
 	x->auto_delete = like->auto_delete;
 	x->internal = like->internal;
+	x->predeclared = exchange_is_predeclared(like->name);
 
 	int r = exchange_type_of(like->type, &x->type);
 	if (r == 0)
@@ -466,15 +485,6 @@ void remove_exchange(struct catalogue *c, struct exchange *x)
 
 /* -------------------------------------------------------------------------------------------- the whole of it ---- */
 
-static const struct { const char *name, *type; } predeclared[] = {
-	{ "",            "direct" },
-	{ "amq.direct",  "direct" },
-	{ "amq.fanout",  "fanout" },
-	{ "amq.topic",   "topic" },
-	{ "amq.headers", "headers" },
-	{ "amq.match",   "headers" },
-};
-
 static int add_predeclared(struct catalogue *c, struct vhost *v)
 {
 	for (size_t i = 0; i < sizeof predeclared / sizeof *predeclared; i++) {
@@ -486,7 +496,6 @@ static int add_predeclared(struct catalogue *c, struct vhost *v)
 
 		if (r < 0)
 			return r;
-		x->predeclared = true;
 		if (like.name.n == 0)
 			x->type = x->inner = EXCHANGE_DEFAULT;
 	}

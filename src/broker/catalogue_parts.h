@@ -170,6 +170,7 @@ int  set_view(struct catalogue *c, struct entry *e, const struct queue_view *lik
 void remove_view(struct catalogue *c, struct entry *e);
 void remove_entry(struct catalogue *c, struct entry *e);
 
+bool exchange_is_predeclared(struct slice name);
 int  add_exchange(struct catalogue *c, struct vhost *v, const struct exchange_info *like, struct exchange **ret);
 void remove_exchange(struct catalogue *c, struct exchange *x);         /* and what goes with it */
 

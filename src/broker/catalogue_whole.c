@@ -180,6 +180,9 @@ int exchange_load(struct catalogue *c, struct record_reader *in)
 
 	if (err < 0)
 		return err;
+	/* Version 0.1.0 has written those of virtual hosts, also of some that are gone. */
+	if (exchange_is_predeclared(r.name))
+		return 0;
 	struct vhost *v = find_vhost(c, r.vhost);
 	if (!v)
 		return fail(in->why, -ERR_DAMAGED, "exchange '%.*s' has no vhost", SLICE_ARGS(r.name));

@@ -128,6 +128,19 @@ static bool birth_of(struct queue *q, const struct record *r, enum origin origin
 	return needs_objects(q) || ret->ready_ms || ret->expires_ms != LEDGER_NEVER;
 }
 
+enum { CLOCKS_APART_MS = 60000 };      /* more than any turn takes */
+
+/*
+ * When did it come?  Our own sessions stamp what they read, and may be on a shard whose clock has gone on while this one's turn
+ * took its time: no delay begins before its message came.
+ */
+static int64_t came_ms(const struct batch *batch, const struct record *r, int64_t now_ms)
+{
+	int64_t stamp_ms = batch->base_timestamp + r->timestamp_delta;
+
+	return batch_origin(batch) != ORIGIN_KAFKA && stamp_ms > now_ms && stamp_ms < now_ms + CLOCKS_APART_MS ? stamp_ms : now_ms;
+}
+
 int queue_each_record(struct queue *q, int64_t base, const struct batch *batch, struct view bytes, int64_t now_ms,
 		      record_sink *sink, void *ctx)
 {
@@ -142,7 +155,7 @@ int queue_each_record(struct queue *q, int64_t base, const struct batch *batch, 
 	for (struct slice at = view_slice(plain); e == 0 && record_next(&at, &r) == 1;) {
 		int64_t offset = base + r.offset_delta;
 		struct birth birth;
-		bool born = birth_of(q, &r, batch_origin(batch), now_ms, &birth);
+		bool born = birth_of(q, &r, batch_origin(batch), came_ms(batch, &r, now_ms), &birth);
 		if (offset <= last)
 			e = sink(ctx, offset, born ? &birth : NULL);
 	}

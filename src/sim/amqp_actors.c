@@ -7,6 +7,7 @@
 
 #include "base/own.h"
 #include "sim/sim.h"
+#include "wire/table.h"
 
 /* ------------------------------------------------------------------------------------------------------ publisher ---- */
 
@@ -18,6 +19,7 @@ struct publisher {
 	char exchange[32], key[32];
 	int channels[MODEL_COPIES];
 	unsigned nchannels, number;
+	uint32_t delay_max_ms;                  /* 0: none; else the exchange delays */
 	bool confirming;
 	uint64_t tag, confirmed;                /* of the last publish; of the last that all before are answered */
 	struct message *pending[UNCONFIRMED_MAX];       /* [tag % UNCONFIRMED_MAX]; NULL: answered */
@@ -78,8 +80,19 @@ static void on_publisher_lost(struct amqp_peer *peer)
 	actor_pause(&p->actor, 200 * SIM_MS);
 }
 
+static void delay(struct publisher *p, struct message *msg, struct basic_properties *properties, struct bytes *headers)
+{
+	int64_t ms = (int64_t)rng_below(&p->actor.rng, p->delay_max_ms) + 1;
+
+	table_put_integer(headers, SLICE("x-delay"), ms);
+	properties->headers = bytes_slice(headers);
+	msg->ready_ms = world_ms(p->actor.sim->world) + ms;
+	msg->passed_on = true;
+}
+
 static void publish(struct publisher *p)
 {
+	OWN(bytes) struct bytes headers = BYTES_MAX(256);
 	struct sim *s = p->actor.sim;
 	struct message *msg = model_message(s->model, p->number, actor_size(&p->actor), p->channels, p->nchannels);
 	struct basic_publish args = {
@@ -92,6 +105,8 @@ static void publish(struct publisher *p)
 	properties.delivery_mode = 2;
 	if (actor_chance(&p->actor, 50))
 		properties.content_type = SLICE("text/plain");
+	if (p->delay_max_ms)
+		delay(p, msg, &properties, &headers);
 	msg->link = client_number(&p->peer.client);
 	p->pending[++p->tag % UNCONFIRMED_MAX] = msg;
 	amqp_publish(&p->peer, 1, &args, &properties, model_body(s->model, msg));
@@ -131,7 +146,7 @@ static void publisher_free(struct actor *a)
 	free(p);
 }
 
-void amqp_publisher(struct sim *s, const char *exchange, const char *key, const int *channels, unsigned n)
+static struct publisher *add_publisher(struct sim *s, const char *exchange, const char *key, const int *channels, unsigned n)
 {
 	struct publisher *p = calloc(1, sizeof *p);
 	char name[24];
@@ -148,6 +163,17 @@ void amqp_publisher(struct sim *s, const char *exchange, const char *key, const 
 	p->peer.lost = on_publisher_lost;
 	actor_start(s, &p->actor, &p->peer.client, publisher_act, publisher_free);
 	p->actor.waits = publisher_waits;
+	return p;
+}
+
+void amqp_publisher(struct sim *s, const char *exchange, const char *key, const int *channels, unsigned n)
+{
+	add_publisher(s, exchange, key, channels, n);
+}
+
+void amqp_delayer(struct sim *s, const char *exchange, const char *key, int channel, uint32_t delay_max_ms)
+{
+	add_publisher(s, exchange, key, &channel, 1)->delay_max_ms = delay_max_ms;
 }
 
 /* ------------------------------------------------------------------------------------------------------- consumer ---- */
@@ -166,7 +192,7 @@ struct amqp_consumer {
 	struct amqp_peer peer;
 	int channel;
 	uint16_t prefetch;
-	unsigned number;
+	unsigned number, rejects_percent;
 	bool consuming;
 	struct held held[HELD_MAX];             /* unacked, in the order of delivery */
 	unsigned nheld;
@@ -346,7 +372,7 @@ static void consumer_act(struct event *e)
 		ack(c, s->phase == SIM_WORK ? at : c->nheld - 1, s->phase != SIM_WORK || what < 30);
 	} else if (what < 85) {
 		requeue(c, (unsigned)rng_below(&c->actor.rng, c->nheld));
-	} else if (what < 92 && queue_of(c)->dead >= 0 && !queue_of(c)->max_receives) {
+	} else if (what < 85 + c->rejects_percent && queue_of(c)->dead >= 0 && !queue_of(c)->max_receives) {
 		reject(c, 0);
 	}
 }
@@ -366,7 +392,7 @@ static void consumer_free(struct actor *a)
 	free(c);
 }
 
-void amqp_consumer(struct sim *s, int channel, uint16_t prefetch)
+static struct amqp_consumer *add_consumer(struct sim *s, int channel, uint16_t prefetch)
 {
 	struct amqp_consumer *c = calloc(1, sizeof *c);
 	char name[24];
@@ -374,6 +400,7 @@ void amqp_consumer(struct sim *s, int channel, uint16_t prefetch)
 	c->channel = channel;
 	c->prefetch = prefetch;
 	c->number = s->producers++;
+	c->rejects_percent = 7;
 	s->model->channels[channel].settlers_amqp++;
 	snprintf(name, sizeof name, "amqp-consumer-%u", c->number);
 	amqp_init(&c->peer, s->world, name);
@@ -384,4 +411,15 @@ void amqp_consumer(struct sim *s, int channel, uint16_t prefetch)
 	c->actor.waits = consumer_waits;
 	if (actor_chance(&c->actor, 30))
 		c->peer.heartbeat_s = 10;
+	return c;
+}
+
+void amqp_consumer(struct sim *s, int channel, uint16_t prefetch)
+{
+	add_consumer(s, channel, prefetch);
+}
+
+void amqp_rejecter(struct sim *s, int channel, uint16_t prefetch)
+{
+	add_consumer(s, channel, prefetch)->rejects_percent = 15;
 }

@@ -253,10 +253,10 @@ static struct copy *find_copy(struct model *m, struct model_channel *ch, struct 
 	return c;
 }
 
-/* A crash between the copy into a dead-letter queue and the settlement behind it makes two. */
+/* A crash between the copy that a queue makes of a message and the settlement behind it makes two. */
 static bool may_repeat(const struct model *m, const struct message *msg, const struct copy *c)
 {
-	return msg->may_repeat || (c->dead && m->world->boot > 1);
+	return msg->may_repeat || ((c->dead || msg->passed_on) && m->world->boot > 1);
 }
 
 static void check_settled(struct model *m, struct model_channel *ch, const struct message *msg, const struct copy *c,
@@ -296,6 +296,12 @@ static void check_exclusive(struct model *m, struct model_channel *ch, const str
 		sim_fail(m->world, "message %u of %s is unacked on link %" PRIu64 " and given to %s", msg->id, ch->name, c->holder, d->who);
 }
 
+static void check_delay(struct model *m, struct model_channel *ch, const struct message *msg, const struct copy *c)
+{
+	if (world_ms(m->world) < msg->ready_ms && !c->dead && !msg->may_repeat)
+		sim_fail(m->world, "message %u of %s is %" PRId64 " ms early", msg->id, ch->name, msg->ready_ms - world_ms(m->world));
+}
+
 static void check_counts(struct model *m, struct model_channel *ch, const struct message *msg, const struct copy *c,
 			 const struct delivery_info *d)
 {
@@ -307,8 +313,6 @@ static void check_counts(struct model *m, struct model_channel *ch, const struct
 	if (ch->max_receives && d->count > (uint32_t)ch->max_receives)
 		sim_fail(m->world, "message %u of %s is received %u times, and %d is the most", msg->id, ch->name, d->count,
 			 ch->max_receives);
-	if (world_ms(m->world) < msg->ready_ms && !c->dead)
-		sim_fail(m->world, "message %u of %s is %" PRId64 " ms early", msg->id, ch->name, msg->ready_ms - world_ms(m->world));
 	if (*msg->sqs_id && d->sqs_id && !c->moved && strcmp(msg->sqs_id, d->sqs_id) != 0)
 		sim_fail(m->world, "message %u of %s was sent as %s and is received as %s", msg->id, ch->name, msg->sqs_id, d->sqs_id);
 	if (*msg->sequence && d->sequence && !c->dead && strcmp(msg->sequence, d->sequence) != 0)
@@ -374,6 +378,7 @@ struct copy *model_delivered(struct model *m, struct model_channel *ch, struct s
 	check_settled(m, ch, msg, c, d);
 	check_gone(m, ch, msg, d);
 	check_exclusive(m, ch, msg, c, d);
+	check_delay(m, ch, msg, c);
 	check_counts(m, ch, msg, c, d);
 	check_group(m, ch, msg, c, d, m->world->now_us);
 	check_order(m, ch, msg, d);

@@ -19,7 +19,7 @@
 #include "sim/world.h"
 
 enum {
-	MODEL_CHANNELS = 24, MODEL_PARTITIONS = 4, MODEL_COPIES = 6, MODEL_PRODUCERS = 32, MODEL_GROUPS = 8,
+	MODEL_CHANNELS = 24, MODEL_PARTITIONS = 4, MODEL_COPIES = 6, MODEL_PRODUCERS = 64, MODEL_GROUPS = 8,
 	MODEL_CONSUMER_GROUPS = 2,
 };
 
@@ -82,6 +82,7 @@ struct message {
 	uint32_t size;                  /* of the body */
 	bool acked;
 	bool may_repeat;                /* it was sent more than once, and nothing makes that one */
+	bool passed_on;                 /* by an exchange that keeps messages: a crash may leave copy and original */
 	bool once;                      /* sent by an idempotent producer: at one offset only */
 	struct model_transaction *transaction;  /* NULL: of none; see model_transaction.h */
 	int64_t ready_ms;               /* not before: delay */

@@ -45,7 +45,7 @@ uint32_t actor_size(struct actor *a)
 
 /* -------------------------------------------------------------------------------------------------------- set-up ---- */
 
-static unsigned draw(struct sim *s, unsigned from, unsigned to)
+unsigned draw(struct sim *s, unsigned from, unsigned to)
 {
 	return from + (unsigned)rng_below(&s->plan, to - from + 1);
 }
@@ -56,7 +56,7 @@ static int index_of(struct sim *s, const struct model_channel *ch)
 }
 
 /* The topic's id, as Metadata tells it. */
-static void learn_id(struct sim *s, struct kafka_peer *k, int channel)
+void learn_id(struct sim *s, struct kafka_peer *k, int channel)
 {
 	struct metadata_request_topic topic = { .name = slice_cstr(s->model->channels[channel].name) };
 	struct metadata_request request;
@@ -99,49 +99,6 @@ static int add_topic(struct sim *s, struct kafka_peer *k, const char *name, unsi
 	if (!r || r->topics.n != 1 || r->topics.v[0].error_code)
 		sim_fail(s->world, "set-up: topic %s: error %d", name, r && r->topics.n == 1 ? r->topics.v[0].error_code : -1);
 	learn_id(s, k, index_of(s, ch));
-	return index_of(s, ch);
-}
-
-static void declare_queue(struct sim *s, struct amqp_peer *p, const char *name, const char *dead_exchange)
-{
-	OWN(bytes) struct bytes arguments = BYTES_MAX(1024);
-
-	if (dead_exchange) {
-		bytes_add_u8(&arguments, 22);
-		bytes_add(&arguments, "x-dead-letter-exchange", 22);
-		bytes_add_u8(&arguments, 'S');
-		bytes_add_be32(&arguments, (uint32_t)strlen(dead_exchange));
-		bytes_add(&arguments, dead_exchange, strlen(dead_exchange));
-	}
-	struct queue_declare q = { .queue = slice_cstr(name), .durable = true, .arguments = slice_of(arguments.p, arguments.n) };
-	if (!ask_amqp(p, 1, &queue_declare_msg, &q, AMQP_QUEUE_DECLARE_OK, NULL))
-		sim_fail(s->world, "set-up: queue %s is refused", name);
-}
-
-static void declare_exchange(struct sim *s, struct amqp_peer *p, const char *name, const char *type)
-{
-	struct exchange_declare e = { .exchange = slice_cstr(name), .type = slice_cstr(type), .durable = true, .arguments = SLICE("") };
-
-	if (!ask_amqp(p, 1, &exchange_declare_msg, &e, AMQP_EXCHANGE_DECLARE_OK, NULL))
-		sim_fail(s->world, "set-up: exchange %s is refused", name);
-}
-
-static void bind_queue(struct sim *s, struct amqp_peer *p, const char *exchange, const char *queue, const char *key)
-{
-	struct queue_bind b = {
-		.queue = slice_cstr(queue), .exchange = slice_cstr(exchange), .routing_key = slice_cstr(key), .arguments = SLICE(""),
-	};
-
-	if (!ask_amqp(p, 1, &queue_bind_msg, &b, AMQP_QUEUE_BIND_OK, NULL))
-		sim_fail(s->world, "set-up: binding %s to %s is refused", queue, exchange);
-}
-
-static int add_amqp_queue(struct sim *s, struct amqp_peer *p, const char *name, const char *dead_exchange)
-{
-	struct model_channel *ch = model_channel(s->model, name);
-
-	ch->queue = true;
-	declare_queue(s, p, name, dead_exchange);
 	return index_of(s, ch);
 }
 
@@ -194,35 +151,6 @@ static void plan_kafka(struct sim *s, struct kafka_peer *k)
 		kafka_consumer(s, t, 0);
 	if (draw(s, 0, 1))
 		kafka_consumer(s, t, 1);
-}
-
-static void plan_amqp(struct sim *s, struct kafka_peer *k, struct amqp_peer *p)
-{
-	declare_exchange(s, p, "dead", "fanout");
-	int dead = add_amqp_queue(s, p, "jobs-dead", NULL);
-	bind_queue(s, p, "dead", "jobs-dead", "");
-	int jobs = add_amqp_queue(s, p, "jobs", "dead");
-	s->model->channels[jobs].dead = dead;
-	int line = add_amqp_queue(s, p, "line", NULL);
-	s->model->channels[line].single = true;
-	declare_exchange(s, p, "fan", draw(s, 0, 1) ? "fanout" : "topic");
-	bind_queue(s, p, "fan", "jobs", "#");
-	bind_queue(s, p, "fan", "line", "#");
-
-	amqp_publisher(s, "", "jobs", &jobs, 1);
-	amqp_publisher(s, "fan", "a.b", (int[]){ jobs, line }, 2);
-	if (draw(s, 0, 1))
-		amqp_publisher(s, "", "line", &line, 1);
-	for (unsigned n = draw(s, 1, 3); n > 0; n--)
-		amqp_consumer(s, jobs, (uint16_t)draw(s, 1, 20));
-	if (draw(s, 0, 2) == 0)
-		sqs_receiver(s, jobs);
-	amqp_consumer(s, dead, 10);
-	amqp_consumer(s, line, 1);
-	if (draw(s, 0, 1)) {
-		learn_id(s, k, jobs);
-		kafka_consumer(s, jobs, 0);
-	}
 }
 
 static void plan_sqs(struct sim *s, struct kafka_peer *k, struct sqs_peer *q)
@@ -280,7 +208,7 @@ static void plan_crossing(struct sim *s, struct kafka_peer *k, struct amqp_peer 
 	int t = add_topic(s, k, "orders", draw(s, 1, 2), NULL, 0);
 	struct model_channel *ch = &s->model->channels[t];
 
-	declare_queue(s, p, "orders", NULL);
+	declare_queue(s, p, "orders", SLICE(""));
 	ch->queue = true;
 	kafka_producer(s, t, draw(s, 0, 3) > 0);
 	amqp_publisher(s, "", "orders", &t, 1);
@@ -317,7 +245,7 @@ static void plan_shelf(struct sim *s, struct kafka_peer *k, struct amqp_peer *p)
 	snprintf(text, sizeof text, "%" PRId64, retention_ms);
 	configs[0].value = slice_cstr(text);
 	int t = add_topic(s, k, "shelf", 1, configs, sizeof configs / sizeof *configs);
-	declare_queue(s, p, "shelf", NULL);
+	declare_queue(s, p, "shelf", SLICE(""));
 	s->model->channels[t].queue = true;
 	amqp_consumer(s, t, (uint16_t)draw(s, 1, 10));
 	s->shelf = shelf_actors(s, t, retention_ms);
@@ -334,7 +262,7 @@ static void plan_transactions(struct sim *s, struct kafka_peer *k, struct amqp_p
 	for (int i = 0; i < 2; i++)
 		s->model->channels[t[i]].topic = false;         /* markers take offsets, too: see transactions_look() */
 	if (draw(s, 0, 1)) {
-		declare_queue(s, p, "credits", NULL);
+		declare_queue(s, p, "credits", SLICE(""));
 		s->model->channels[t[1]].queue = true;
 		amqp_consumer(s, t[1], (uint16_t)draw(s, 1, 10));
 		if (draw(s, 0, 1))
@@ -377,6 +305,14 @@ static void set_up(struct sim *s)
 		plan_transactions(s, &k, &p);
 	if (draw(s, 0, 2) == 0)
 		plan_moves(s, &q);
+	if (draw(s, 0, 2) == 0)
+		plan_delays(s, &p);
+	if (draw(s, 0, 2) == 0)
+		plan_streams(s, &p);
+	if (draw(s, 0, 2) == 0)
+		plan_full_grave(s, &p);
+	if (draw(s, 0, 2) == 0)
+		decree_actors(s);
 	client_close(&k.client);
 	client_close(&p.client);
 	client_close(&q.client);

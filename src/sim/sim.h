@@ -66,6 +66,17 @@ static inline struct model_channel *channel_of(struct sim *s, int channel)
 	return &s->model->channels[channel];
 }
 
+/* A number that the seed decides. */
+unsigned draw(struct sim *s, unsigned from, unsigned to);
+void learn_id(struct sim *s, struct kafka_peer *k, int channel);        /* a topic's, as Metadata tells it */
+
+/* amqp_plans.c: what a seed may have of AMQP. */
+void declare_queue(struct sim *s, struct amqp_peer *p, const char *name, struct slice arguments);
+void plan_amqp(struct sim *s, struct kafka_peer *k, struct amqp_peer *p);
+void plan_delays(struct sim *s, struct amqp_peer *p);
+void plan_streams(struct sim *s, struct amqp_peer *p);
+void plan_full_grave(struct sim *s, struct amqp_peer *p);
+
 void actor_start(struct sim *s, struct actor *a, struct client *c, void (*fire)(struct event *), void (*free_it)(struct actor *));
 /* Come back after a random time of at most that. */
 void actor_pause(struct actor *a, int64_t at_most_us);
@@ -91,6 +102,12 @@ void transaction_witness(struct sim *s, const int *channels, unsigned n);
 void transactions_look(struct sim *s);
 void amqp_publisher(struct sim *s, const char *exchange, const char *key, const int *channels, unsigned n);
 void amqp_consumer(struct sim *s, int channel, uint16_t prefetch);
+/* Every message with a delay of its own, of so many milliseconds at most. */
+void amqp_delayer(struct sim *s, const char *exchange, const char *key, int channel, uint32_t delay_max_ms);
+void amqp_rejecter(struct sim *s, int channel, uint16_t prefetch);      /* a consumer that rejects a lot */
+/* stream_actors.c: reads a stream, on and on and again from its beginning; `keeps`: so many bytes; 0: everything. */
+void stream_reader(struct sim *s, int channel, int64_t keeps, uint16_t prefetch);
+void decree_actors(struct sim *s);      /* decree_actors.c: administrators, and what they see on every shard */
 void sqs_sender(struct sim *s, int channel, unsigned first_group, unsigned groups);
 void sqs_receiver(struct sim *s, int channel);
 /* move_actors.c: lets tasks move what is in `from` to `to`, as long as there is something; cancels some. */

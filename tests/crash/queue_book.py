@@ -40,7 +40,8 @@ def read_body(body):
 
 
 class Message:
-    __slots__ = ("boot", "not_before_s", "doubles", "confirmed", "seen_boot", "holder", "settled", "rejected_boot", "sure_boot", "copies")
+    __slots__ = ("boot", "not_before_s", "doubles", "confirmed", "seen_boot", "holder", "settled", "rejected_boot", "sure_boot", "copies",
+                 "trail")
 
     def __init__(self, boot, not_before_s, doubles):
         self.boot, self.not_before_s = boot, not_before_s
@@ -49,13 +50,17 @@ class Message:
         self.settled = None             # "ack" or "reject": what was said last
         self.seen_boot = self.sure_boot = self.rejected_boot = 0     # 0: never
         self.copies = 1
+        self.trail = ["sent in boot %d" % boot]         # for whoever must find out what happened
+
+    def note(self, holder, what):
+        self.trail.append("%s %s in boot %d" % (holder.name, what, holder.boot))
 
 
 class Holder:
     """One reader's connection."""
 
-    def __init__(self, boot, is_first, fresh):
-        self.boot, self.is_first = boot, is_first
+    def __init__(self, name, boot, is_first, fresh):
+        self.name, self.boot, self.is_first = name, boot, is_first
         self.fresh = fresh              # source -> the last that came unmarked to this reader in this boot
         self.last = {}                  # source -> the last that came
         self.held = {}                  # delivery tag -> key
@@ -108,6 +113,7 @@ class Book:
             if not m:
                 self.wrong("%r was never sent here with these bytes", d.body[:40])
                 return None
+            m.note(holder, "gets it again" if d.redelivered else "gets it")
             self.judge_return(holder, key, m, d.redelivered)
             self.judge_order(holder, key, d.redelivered)
             if now_s < m.not_before_s - EARLY_S:
@@ -124,7 +130,7 @@ class Book:
                 m.sure_boot = m.seen_boot = 0
                 self.ledger.count("doubles in " + self.name)
             else:
-                self.wrong("%s:%d came again in boot %d and its settlement was sure in boot %d", *key, holder.boot, m.sure_boot)
+                self.wrong("came again in boot %d and its settlement was sure in boot %d: %s", holder.boot, m.sure_boot, self.tell(key))
         elif m.settled and m.seen_boot < holder.boot:
             self.ledger.count("unsure came again" if redelivered else "unsure came again, unmarked")
         if m.seen_boot == holder.boot and not redelivered and not another:
@@ -155,6 +161,7 @@ class Book:
     def gives_back(self, holder, key):
         with self.lock:
             m = self.messages[key]
+            m.note(holder, "gives it back")
             if m.holder is holder:
                 m.holder = None
 
@@ -162,6 +169,7 @@ class Book:
         """Before it is sent."""
         with self.lock:
             m = self.messages[key]
+            m.note(holder, how + "s it")
             if m.holder is not holder:
                 return                          # what it says now the broker of today never hears
             m.holder, m.settled = None, how
@@ -173,6 +181,7 @@ class Book:
         with self.lock:
             for key in keys:
                 self.messages[key].sure_boot = holder.boot
+                self.messages[key].note(holder, "is sure")
         self.ledger.count("sure", len(keys))
 
     def answered(self, holder):
@@ -202,6 +211,10 @@ class Book:
     def missing(self):
         with self.lock:
             return [key for key, m in self.messages.items() if self.owed(key, m)]
+
+    def tell(self, key):
+        there = self.grave and self.grave.messages.get(key)
+        return "%s:%d %s%s" % (*key, ", ".join(self.messages[key].trail), "; there: " + ", ".join(there.trail) if there else "")
 
 
 class StreamBook:
@@ -241,3 +254,6 @@ class StreamBook:
         with self.lock:
             there = set(self.at.values())
             return [key for key, confirmed in self.messages.items() if confirmed and key not in there]
+
+    def tell(self, key):
+        return "%s:%d" % key

@@ -198,7 +198,7 @@ class Reader(Client):
     def work(self, connection, boot, deaf, until_s):
         if boot != self.fresh_boot:
             self.fresh, self.fresh_boot = {}, boot
-        self.c, self.h = connection, Holder(boot, self.run_.is_first(self.queue, boot), self.fresh)
+        self.c, self.h = connection, Holder(self.name, boot, self.run_.is_first(self.queue, boot), self.fresh)
         self.tx = self.random.random() < 0.3
         self.committing, self.said = None, []           # keys: in the transaction that is being committed; settled and not sure
         self.fence, self.behind = 0, []                 # which of two is under way; the keys before them
@@ -398,7 +398,8 @@ def one_run(options, number):
         for writer in writers:
             writer.finish(60)
         for name, keys in come_to_rest(run).items():
-            ledger.violation("%s: %d confirmed messages are missing: %s" % (name, len(keys), sorted(keys)[:5]))
+            ledger.violation("%s: %d confirmed messages are missing: %s" % (
+                name, len(keys), "; ".join(run.books[name].tell(key) for key in sorted(keys)[:5])))
         kill_and_start(run)             # nothing that is sure comes again
         time.sleep(2)
         whole = Follower(run, "last reading")
