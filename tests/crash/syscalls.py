@@ -30,9 +30,9 @@ DISK = {
     "readdir": "EIO", "fopen": "EIO EMFILE", "posix_fadvise": "EINVAL", "mmap": "ENOMEM", "mincore": "EAGAIN",
 }
 REST = {
-    "sendfile": "EIO EINTR EAGAIN SHORT", "socket": "EMFILE", "socketpair": "EMFILE", "bind": "ENOMEM", "listen": "EMFILE",
+    "sendfile": "EIO EINTR SHORT", "socket": "EMFILE", "socketpair": "EMFILE", "bind": "ENOMEM", "listen": "EMFILE",
     "setsockopt": "ENOMEM", "getsockname": "ENOMEM", "getpeername": "ENOMEM", "accept4": "EMFILE ENOMEM ECONNABORTED EINTR EPERM",
-    "recv": "ENOMEM EINTR EAGAIN ECONNRESET SHORT", "sendmsg": "ENOMEM EINTR EAGAIN ECONNRESET SHORT", "shutdown": "ENOMEM",
+    "recv": "ENOMEM EINTR ECONNRESET SHORT", "sendmsg": "ENOMEM EINTR ECONNRESET SHORT", "shutdown": "ENOMEM",
     "epoll_create1": "EMFILE", "epoll_ctl": "ENOMEM ENOSPC", "epoll_wait": "EINTR", "eventfd": "EMFILE", "getrandom": "EINTR",
     "sigtimedwait": "EINTR", "syscall": "ENOSYS", "getrlimit": "EINVAL", "setrlimit": "EPERM", "pthread_create": "EAGAIN", "fcntl": "EINVAL",
 }
