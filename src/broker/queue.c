@@ -263,6 +263,7 @@ static int init_contents(struct queue *q, const struct channel *ch)
 
 	ledger_init(&q->ledger, policy->fifo, rng_next(&q->broker->rng));
 	q->ledger.pool = &q->broker->queues->pool;
+	q->ledger.now_ms = &q->broker->now_ms;
 	bool dedups = policy->fifo || policy->dedup_keys > 0;
 
 	if (dedups && !q->dedup && !(q->dedup = malloc(sizeof *q->dedup)))

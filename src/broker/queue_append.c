@@ -113,9 +113,11 @@ static bool birth_of(struct queue *q, const struct record *r, enum origin origin
 	if (q->policy.passes_on)
 		return birth_behind(r, now_ms, ret);
 	facts_read(origin, r, &facts);
+	/* Whose turn it is in a queue that several share: queue_fair.h. */
+	bool fair = origin == ORIGIN_SQS && !q->ledger.fifo && facts.group.n && q->ledger.ready < FAIR_MESSAGES_MAX;
 	delay_ms = facts.delay_ms >= 0 && !q->ledger.fifo ? facts.delay_ms : q->policy.delay_ms;
 	*ret = (struct birth){
-		.group = facts.group,
+		.group = fair || q->ledger.fifo ? facts.group : SLICE(""),
 		.priority = facts.priority < q->policy.max_priority ? facts.priority : q->policy.max_priority,
 		.size = q->policy.max_bytes >= 0 ? (uint32_t)r->value.n : 0,
 		.ready_ms = delay_ms > 0 ? now_ms + delay_ms : 0,
@@ -125,7 +127,7 @@ static bool birth_of(struct queue *q, const struct record *r, enum origin origin
 	ret->ready_ms = 0;                      /* a message is ready when it comes, whatever its sender said */
 #endif
 	q->expiring |= ret->expires_ms != LEDGER_NEVER;
-	return needs_objects(q) || ret->ready_ms || ret->expires_ms != LEDGER_NEVER;
+	return needs_objects(q) || fair || ret->ready_ms || ret->expires_ms != LEDGER_NEVER;
 }
 
 enum { CLOCKS_APART_MS = 60000 };      /* more than any turn takes */

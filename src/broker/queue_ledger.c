@@ -21,6 +21,8 @@ static struct lane *lane_get(struct ledger *l, struct slice group)
 
 	if (lane)
 		return lane;
+	if (!l->lanes.count)
+		l->load = (struct load){ 0 };   /* of before, when nobody counted */
 	lane = malloc(sizeof *lane + group.n);
 	if (!lane)
 		return NULL;
@@ -39,15 +41,23 @@ static void lane_drop(struct ledger *l, struct lane *lane)
 {
 	map_remove(&l->lanes, lane->name);
 	list_remove(&lane->link);
+	heap_remove(&l->quiet, &lane->quiet);
 	heap_free(&lane->ready);
 	free(lane);
 }
 
-/* Invariant 6. */
+/* Invariants 6 and 7. */
 static void lane_settle(struct ledger *l, struct lane *lane)
 {
-	if (!l->fifo)
+	if (!lane->name.p)
 		return;
+	if (!l->fifo) {
+		if (!lane->members)
+			lane_drop(l, lane);
+		else if (fair_settle(l, lane) < 0)
+			l->failed = true;
+		return;
+	}
 #if MUTANT_fifo_group_not_blocked      /* a group with messages in flight gives more */
 	bool open = lane->ready.count > 0;
 #else
@@ -59,6 +69,16 @@ static void lane_settle(struct ledger *l, struct lane *lane)
 		list_remove(&lane->link);
 	else if (list_empty(&lane->link))
 		list_push(&l->open, &lane->link);
+}
+
+/* Before the number of leases changes. */
+static void count_load(struct ledger *l, struct lane *lane)
+{
+	if (l->fifo || !l->lanes.count)
+		return;
+	load_count(&l->load, (uint32_t)l->leased, ledger_now(l));
+	if (lane->name.p)
+		load_count(&lane->load, lane->held, ledger_now(l));
 }
 
 /* ---- places: every move of an object is leave() and then one enter_x() ---- */
@@ -78,6 +98,7 @@ static void leave(struct ledger *l, struct message *m)
 		break;
 	case PLACE_LEASED:
 		heap_remove(&l->due, &m->at);
+		count_load(l, m->lane);
 		m->lane->held--;
 		l->leased--;
 		break;
@@ -113,6 +134,7 @@ static int enter_leased(struct ledger *l, struct message *m, int64_t until_ms)
 	if (until_ms != LEDGER_NEVER && heap_push(&l->due, &m->at, until_ms) < 0)
 		return -ERR_NO_MEMORY;
 	m->place = PLACE_LEASED;
+	count_load(l, m->lane);
 	m->lane->held++;
 	l->leased++;
 	return 0;
@@ -139,11 +161,12 @@ static void enter_dying(struct ledger *l, struct message *m, enum death death)
 static struct message *new_message(struct ledger *l, uint32_t partition, int64_t offset, const struct birth *birth)
 {
 	struct ledger_partition *p = &l->partitions[partition];
-	struct lane *lane = l->fifo ? lane_get(l, birth ? birth->group : SLICE("")) : &p->lane;
+	struct slice group = birth ? birth->group : SLICE("");
+	struct lane *lane = l->fifo || group.n ? lane_get(l, group) : &p->lane;
 	struct message *m = lane && ledger_make_room(p) == 0 ? message_pool_get(l->pool) : NULL;
 
 	if (!m) {
-		if (lane && l->fifo && !lane->members)
+		if (lane && lane->name.p && !lane->members)
 			lane_drop(l, lane);
 		return NULL;
 	}
@@ -181,6 +204,7 @@ void ledger_init(struct ledger *l, bool fifo, uint64_t seed)
 	*l = (struct ledger){ .fifo = fifo };
 	map_init(&l->lanes, seed);
 	list_init(&l->open);
+	list_init(&l->noisy);
 	list_init(&l->dying);
 }
 
@@ -202,6 +226,7 @@ void ledger_free(struct ledger *l)
 	}
 	map_free(&l->lanes);
 	heap_free(&l->due);
+	heap_free(&l->quiet);
 	free(l->partitions);
 	free(l->changes);
 	*l = (struct ledger){ 0 };
@@ -222,8 +247,8 @@ int ledger_grow(struct ledger *l, uint32_t n)
 		list_init(&ps[i].lane.link);
 		if (i >= l->npartitions)
 			ps[i].top = -1;
-		for (uint32_t c = 0; c < ps[i].ncells && !l->fifo; c++)
-			if (ps[i].cells[c])
+		for (uint32_t c = 0; c < ps[i].ncells; c++)
+			if (ps[i].cells[c] && !ps[i].cells[c]->lane->name.p)
 				ps[i].cells[c]->lane = &ps[i].lane;
 	}
 	free(l->partitions);
@@ -454,6 +479,46 @@ static bool peek_partition(struct ledger *l, uint32_t partition, struct spot *re
 	return true;
 }
 
+static bool peek_partitions(struct ledger *l, struct spot *ret)
+{
+	for (uint32_t i = 0; i < l->npartitions; i++) {
+		uint32_t partition = (l->turn / TAKE_IN_A_ROW + i) % l->npartitions;
+		if (peek_partition(l, partition, ret)) {
+			if (i)
+				l->turn = partition * TAKE_IN_A_ROW;
+			return true;
+		}
+	}
+	return false;
+}
+
+static int64_t spot_order(const struct spot *s)
+{
+	return s->message ? s->message->at.key : (int64_t)255 << 54 | s->offset;
+}
+
+/* Quiet groups and what has no group, in the order of the log; then noisy groups. */
+static bool peek_fair(struct ledger *l, struct spot *ret)
+{
+	bool plain = peek_partitions(l, ret);
+	struct lane *lane = fair_quiet(l);
+	struct message *m;
+	struct spot s;
+
+	if (!lane && !plain)
+		lane = fair_noisy(l);
+	if (!lane)
+		return plain;
+	m = first_of(lane);
+	if (plain && spot_order(ret) < m->at.key)
+		return true;
+	/* Its own partition may have something older, although the turn is another one's. */
+	if (!peek_partition(l, m->partition, &s) || m->at.key < spot_order(&s))
+		s = (struct spot){ m->partition, m->offset, m };
+	*ret = s;
+	return true;
+}
+
 bool ledger_peek(struct ledger *l, struct lane *lane, struct spot *ret)
 {
 	if (l->fifo) {
@@ -465,15 +530,7 @@ bool ledger_peek(struct ledger *l, struct lane *lane, struct spot *ret)
 		*ret = (struct spot){ m->partition, m->offset, m };
 		return !l->partitions[m->partition].broken;
 	}
-	for (uint32_t i = 0; i < l->npartitions; i++) {
-		uint32_t partition = (l->turn / TAKE_IN_A_ROW + i) % l->npartitions;
-		if (peek_partition(l, partition, ret)) {
-			if (i)
-				l->turn = partition * TAKE_IN_A_ROW;
-			return true;
-		}
-	}
-	return false;
+	return l->lanes.count ? peek_fair(l, ret) : peek_partitions(l, ret);
 }
 
 /* The message of a spot as an object that is in no place; NULL: no memory. */
@@ -510,12 +567,11 @@ struct message *ledger_take(struct ledger *l, const struct spot *s, int64_t now_
 	m->receives++;
 	if (!m->first_receive_ms)
 		m->first_receive_ms = now_ms;
-	if (l->fifo) {
+	if (l->fifo)
 		*lane = m->lane;
-		lane_settle(l, m->lane);
-	} else if (l->npartitions > 1) {
+	else if (l->npartitions > 1)
 		l->turn = (l->turn + 1) % (l->npartitions * TAKE_IN_A_ROW);
-	}
+	lane_settle(l, m->lane);
 	ledger_note(l, m->partition, false, m->offset, m->offset);
 	return m;
 }

@@ -22,6 +22,7 @@
  *   4. A READY object is in its lane's heap, ordered by (priority, offset): a requeued message is back in its old place.
  *   5. DELAYED objects, and LEASED ones with an end, are in `due`.
  *   6. Fifo: a lane is in `open` exactly when it has ready messages and none of its messages is LEASED.
+ *   7. Not fifo: a group's lane is in `quiet` or in `noisy` exactly when it has ready messages (queue_fair.h).
  *
  * Every change of what must survive a restart is noted in `changes`, which the owner writes out and empties once per
  * turn (queue_state.h).  The ends of leases and delays are not noted: they follow from the time.
@@ -34,6 +35,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/slice.h"
+#include "broker/queue_fair.h"
 #include "broker/queue_runs.h"
 
 enum place { PLACE_READY = 1, PLACE_DELAYED, PLACE_LEASED, PLACE_DYING };       /* on disk: never renumber */
@@ -44,13 +46,15 @@ enum death {                    /* on disk */
 
 #define LEDGER_NEVER INT64_MAX
 
-/* The messages of one FIFO group, or all ready objects of one partition of another queue. */
+/* The messages of one group, or all other ready objects of one partition. */
 struct lane {
 	struct heap ready;
-	struct node link;               /* in ledger->open */
+	struct node link;               /* fifo: in ledger->open; else in ledger->noisy */
+	struct heap_node quiet;         /* not fifo: in ledger->quiet */
+	struct load load;
 	uint32_t held;                  /* LEASED */
-	uint32_t members;               /* fifo: objects of this lane; it goes with the last */
-	struct slice name;              /* fifo: the group; allocated with the lane */
+	uint32_t members;               /* objects of this lane; a group's goes with the last */
+	struct slice name;              /* the group, allocated with the lane; null: a partition's */
 };
 
 struct message {
@@ -71,7 +75,7 @@ struct message {
 
 /* What a message that is an object from birth is born with. */
 struct birth {
-	struct slice group;             /* fifo */
+	struct slice group;             /* fifo: it blocks; else, if not empty: whose turn it is depends on it */
 	uint8_t priority;
 	uint32_t size;
 	int64_t ready_ms;               /* delayed until then; 0: not */
@@ -117,8 +121,12 @@ struct ledger {
 	uint32_t turn;                  /* the partition to take from next */
 	bool fifo;
 	int64_t mark_ms;                /* ages count, as exactly as this; 0: they do not */
-	struct map lanes;               /* fifo: group -> lane */
+	struct map lanes;               /* group -> lane */
 	struct node open;               /* fifo: lanes that can be taken from */
+	struct heap quiet;              /* not fifo: lanes by the first of their ready messages... */
+	struct node noisy;              /* ...and those that were noisy when they were looked at last */
+	struct load load;               /* of all leases, since there is a group */
+	const int64_t *now_ms;          /* the owner's clock, for loads; NULL: it stands still */
 	struct heap due;
 	struct node dying;
 	uint64_t ready, delayed, leased, ndying;

@@ -43,7 +43,9 @@ const char *ledger_check(const struct ledger *l)
 		const struct lane *lane = e->value;
 		if (!lane->members)
 			return "a lane has members";
-		if (list_empty(&lane->link) != !(lane->ready.count && !lane->held))
+		if (!l->fifo && (unsigned)heap_has(&lane->quiet) + !list_empty(&lane->link) != (lane->ready.count > 0))
+			return "a group's lane is quiet or noisy when it has ready messages";
+		if (l->fifo && list_empty(&lane->link) != !(lane->ready.count && !lane->held))
 			return "a lane is open when it has ready messages and none is held";
 	}
 	return NULL;

@@ -15,6 +15,11 @@ void ledger_take_out(struct ledger_partition *p, struct message *m);
 struct message *message_pool_get(struct message_pool *pool);
 void message_pool_put(struct message_pool *pool, struct message *m);
 
+static inline int64_t ledger_now(const struct ledger *l)
+{
+	return l->now_ms ? *l->now_ms : 0;
+}
+
 /* ---- changes that must survive ---- */
 void ledger_note(struct ledger *l, uint32_t partition, bool settled, int64_t first, int64_t last);
 

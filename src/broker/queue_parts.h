@@ -2,6 +2,7 @@
  * queue_parts.h - inside the delivery engine only: a queue, who takes from it, and the doors between its files.
  *
  *   queue_runs, queue_ledger     where each message is                       (pure)
+ *   queue_fair                   whose turn it is, if several share a queue (pure)
  *   queue_state, queue_dedup     on disk; deduplication                      (pure)
  *   queue_facts, queue_reader    what a message says; its payload
  *   queue.c                      life of a queue: created, restored, given its turn, dropped
@@ -36,6 +37,7 @@ enum {
 	DELIVER_BYTES    = 256 << 10,
 	EVENT_MESSAGES   = 256,         /* of all queues, to one session */
 	TURN_MESSAGES    = 1024,        /* taken from one queue in one turn */
+	FAIR_MESSAGES_MAX = 250000,     /* beyond so many that are ready, messages join a queue as if they had no group */
 	BURIALS_MAX      = 64,          /* dead-lettering under way, per queue */
 	RETRY_MS         = 1000,
 };

@@ -216,10 +216,10 @@ static void write_born(const struct message *m, uint64_t lane, int64_t *at, int6
 	*append_ms = m->append_ms;
 }
 
-/* Lanes are numbered from 0 in the order of the map; lane_numbers maps them back. */
-static uint64_t lane_number(const struct map *numbers, const struct lane *lane)
+/* Lanes are numbered in the order of the map, from 0 if the queue is fifo; else from 1, and 0 is no group's. */
+static uint64_t lane_number(const struct ledger *l, const struct map *numbers, const struct lane *lane)
 {
-	return (uint64_t)(uintptr_t)map_get_number(numbers, (uint64_t)(uintptr_t)lane) - 1;
+	return lane->name.p ? (uint64_t)(uintptr_t)map_get_number(numbers, (uint64_t)(uintptr_t)lane) - l->fifo : 0;
 }
 
 static void snapshot_partition(const struct ledger *l, uint32_t i, const struct map *numbers, struct collector *c,
@@ -242,7 +242,7 @@ static void snapshot_partition(const struct ledger *l, uint32_t i, const struct 
 	for (uint32_t k = 0; all && k < n; k++) {
 		struct message *m = all[k];
 		if (m->born)
-			write_born(m, l->fifo ? lane_number(numbers, m->lane) : 0, &at, &append_ms, born);
+			write_born(m, lane_number(l, numbers, m->lane), &at, &append_ms, born);
 		if (!m->born || m->receives || m->place == PLACE_LEASED || m->place == PLACE_DYING)
 			add_touched(c, m);
 	}
@@ -371,10 +371,10 @@ static int restore_one(struct ledger *l, uint32_t i, struct born *b, int64_t *ap
 		birth.ready_ms = (int64_t)number(b);
 	if (flags & B_APPEND)
 		*append_ms += unzigzag(number(b));
-	if (b->bad || gap > (uint64_t)(INT64_MAX - p->end) || (l->fifo && lane >= (uint64_t)b->head->lanes.n))
+	if (b->bad || gap > (uint64_t)(INT64_MAX - p->end) || lane >= (uint64_t)b->head->lanes.n + !l->fifo)
 		return -ERR_MALFORMED;
-	if (l->fifo)
-		birth.group = b->head->lanes.v[lane].name;
+	if (l->fifo || lane)
+		birth.group = b->head->lanes.v[lane - !l->fifo].name;
 
 	int64_t offset = p->end + (int64_t)gap;
 	int r = 0;

@@ -9,7 +9,7 @@
 #include "sim/sim.h"
 #include "sim/sqs_actors.h"
 
-enum { BATCH = 10 };
+enum { BATCH = 10, TENANTS = 3 };       /* of standard queues: two groups, and none */
 
 struct text url_of(const struct model_channel *ch)
 {
@@ -150,6 +150,8 @@ static void send_batch(struct sender *p, struct arena *a, struct slice url)
 		if (channel_of(s, p->channel)->fifo) {
 			v[i].message_group_id = arena_text(a, "g%u", p->sending[i]->group);
 			v[i].message_deduplication_id = arena_text(a, "d%u", p->sending[i]->id);
+		} else if (p->sending[i]->id % TENANTS) {
+			v[i].message_group_id = arena_text(a, "t%u", p->sending[i]->id % TENANTS);
 		}
 	}
 	request.queue_url = url;
@@ -167,6 +169,8 @@ static void send_one(struct sender *p, struct arena *a, struct slice url, struct
 	request.queue_url = url;
 	request.message_body = copy_body(a, s, msg);
 	request.message_attributes.n = request.message_system_attributes.n = -1;
+	if (!channel_of(s, p->channel)->fifo && msg->id % TENANTS)
+		request.message_group_id = arena_text(a, "t%u", msg->id % TENANTS);
 	if (channel_of(s, p->channel)->fifo) {
 		request.message_group_id = arena_text(a, "g%u", msg->group);
 		request.message_deduplication_id = arena_text(a, "d%u", msg->id);

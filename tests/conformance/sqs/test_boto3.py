@@ -810,6 +810,26 @@ def test_a_purge_forgets_the_duplicates(sqs, fresh):
     assert len(sqs.receive(url, wait_s=2)) == 1
 
 
+# -- fair queues -----------------------------------------------------------
+
+def test_a_noisy_group_of_a_standard_queue_waits_for_a_quiet_one(sqs, fresh, peer):
+    if peer != "hawser":
+        pytest.skip("nobody else's fairness can be foretold")
+    url = sqs.queue(fresh())
+    for n in range(40):
+        sqs.send(url, "noisy", MessageGroupId="ann")
+    sqs.send(url, "quiet", MessageGroupId="bob")
+    sqs.send(url, "alone")
+    bodies = []
+    while len(bodies) < 42:
+        got = sqs.receive(url, wait_s=2, AttributeNames=["MessageGroupId"])
+        assert got
+        assert [m.get("Attributes", {}).get("MessageGroupId") for m in got if m["Body"] == "quiet"] in ([], ["bob"])
+        bodies += [m["Body"] for m in got]
+    # Thirty in flight are noise.
+    assert bodies == ["noisy"] * 30 + ["quiet", "alone"] + ["noisy"] * 10
+
+
 # -- dead letters ----------------------------------------------------------
 
 def test_a_message_received_too_often_goes_to_the_dead_letters(sqs, fresh):
