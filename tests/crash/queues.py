@@ -376,10 +376,12 @@ def be_at_fault(run, seconds):
 def come_to_rest(run, limit_s=90):
     """Until nothing is missing; what then is."""
     limit_s += time.monotonic()
-    while run.missing() and time.monotonic() < limit_s:
+    missing = run.missing()
+    while missing and time.monotonic() < limit_s:
         time.sleep(0.2)
         run.end_silent(time.monotonic())
-    return run.missing()
+        missing = run.missing()         # once: fences go on, and one may be under way at any later moment
+    return missing
 
 
 def one_run(options, number):
