@@ -91,7 +91,7 @@ def picture(measured, protocol):
 
 def mixed_picture(measured):
     scenarios = measured.scenarios("mixed")
-    sides_of = {s: measured.sides_of("mixed", s) for s in scenarios}
+    sides_of = {s: sorted(measured.sides_of("mixed", s), key=lambda side: not side.startswith(US)) for s in scenarios}
     names = {s: "all three at once" for s in scenarios}
     panels = [plots.Panel(title, what, {(names[s], side): tables.median_of(measured, ("mixed", s, side), figure, scale)
                                         for s in scenarios for side in sides_of[s]})
@@ -106,7 +106,7 @@ def page(measured):
     present = [p for p in PROTOCOLS if p in measured.protocols()]
     lines = ["# Performance", "", "<!-- Written by script/bench compare. -->", "",
              "Hawser beside what it stands in for, on one machine, in one run, with one load for all, at equal durability: an acknowledged message is",
-             "on disk. Pale bars and rows marked `os` or `memory` are relaxed: acknowledged sooner, and lost with the power.", ""]
+             "on disk. What is marked `os` or `memory` is relaxed: acknowledged sooner, and lost with the power.", ""]
     if m["load_before"] > m["cores"] / 2:
         lines += [f"The machine was busy with other work when this was measured (load average {m['load_before']:.0f}): of these figures trust the ratios of",
                   "processor time, not rates and latencies.", ""]

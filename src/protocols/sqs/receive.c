@@ -252,5 +252,8 @@ void sqs_on_receive_message(struct sqs *s, struct request *r)
 	c->attempt = cmd_copy(&c->head, in->receive_request_attempt_id);
 	c->in_flight_max = s->session.host->settings->sqs_in_flight_max;
 	r->reply = received;
+	/* A consumer that stops while it waits must be noticed, or the next message would be leased to nobody. */
+	if (wait_ms > 0)
+		s->session.host->calls->pause(s->session.host, false);
 	sqs_ask(s, &c->head, ch->shard, 0);
 }

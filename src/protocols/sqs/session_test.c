@@ -150,6 +150,7 @@ TEST(a_client_that_goes_while_it_waits_takes_nothing_along)
 
 	CHECK(json(c, "CreateQueue", "{\"QueueName\":\"a\"}", "200 {\"QueueUrl\":\"http://h/000000000000/a\"}"));
 	CHECK(json(gone, "ReceiveMessage", "{\"QueueUrl\":\"a\",\"WaitTimeSeconds\":20}", ""));
+	CHECK(!gone->paused);   /* or nobody would see that it has gone */
 	client_drop(gone);
 	CHECK(strncmp((feed_text(c, "GET /000000000000/a?Action=SendMessage&MessageBody=x HTTP/1.1\r\nHost: h\r\n\r\n"), answer_text(c)),
 		      "200 ", 4) == 0);

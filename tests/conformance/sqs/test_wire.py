@@ -4,6 +4,7 @@
 import http.client
 import json
 import re
+import time
 import urllib.parse
 import xml.etree.ElementTree as xml
 
@@ -162,3 +163,18 @@ def test_the_url_of_a_queue_follows_the_Host_header(wire, fresh):
         "Host": "broker.example.com:4566", "Content-Type": "application/x-amz-json-1.0",
         "X-Amz-Target": "AmazonSQS.CreateQueue"})
     assert json.loads(body)["QueueUrl"].startswith("http://broker.example.com:4566/")
+
+
+def test_a_consumer_that_goes_while_it_waits_takes_nothing_along(wire, fresh):
+    url = wire.json("CreateQueue", QueueName=fresh())[1]["QueueUrl"]
+    for _ in range(5):      # that it has gone may be noticed a moment late, but not every time
+        waiting = Wire(wire.address)
+        waiting.connection.request("POST", "/", json.dumps({"QueueUrl": url, "WaitTimeSeconds": 20}), {
+            "Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.ReceiveMessage"})
+        time.sleep(0.2)
+        waiting.connection.close()
+        time.sleep(0.2)
+        wire.json("SendMessage", QueueUrl=url, MessageBody="mine")
+        if wire.json("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=1)[1].get("Messages"):
+            return
+    raise AssertionError("a message was leased to a consumer that had gone, each time")
