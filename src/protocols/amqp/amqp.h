@@ -186,6 +186,7 @@ struct unacked {
 	bool counted : 1;               /* towards the channel's limit */
 	bool stream : 1;                /* of a stream: `offset` is its consumer's number */
 	uint8_t deferred : 4;           /* 1 + the outcome that the transaction will give it; 0: none */
+	uint8_t patience;               /* of its consumer */
 };
 
 /* Sorted by tag; the dead are squeezed out when they are the majority, so memory follows what is outstanding. */
@@ -211,6 +212,8 @@ struct chan {
 	struct outstanding outstanding;
 	struct node consumers;          /* struct consumer */
 	struct node held;               /* struct event_deliver: over the limit; head.tag is the first one not delivered */
+	int64_t *patience_ms;           /* the times that consumers here have asked for: see timeout.c */
+	uint8_t npatience;
 	uint32_t prefetch;              /* of consumers to come */
 	uint32_t limit;                 /* qos global: counted deliveries at most; 0: none */
 	uint32_t counted;
@@ -224,6 +227,7 @@ struct consumer {
 	uint16_t shard;
 	bool no_ack, cancelled;
 	bool untold;                    /* its queue has gone, and the client is told so after the answer that is awaited */
+	uint8_t patience;               /* 1 + where in chan->patience_ms its own timeout is; 0: the queue's counts */
 	bool exclusive, reply;          /* reply: of amq.rabbitmq.reply-to */
 	int32_t priority;
 	uint32_t prefetch;
@@ -409,7 +413,10 @@ void streams_flush(struct conn *c);                             /* at the end of
 
 /* timeout.c: deliveries that nobody acknowledges. */
 uint32_t timeout_ticks(int64_t now_ms);
-void timeout_watch(struct conn *c, const struct channel *q);    /* what this queue delivers is to be acknowledged in time */
+/* What this queue delivers is to be acknowledged in time; `patience` is the consumer's, or 0. */
+void timeout_watch(struct conn *c, const struct chan *ch, const struct channel *q, uint8_t patience);
+/* `x-consumer-timeout` of a consumer: 406 if it is no time. */
+int timeout_argument(struct conn *c, struct chan *ch, struct slice queue, struct slice arguments, uint8_t *ret);
 void timeout_look(struct conn *c, int64_t now_ms);              /* patience_ms has come */
 
 /* Direct reply-to (reply_to.c): a consumer of "amq.rabbitmq.reply-to" gets a queue of its own behind the scenes. */
@@ -423,7 +430,8 @@ int death_properties(const struct delivery *d, struct arena *a, struct slice *pr
 int count_properties(const struct delivery *d, struct arena *a, struct slice *properties);        /* x-delivery-count */
 
 /* Remember a delivery; the tag, or 0 when memory is short. */
-uint64_t outstanding_add(struct conn *c, struct chan *ch, const struct delivery *d, uint32_t queue, uint16_t shard, bool counted);
+uint64_t outstanding_add(struct conn *c, struct chan *ch, const struct delivery *d, uint32_t queue, uint16_t shard, bool counted,
+			 uint8_t patience);
 uint64_t outstanding_add_stream(struct chan *ch, uint64_t consumer);
 void settle(struct conn *c, uint32_t queue, uint16_t shard, const struct delivery *d, enum outcome outcome);
 void settle_all(struct conn *c, struct chan *ch, enum outcome outcome);

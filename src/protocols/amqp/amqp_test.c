@@ -613,6 +613,34 @@ TEST(who_does_not_acknowledge_in_time_loses_the_channel_and_the_message_comes_ba
 	CHECK(strstr(hear(c), "redelivered=true"));
 }
 
+TEST(a_consumer_may_say_itself_in_what_time_it_acknowledges)
+{
+	OWN(bytes) struct bytes arguments = BYTES_MAX(1000);
+	OWN(world) struct world *w = world_new(1);
+	struct client *c = client_open(w);
+	struct basic_consume b = { .queue = SLICE("q"), .consumer_tag = SLICE("t") };
+
+	w->settings.amqp_consumer_timeout_ms = 5000;
+	declare(c, 1, "q");
+	table_put_integer(&arguments, SLICE("x-consumer-timeout"), 20000);
+	b.arguments = bytes_slice(&arguments);
+	say(c, 1, &basic_consume_msg, &b);
+	publish_text(c, 1, "", "q", "a");
+	hear(c);
+	world_wait(w, 15000);                   /* the broker's own time has long been over */
+	CHECK(heard(c, ""));
+	world_wait(w, 11000);
+	CHECK(strstr(hear(c), "Timeout value used: 20000 ms"));
+	say(c, 1, &channel_close_ok_msg, NULL);
+	say(c, 1, &channel_open_msg, &(struct channel_open){ .out_of_band = SLICE("") });
+	hear(c);
+	arguments.n = 0;
+	table_put_text(&arguments, SLICE("x-consumer-timeout"), SLICE("long"));
+	b.arguments = bytes_slice(&arguments);
+	say(c, 1, &basic_consume_msg, &b);
+	CHECK(strstr(hear(c), "invalid arg 'x-consumer-timeout' for queue 'q' in vhost '/': \"expected integer, got longstr\""));
+}
+
 TEST(an_acknowledgement_in_time_is_none_too_late)
 {
 	OWN(world) struct world *w = world_new(1);

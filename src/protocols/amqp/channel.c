@@ -63,6 +63,7 @@ void channel_free(struct chan *ch)
 		cmd_free(CONTAINER(struct cmd, link, n));
 	list_remove(&ch->confirming);
 	publish_forget(ch);
+	free(ch->patience_ms);
 	confirms_free(ch);
 	tx_free(ch);
 	free(ch->in);

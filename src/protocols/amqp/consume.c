@@ -148,7 +148,7 @@ static int deliver_one(struct conn *c, struct consumer *k, const struct delivery
 		arena_free(&a);
 		return refuse_message(c, d);
 	}
-	tag = k->no_ack ? ch->next_tag++ : outstanding_add(c, ch, d, k->queue, k->shard, /* counted = */ true);
+	tag = k->no_ack ? ch->next_tag++ : outstanding_add(c, ch, d, k->queue, k->shard, /* counted = */ true, k->patience);
 	if (!tag) {
 		arena_free(&a);
 		return refuse(c, 506, "out of memory");
@@ -399,7 +399,7 @@ int consumer_subscribe(struct conn *c, struct consumer *k, const struct channel 
 	k->queue = q->id;
 	k->shard = q->shard;
 	if (!k->no_ack)
-		timeout_watch(c, q);
+		timeout_watch(c, k->chan, q, k->patience);
 	name_set(&c->ask.name, q->name);
 	if (s) {
 		s->channel = q->id;
@@ -422,6 +422,7 @@ int on_basic_consume(struct conn *c, struct chan *ch, const void *m)
 	struct slice name;
 	struct name room;
 	int32_t priority;
+	uint8_t patience;
 	int r;
 
 	if (b->consumer_tag.n && find_tag(ch, b->consumer_tag))
@@ -437,9 +438,11 @@ int on_basic_consume(struct conn *c, struct chan *ch, const void *m)
 		return refuse_access(c, OP_READ, "queue", name);
 	if (q->queue->spec->stream)
 		return stream_consume(c, ch, b, q);
-	if ((r = read_priority(c, name, b->arguments, &priority)) < 0 || (r = consumer_new(c, ch, b, &k)) < 0)
+	if ((r = read_priority(c, name, b->arguments, &priority)) < 0 ||
+	    (r = timeout_argument(c, ch, name, b->arguments, &patience)) < 0 || (r = consumer_new(c, ch, b, &k)) < 0)
 		return r;
 	k->priority = priority;
+	k->patience = patience;
 	return consumer_subscribe(c, k, q, b->no_wait);
 }
 
@@ -574,7 +577,8 @@ static int got(struct conn *c, struct chan *ch, struct cmd *cmd)
 		return 0;
 	}
 	e = message_from(c, r->channel, d, &a, &msg);
-	tag = e < 0 ? 0 : r->no_ack ? ch->next_tag++ : outstanding_add(c, ch, d, r->channel, cmd->to_shard, /* counted = */ false);
+	tag = e < 0 ? 0 : r->no_ack ? ch->next_tag++ : outstanding_add(c, ch, d, r->channel, cmd->to_shard, /* counted = */ false,
+								    /* patience = */ 0);
 	if (!tag) {
 		arena_free(&a);
 		return e < 0 ? refuse_message(c, d) : refuse(c, 506, "out of memory");
@@ -610,7 +614,7 @@ int on_basic_get(struct conn *c, struct chan *ch, const void *m)
 	if (q->queue->spec->stream)
 		return refuse(c, 540, "basic.get not supported by stream queues %s", thing_named(c, "queue", name).text);
 	if (!g->no_ack)
-		timeout_watch(c, q);
+		timeout_watch(c, ch, q, 0);
 	name_set(&c->ask.name, name);
 	r = (struct cmd_receive *)cmd_new(CMD_RECEIVE);
 	if (r) {

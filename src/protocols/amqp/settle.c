@@ -44,14 +44,16 @@ static bool outstanding_room(struct outstanding *o)
 	return true;
 }
 
-uint64_t outstanding_add(struct conn *c, struct chan *ch, const struct delivery *d, uint32_t queue, uint16_t shard, bool counted)
+uint64_t outstanding_add(struct conn *c, struct chan *ch, const struct delivery *d, uint32_t queue, uint16_t shard, bool counted,
+			 uint8_t patience)
 {
 	struct outstanding *o = &ch->outstanding;
 
 	if (!outstanding_room(o))
 		return 0;
 	o->v[o->n++] = (struct unacked){ .tag = ch->next_tag, .offset = d->offset, .queue = queue, .partition = d->partition,
-		.since = timeout_ticks(host_now(host_of(c))), .shard = shard, .live = true, .counted = counted };
+		.since = timeout_ticks(host_now(host_of(c))), .shard = shard, .live = true, .counted = counted,
+		.patience = patience };
 	o->live++;
 	ch->counted += counted;
 	return ch->next_tag++;

@@ -1,14 +1,16 @@
 /*
  * timeout.c - a delivery that is not acknowledged in time ends its channel, as in RabbitMQ before 4.3.
  *
- * The time is the queue's (`x-consumer-timeout`) or else the broker's.  Each delivery has its time in ticks of a quarter of
- * a second; now and then the oldest are looked at.  Streams do not wait: an ack is nothing but room there.
+ * The time is the consumer's or the queue's (`x-consumer-timeout`) or else the broker's.  Each delivery has its time in ticks of a
+ * quarter of a second; now and then the oldest are looked at.  Streams do not wait: an ack is nothing but room there.
  */
 #include "protocols/amqp/amqp.h"
 
+#include <stdlib.h>
+
 #include "wire/table.h"
 
-enum { TICK_MS = 250, LOOK_MOST_MS = 60000, LOOK_LEAST_MS = 500 };
+enum { TICK_MS = 250, LOOK_MOST_MS = 60000, LOOK_LEAST_MS = 500, PATIENCE_MAX = 200 };
 
 uint32_t timeout_ticks(int64_t now_ms)
 {
@@ -16,18 +18,55 @@ uint32_t timeout_ticks(int64_t now_ms)
 }
 
 /* 0: for ever. */
-static int64_t timeout_of(struct conn *c, const struct channel *q)
+static int64_t timeout_of(struct conn *c, const struct chan *ch, const struct channel *q, uint8_t patience)
 {
 	struct table_value v;
 
+	if (patience)
+		return ch->patience_ms[patience - 1];
 	if (q && q->queue && table_find(q->queue->spec->arguments, SLICE("x-consumer-timeout"), &v))
 		return v.integer;
 	return host_of(c)->settings->amqp_consumer_timeout_ms;
 }
 
-void timeout_watch(struct conn *c, const struct channel *q)
+/* Few different ones are asked for, so a delivery has room for which of them it is only. */
+static int remember(struct conn *c, struct chan *ch, int64_t timeout_ms, uint8_t *ret)
 {
-	int64_t timeout_ms = timeout_of(c, q), look_ms = timeout_ms / 4;
+	int64_t *grown;
+
+	for (*ret = 1; *ret <= ch->npatience; ++*ret)
+		if (ch->patience_ms[*ret - 1] == timeout_ms)
+			return 0;
+	if (ch->npatience == PATIENCE_MAX)
+		return refuse(c, 406, "consumers of channel %u have more than %d different values of x-consumer-timeout", ch->number,
+			      PATIENCE_MAX);
+	grown = realloc(ch->patience_ms, (ch->npatience + 1u) * sizeof *grown);
+	if (!grown)
+		return refuse(c, 506, "out of memory");
+	ch->patience_ms = grown;
+	grown[ch->npatience++] = timeout_ms;
+	return 0;
+}
+
+int timeout_argument(struct conn *c, struct chan *ch, struct slice queue, struct slice arguments, uint8_t *ret)
+{
+	struct table_value v;
+
+	*ret = 0;
+	if (!table_find(arguments, SLICE("x-consumer-timeout"), &v))
+		return 0;
+	if (!strchr("bBsuIilL", v.type))
+		return refuse(c, 406, "invalid arg 'x-consumer-timeout' for %s: \"expected integer, got %s\"",
+			      thing_named(c, "queue", queue).text, table_type_name(v.type));
+	if (v.integer < 0)
+		return refuse(c, 406, "invalid arg 'x-consumer-timeout' for %s: {value_negative,%lld}", thing_named(c, "queue", queue).text,
+			      (long long)v.integer);
+	return remember(c, ch, v.integer, ret);
+}
+
+void timeout_watch(struct conn *c, const struct chan *ch, const struct channel *q, uint8_t patience)
+{
+	int64_t timeout_ms = timeout_of(c, ch, q, patience), look_ms = timeout_ms / 4;
 
 	if (timeout_ms <= 0)
 		return;
@@ -53,7 +92,7 @@ static int64_t waits_too_long(struct conn *c, const struct chan *ch, int64_t now
 			continue;
 		if (waited_ms < c->look_ms)     /* as all behind it */
 			return 0;
-		timeout_ms = timeout_of(c, catalogue_channel_by_id(host_of(c)->catalogue, u->queue));
+		timeout_ms = timeout_of(c, ch, catalogue_channel_by_id(host_of(c)->catalogue, u->queue), u->patience);
 		if (timeout_ms > 0 && waited_ms > timeout_ms)
 			return timeout_ms;
 	}
