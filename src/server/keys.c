@@ -46,7 +46,8 @@ static int read_key(const char *path, uint8_t key[SEAL_KEY_BYTES], struct why *w
 		int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
 		if (high < 0 || low < 0)
 			r = fail(why, -ERR_MALFORMED, "key file %s: must be 64 hexadecimal digits", path);
-		key[i] = (uint8_t)(high << 4 | low);
+		else
+			key[i] = (uint8_t)(high << 4 | low);
 	}
 	if (r == 0 && n > DIGITS && text[DIGITS] != '\n')
 		r = fail(why, -ERR_MALFORMED, "key file %s: must be 64 hexadecimal digits", path);

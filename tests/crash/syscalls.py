@@ -32,7 +32,7 @@ DISK = {
 REST = {
     "sendfile": "EIO EINTR SHORT", "socket": "EMFILE", "socketpair": "EMFILE", "bind": "ENOMEM", "listen": "EMFILE",
     "setsockopt": "ENOMEM", "getsockname": "ENOMEM", "getpeername": "ENOMEM", "accept4": "EMFILE ENOMEM ECONNABORTED EINTR EPERM",
-    "recv": "ENOMEM EINTR ECONNRESET SHORT", "sendmsg": "ENOMEM EINTR ECONNRESET SHORT", "shutdown": "ENOMEM",
+    "recv": "ENOMEM EINTR ECONNRESET", "sendmsg": "ENOMEM EINTR ECONNRESET", "shutdown": "ENOMEM",
     "epoll_create1": "EMFILE", "epoll_ctl": "ENOMEM ENOSPC", "epoll_wait": "EINTR", "eventfd": "EMFILE", "getrandom": "EINTR",
     "sigtimedwait": "EINTR", "syscall": "ENOSYS", "getrlimit": "EINVAL", "setrlimit": "EPERM", "pthread_create": "EAGAIN", "fcntl": "EINVAL",
 }
