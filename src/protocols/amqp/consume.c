@@ -611,6 +611,9 @@ int on_basic_get(struct conn *c, struct chan *ch, const void *m)
 		return e;
 	if (!amqp_allows(c, OP_READ, name))
 		return refuse_access(c, OP_READ, "queue", name);
+	if (queue_is_quorum(q->queue->spec) && q->queue->spec->policy.single_active)
+		return refuse(c, 405, "cannot obtain access to locked %s. basic.get operations are not supported by quorum queues with "
+			      "single active consumer", thing_named(c, "queue", name).text);
 	if (q->queue->spec->stream)
 		return refuse(c, 540, "basic.get not supported by stream queues %s", thing_named(c, "queue", name).text);
 	if (!g->no_ack)

@@ -538,7 +538,8 @@ def quorum_queues(port, log):
              declare("dqc", durable=True, arguments=quorum), declare("dqc", durable=True, arguments={"x-queue-type": "classic"}), Q.Delete("dqc"))
     for method in (Q.Delete("dqq", if_unused=True), Q.Delete("dqq", if_empty=True), B.Qos(0, 2, True)):
         p = soft(p, log, method)
-    p = Peer(port, log).open()
+    p = soft(Peer(port, log).open(), log, declare("dqs", durable=True, arguments=dict(quorum, **{"x-single-active-consumer": True})),
+             B.Get("dqs"), Q.Delete("dqs"))
     p.publish(1, "", "dqq", b"thrice", delivery_mode=2)
     time.sleep(0.3)
     for _ in range(4):
