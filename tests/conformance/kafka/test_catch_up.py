@@ -20,6 +20,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition  # noqa: E402
 from confluent_kafka.admin import AdminClient, NewTopic         # noqa: E402
 
 from broker import Broker                                       # noqa: E402
+from certificates import Authority                              # noqa: E402
 
 CLIENT = "confluent-kafka " + confluent_kafka.__version__
 CHAPTER = "Kafka"
@@ -101,6 +102,32 @@ def test_a_topic_larger_than_the_memory_is_read_after_a_restart(small):
     for portion in (20000, 1 << 20):
         found = consume(small, topic, 4000, **{"max.partition.fetch.bytes": portion})
         assert all(found[i] == value(i) for i in range(4000))
+
+
+def test_more_than_a_hundred_megabytes_are_fetched_by_TLS_recent_and_cold(tmp_path):
+    if "HAWSER_TEST_PEER" in os.environ:
+        pytest.skip("about our own disk")
+    ca = Authority(tmp_path)
+    certificate, key = ca.issue("localhost")
+    count = 13500
+    options = ["--set", "cache_size=1MiB", "--set", "journal_file_size=16MiB", "--set", "tls.certificate=" + certificate,
+               "--set", "tls.key=" + key]
+    with contextlib.closing(Broker(listen={"kafka-tls": "127.0.0.1:0"}, options=options)) as broker:
+        broker.start()
+        tls = {"bootstrap.servers": broker.address("kafka-tls").replace("127.0.0.1", "localhost"), "security.protocol": "ssl",
+               "ssl.ca.location": ca.certificate, "ssl.endpoint.identification.algorithm": "none",
+               "fetch.max.bytes": 50 << 20, "max.partition.fetch.bytes": 50 << 20}
+        topic = create(broker, "by-tls")
+        produce(broker, topic, range(count))
+        for cold in (False, True):
+            if cold:
+                broker.restart(kill=True)
+                forget_pages(broker)
+            before = broker.resident_kib()
+            found = consume(broker, topic, count, **tls)
+            assert all(found[i] == value(i) for i in range(count))
+            assert broker.resident_kib() - before < 100000       # no answer is held in memory
+        assert broker.stop() == 0
 
 
 def test_those_who_catch_up_do_not_hold_up_the_others(small):
