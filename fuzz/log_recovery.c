@@ -6,11 +6,13 @@
  *   0  the body of the newest checkpoint       1  the descriptions and payloads of the last commit
  *   2  the records of an index                 3  anything anywhere: [file, place (le32), length, bytes] ..., not put right
  */
-#include "../src/log/world_test.c"
-#include "../src/sim/disk.c"
-
+#include "base/bytes.h"
+#include "base/crc.h"
+#include "base/test.h"
 #include "fuzz/fuzz.h"
 #include "log/core.h"
+#include "log/format.h"
+#include "log/world.h"
 
 struct test *test_first;
 int test_failures;
