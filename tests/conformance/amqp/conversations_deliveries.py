@@ -6,7 +6,7 @@ import time
 
 from pika import frame, spec as pika_spec
 
-from conversation import Peer, declare, scenario, soft, spec
+from conversation import Peer, declare, scenario, show, soft, spec
 
 B, Q, X = spec.Basic, spec.Queue, spec.Exchange
 
@@ -314,8 +314,8 @@ def single_active(port, log):
     p.rpc(1, B.Consume("ds1", consumer_tag="x", exclusive=True))
     p.close_ok(1)
     p.rest()
-    p.rpc(1, Q.Delete("ds1"))
-    p.read()
+    p.send(1, Q.Delete("ds1"))
+    p.said("told %s" % sorted(show(p.next()) for _ in range(2)))        # two channels: in any order
 
 
 @scenario
