@@ -131,10 +131,10 @@ void item_keep(struct log *log, struct item *item)
 static struct item *item_again(struct log *log)
 {
 	struct node *n = list_pop(&log->spare_items);
-	struct item *item = CONTAINER(struct item, link, n);
 
 	if (!n)
 		return NULL;
+	struct item *item = CONTAINER(struct item, link, n);
 	log->nspare_items--;
 	item_init(item, 1, 1);
 	return item;
