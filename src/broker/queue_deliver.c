@@ -136,7 +136,7 @@ static struct delivery *next_delivery(struct broker *b, struct party *p)
 		list_push(&b->queues->told, &p->told);
 	}
 	if (e->ndeliveries == p->event_capacity) {
-		uint32_t capacity = p->event_capacity ? EVENT_MESSAGES : EVENT_MESSAGES / 16;
+		uint32_t capacity = p->event_capacity ? 2 * p->event_capacity : EVENT_MESSAGES / 16;
 		struct delivery *more = cmd_alloc(&e->head, capacity * sizeof *more);
 		if (!more)
 			return NULL;

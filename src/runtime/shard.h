@@ -51,6 +51,8 @@ struct shard {
 	_Atomic bool asleep;
 	struct files *files;
 	struct env env;
+	uint64_t random[32];            /* drawn from the kernel together; those in front are unused */
+	unsigned nrandom;
 	struct broker *broker;
 	struct gate *gate;              /* over the configuration's, with what this shard's catalogue knows of users */
 	int64_t now_ms;
