@@ -192,8 +192,11 @@ void queue_write_down(struct queue *q)
 void queues_write_down(struct broker *b)
 {
 	struct queues *qs = b->queues;
-	int relaxed = record_close(b, true), strict = record_close(b, false), e = relaxed < 0 ? relaxed : strict;
+	int e = 0;
 
+	/* When memory has run out, an open record may end with half a change. */
+	for (int relaxed = 1; relaxed >= 0 && e == 0 && !b->failed; relaxed--)
+		e = record_close(b, relaxed);
 	if (e < 0)
 		queues_give_up(b, 0);
 	if (b->failed)

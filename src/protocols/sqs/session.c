@@ -309,8 +309,11 @@ static int64_t sqs_input(struct session *session, struct slice bytes, size_t *wa
 	size_t used = 0;
 	int status = 0;
 
-	if (s->request.busy)
+	/* A long poll listens for the client's end only (receive.c): what else comes waits in the kernel, where it has a bound. */
+	if (s->request.busy) {
+		session->host->calls->pause(session->host, true);
 		return 0;
+	}
 	switch (http_parse(&s->http, bytes, &http, &used, want, &status)) {
 	case HTTP_CONTINUE:
 		host_write(session->host, "HTTP/1.1 100 Continue\r\n\r\n", 25);

@@ -143,6 +143,22 @@ TEST(a_stop_answers_who_waits)
 	world_free(w);
 }
 
+TEST(what_comes_while_a_client_waits_is_not_taken_in_until_it_is_answered)
+{
+	static const char list[] = "GET /?Action=ListQueues HTTP/1.1\r\nHost: h\r\n\r\n";
+	struct world *w = world_new(1);
+	struct client *c = client_new(w), *other = client_new(w);
+
+	CHECK(json(c, "CreateQueue", "{\"QueueName\":\"a\"}", "200 {\"QueueUrl\":\"http://h/000000000000/a\"}"));
+	CHECK(json(c, "ReceiveMessage", "{\"QueueUrl\":\"a\",\"WaitTimeSeconds\":20}", ""));
+	feed_text(c, list);
+	CHECK(c->paused && c->out.n == 0);
+	feed_text(other, "GET /000000000000/a?Action=SendMessage&MessageBody=x HTTP/1.1\r\nHost: h\r\n\r\n");
+	CHECK(strncmp(answer_text(c), "200 {\"Messages\":", 16) == 0);
+	CHECK(!c->paused && strncmp(answer_text(c), "200 <?xml", 9) == 0);
+	world_free(w);
+}
+
 TEST(a_client_that_goes_while_it_waits_takes_nothing_along)
 {
 	struct world *w = world_new(2);

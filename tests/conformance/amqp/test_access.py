@@ -249,7 +249,12 @@ def test_a_connection_is_listed_and_can_be_closed(world):
             break
         time.sleep(0.1)
     assert mine[0]["vhost"] == "/" and mine[0]["protocol"] == "AMQP 0-9-1"
-    world.api.delete("connections/" + urllib.parse.quote(mine[0]["name"]))
+    path = "connections/" + urllib.parse.quote(mine[0]["name"])
+    world.api.put("users/mary", password="pw", tags="management")
+    world.api.put("permissions/%2f/mary", configure="", write="", read="")
+    assert world.api.ask("DELETE", path, user="mary:pw")[0] >= 400               # it is not hers
+    connection.channel()
+    world.api.delete(path)
     assert refusal(lambda: until_closed(connection)) == (320, "CONNECTION_FORCED - Closed via management plugin")
 
 
